@@ -1,0 +1,61 @@
+"""What every test shares: reproducible properties, a closed network, and keys that are made once."""
+
+import ipaddress
+import os
+import sys
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import HealthCheck, settings
+
+# A shared machine is slow at times: a deadline would make a timing into a test.
+_patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("default", _patient)
+settings.register_profile("ci", _patient, derandomize=True, print_blob=True)
+settings.register_profile("long", _patient, max_examples=5_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default"))
+
+
+class NetworkClosed(RuntimeError):
+    """A test tried to reach something that is not on this machine."""
+
+
+def _is_loopback(address: object) -> bool:
+    if not isinstance(address, tuple):
+        return True  # a Unix socket is a path
+    host = str(address[0])
+    try:
+        return host in ("localhost", "") or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _refuse_the_world(event: str, arguments: tuple[object, ...]) -> None:
+    if event in ("socket.connect", "socket.sendto") and not _is_loopback(arguments[1]):
+        raise NetworkClosed(f"tests may only connect to this machine, not to {arguments[1]!r}")
+
+
+# For the whole run and every thread of it; an audit hook cannot be forgotten by a fixture.
+sys.addaudithook(_refuse_the_world)
+
+
+def _new_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@pytest.fixture(scope="session")
+def merchant_key() -> rsa.RSAPrivateKey:
+    """The key that our requests are signed with."""
+    return _new_key()
+
+
+@pytest.fixture(scope="session")
+def provider_key() -> rsa.RSAPrivateKey:
+    """The key that the provider signs with."""
+    return _new_key()
+
+
+@pytest.fixture(scope="session")
+def foreign_key() -> rsa.RSAPrivateKey:
+    """A key that nobody here trusts."""
+    return _new_key()
