@@ -1,0 +1,96 @@
+"""Exact money: whole minor units, a currency and the exponent that says how many of them make one.
+
+The rule of this module: an amount is an `int` from text to text. No float enters, nothing is rounded.
+"""
+
+import re
+from typing import Final
+
+import attrs
+
+from refundry.currencies import EXPONENTS
+from refundry.errors import Invalid
+
+MAX_DIGITS: Final = 16
+"""No provider known to us takes longer amounts (Antom: `value` has at most 16 digits)."""
+
+_MAX_SHOWN: Final = 40
+
+_DECIMAL: Final = re.compile(r"(0|[1-9][0-9]*)(?:\.([0-9]+))?", re.ASCII)
+_DIGITS: Final = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
+
+
+@attrs.frozen(slots=True)
+class Money:
+    """An amount of money.
+
+    `minor` counts minor units (cents for EUR, yen for JPY); `exponent` is the number of decimals between the
+    minor unit and the currency's unit. It is stored with the amount, because providers deviate from ISO 4217.
+    """
+
+    minor: int
+    currency: str
+    exponent: int
+
+    def __attrs_post_init__(self) -> None:
+        # `type`, because True is an int to isinstance, and 2.0 equals 2.
+        if type(self.minor) is not int or self.minor < 0:
+            raise Invalid("amount", "is not a whole number of minor units")
+        if type(self.exponent) is not int or self.exponent < 0:
+            raise Invalid("exponent", "is not a whole number of decimals")
+
+    @classmethod
+    def parse(cls, text: str, currency: str, exponent: int | None = None, *, field: str = "amount") -> "Money":
+        """Read `12.33` of `EUR`; `exponent` is the provider's where it deviates from ISO 4217.
+
+        Raises `Invalid`, naming `field`, for anything but a positive ASCII decimal that the currency can hold.
+        """
+        places = exponent_of(currency) if exponent is None else exponent
+        match = _DECIMAL.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise Invalid(field, f"{_shown(text)} is not an amount; write digits with a point, such as 12.33")
+        whole, fraction = match[1], match[2] or ""
+        if len(fraction) > places:
+            raise Invalid(field, f"{_shown(text)} has {len(fraction)} decimals; {currency} has {places}")
+        if len(whole) + places > MAX_DIGITS:
+            raise Invalid(field, f"more than {MAX_DIGITS} digits in minor units")
+        minor = int(whole + fraction.ljust(places, "0"))
+        if minor == 0:
+            raise Invalid(field, "must be more than zero")
+        return cls(minor, currency, places)
+
+    @classmethod
+    def of_minor(cls, digits: str, currency: str, exponent: int | None = None, *, field: str = "amount") -> "Money":
+        """Read minor units as providers write them: `1233` of `EUR` is 12.33.
+
+        Raises `Invalid`, naming `field`, for anything but 1 to 16 ASCII digits without a leading zero.
+        """
+        places = exponent_of(currency) if exponent is None else exponent
+        if not isinstance(digits, str) or _DIGITS.fullmatch(digits) is None:
+            raise Invalid(field, "is not a positive whole number of minor units in 1 to 16 digits")
+        return cls(int(digits), currency, places)
+
+    def __str__(self) -> str:
+        """Write the amount as a decimal with all its places: `12.30`."""
+        if self.exponent == 0:
+            return str(self.minor)
+        digits = str(self.minor).rjust(self.exponent + 1, "0")
+        return f"{digits[: -self.exponent]}.{digits[-self.exponent :]}"
+
+    def same_unit(self, other: "Money") -> bool:
+        """Say whether the two may be compared and added at all."""
+        return self.currency == other.currency and self.exponent == other.exponent
+
+
+def exponent_of(currency: str) -> int:
+    """Give the ISO 4217 exponent of a currency, withdrawn ones included; `Invalid` if there is no such code."""
+    try:
+        return EXPONENTS[currency]
+    except (KeyError, TypeError):
+        raise Invalid("currency", f"{_shown(currency)} is not an ISO 4217 code with a minor unit") from None
+
+
+def _shown(value: object) -> str:
+    # ASCII, so that a full-width digit is seen for what it is; short, so that the error stays one line.
+    text = ascii(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
