@@ -1,0 +1,409 @@
+"""What the gateway asks of a provider: the one file a plugin author reads first.
+
+The rule of this module, and of every plugin: no I/O, no clock, no randomness, no store. A provider is a translator. It
+turns a refund into an `Exchange` (what to send, and how to read the answer) and a notification into a `Heard`; the
+gateway does the sending, the waiting and the remembering. Whatever an answer says, reading it ends in one of the
+outcomes below; an exception from a reader is a defect of the plugin and counts as `Unknown`.
+
+To add a provider: write a class with the members of `Provider` (and `hear` of `Listener` if the provider sends
+notifications), describe it with a `ProviderPlugin`, and return that from the `refundry_providers` hook.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import attrs
+
+from refundry.errors import Forged, Invalid
+from refundry.money import Money
+from refundry.untrusted import MAX_BYTES, Unreadable, read_object
+
+__all__ = [
+    "MAX_BYTES", "Acknowledgement", "Answer", "Blocked", "Code", "CodeClass", "Exchange", "Failed", "Forged",
+    "Headers", "Heard", "HttpUrl", "Invalid", "Listener", "NotFound", "NotSent", "Notification", "Order", "Outcome",
+    "Pending", "Provider", "ProviderPlugin", "PublicKeyPem", "Quote", "Request", "Resend", "Scope", "Secret",
+    "Settled", "Terms", "Unknown", "Unreadable", "read_object",
+]  # fmt: skip
+
+Headers = Sequence[tuple[str, str]]
+
+
+# --- what the gateway hands over --------------------------------------------------------------------------------------
+
+
+@attrs.frozen(slots=True)
+class Order:
+    """One refund, as a provider needs to know it. Equal orders must give equal bytes, for ever."""
+
+    refund_request_id: str
+    """Our id of the refund at the provider: one for life, whatever is repeated."""
+    payment: str
+    """The provider's own id of the payment; `merchant:NUMBER` names it by the merchant's order number."""
+    amount: Money
+    reason: str | None = None
+    provider_refund_id: str | None = None
+    """The provider's id of the refund, once it told us."""
+    details: Mapping[str, Any] | None = None
+    """Further fields of the request under the provider's own names, as the platform gave them: JSON values."""
+    sent: bytes | None = None
+    """The body of the first attempt. A resend is these bytes and no others."""
+
+
+@attrs.frozen(slots=True)
+class Request:
+    """An HTTP request, signed and ready to leave."""
+
+    method: str
+    url: str
+    headers: Headers
+    body: bytes = attrs.field(repr=lambda body: f"<{len(body)} bytes>")
+
+
+@attrs.frozen(slots=True)
+class Answer:
+    """An HTTP answer, exactly as it came: the bytes are what was signed."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """Give the value of a header, whatever the case of its name; `None` if it is absent or stands twice."""
+        return _one_header(self.headers, name)
+
+
+@attrs.frozen(slots=True)
+class Notification:
+    """What a provider posted to us, exactly as it came. `path` includes the query."""
+
+    method: str
+    path: str
+    headers: Headers
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """Give the value of a header, whatever the case of its name; `None` if it is absent or stands twice."""
+        return _one_header(self.headers, name)
+
+
+def _one_header(headers: Headers, name: str) -> str | None:
+    wanted = name.lower()
+    found = [value for key, value in headers if key.lower() == wanted]
+    return found[0] if len(found) == 1 else None
+
+
+@attrs.frozen(slots=True)
+class Acknowledgement:
+    """The exact answer to a notification, sent once what was heard is durable."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+# --- what an answer can mean ------------------------------------------------------------------------------------------
+
+
+class Resend(StrEnum):
+    """Whether the same id with the same bytes may be sent again after an outcome that is not final."""
+
+    SAME = "same"
+    """The provider asks us to call again: after a back-off."""
+    AFTER_NOT_FOUND = "after_not_found"
+    """Only once the provider, asked as often as its terms say, does not know the id."""
+    NEVER = "never"
+    """Never again, whatever comes."""
+
+
+class Scope(StrEnum):
+    """How far the reason of a `Blocked` reaches: what must wait until a person has mended it."""
+
+    REQUEST = "request"
+    ACCOUNT = "account"
+
+
+@attrs.frozen(slots=True)
+class Quote:
+    """The exchange rate of a refund, in the provider's own words."""
+
+    pair: str
+    price: str
+    id: str | None = None
+    start: str | None = None
+    expiry: str | None = None
+    guaranteed: str | None = None
+
+
+@attrs.frozen(slots=True)
+class Settled:
+    """The provider says that exactly this refund is done on its side."""
+
+    amount: Money
+    """What the provider says it refunded; the core compares it with what was asked."""
+    provider_refund_id: str | None = None
+    settled_at: str | None = None
+    """The provider's own words for the time, with its offset."""
+    settlement_amount: Money | None = None
+    quote: Quote | None = None
+    details: Mapping[str, Any] | None = None
+    """Everything else the provider said of the money (trace numbers, funds, fields we do not know): JSON values."""
+
+    kind: ClassVar[str] = "settled"
+
+
+@attrs.frozen(slots=True)
+class Pending:
+    """The provider has the refund and works on it. It is never sent again; it is asked about."""
+
+    code: str | None = None
+    cause: str | None = None
+    provider_refund_id: str | None = None
+
+    kind: ClassVar[str] = "pending"
+
+
+@attrs.frozen(slots=True)
+class Failed:
+    """Definitive: this id has not paid and never will."""
+
+    code: str
+    cause: str
+    advice: str
+
+    kind: ClassVar[str] = "failed"
+
+
+@attrs.frozen(slots=True)
+class NotFound:
+    """The provider, asked, does not know this id. Once is no proof of anything."""
+
+    code: str | None = None
+    cause: str | None = None
+
+    kind: ClassVar[str] = "not_found"
+
+
+@attrs.frozen(slots=True)
+class Unknown:
+    """We do not know. Also the outcome of every answer that is not understood, not signed or about something else."""
+
+    cause: str
+    code: str | None = None
+    resend: Resend = Resend.AFTER_NOT_FOUND
+    attention: str | None = None
+    """Set when a person should look, with the reason; asking the provider goes on meanwhile."""
+    scope: Scope | None = None
+    """Set when so much must wait for that person, although nothing of the answer is believed: a provider that cannot
+    verify our signature may not sign what it says."""
+
+    kind: ClassVar[str] = "unknown"
+
+
+@attrs.frozen(slots=True)
+class Blocked:
+    """Our configuration, contract or request is wrong: the provider decided nothing about the refund."""
+
+    code: str
+    cause: str
+    advice: str
+    scope: Scope = Scope.REQUEST
+
+    kind: ClassVar[str] = "blocked"
+
+
+@attrs.frozen(slots=True)
+class NotSent:
+    """Certain: it failed before the first byte left. Only the transport may say so."""
+
+    cause: str
+
+    kind: ClassVar[str] = "not_sent"
+
+
+Outcome = Settled | Pending | Failed | NotFound | Unknown | Blocked
+"""What a reader may return."""
+
+
+# --- what a provider gives back ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen(slots=True)
+class Exchange:
+    """One call to the provider.
+
+    `sign` builds the signed request; it needs the private key and may take a millisecond, so the gateway runs it in a
+    thread. `read` turns the answer into an outcome and needs no private key, so an audit can read again.
+    """
+
+    body: bytes
+    """The bytes that will leave: their digest is in the log before they do."""
+    sign: Callable[[], Request]
+    read: Callable[[Answer], Outcome]
+    key_version: str | None = None
+    """Which of our keys signs, as the provider counts them."""
+
+
+@attrs.frozen(slots=True)
+class Heard:
+    """A notification that is the provider's own: which refund it names, and what it says of it."""
+
+    refund_request_id: str
+    at: datetime | None
+    """When the provider says it sent it, if it says so; the core judges freshness by it."""
+    read: Callable[[Order], Outcome]
+    """Compare with the order and say what it means."""
+    acknowledgement: Acknowledgement
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Terms:
+    """The provider's rules of the game as data, in seconds; the core enforces them. An account may override numbers."""
+
+    timeout: float = 20.0
+    """How long one call may take, in all."""
+    first_inquiry: float = 10.0
+    """How long after sending an inquiry says anything."""
+    inquiry_intervals: tuple[float, ...] = (15.0, 30.0, 60.0, 300.0)
+    """The waits between inquiries; the last one repeats."""
+    not_found_interval: float = 15.0
+    not_found_tries: int = 3
+    """How many more times "not found" must be heard, that far apart, before it means "not placed"."""
+    resend_after: frozenset[Resend] = frozenset({Resend.SAME, Resend.AFTER_NOT_FOUND})
+    """After which kinds of answer the same id may be sent again by itself; empty where nothing is promised."""
+    resend_delay: float = 5.0
+    """The first back-off before a resend; it doubles up to five minutes."""
+    max_attempts: int = 20
+    """How often one refund leaves before a person is called; with the default delays that is more than an hour."""
+    id_horizon: float | None = None
+    """For how long the provider honours an id; nothing is resent after half of it. None: for ever."""
+    inquire_by: tuple[str, ...] = ("refund_request_id", "provider_refund_id")
+    """Which ids an inquiry can use."""
+    call_person_after: float = 7 * 86_400.0
+    """After how long without a final answer a person is called. Nothing is decided by it."""
+    notification_freshness: float = 300.0
+    """How old a notification may be to count as an answer; an older one ends nothing."""
+    requests_per_second: float | None = None
+    """How many calls the account may make; None: as many as there are."""
+    id_length: int = 64
+    id_characters: str = "A-Za-z0-9_-"
+    """What a refund_request_id may hold, as the inside of a character class."""
+    payment_length: int = 64
+    reason_length: int = 256
+
+
+class CodeClass(StrEnum):
+    """What a result code means for the refund."""
+
+    OK = "OK"
+    PENDING = "PEND"
+    SAME = "SAME"
+    INQUIRE = "INQ"
+    FAIL = "FAIL"
+    FAIL_NEW = "FAIL+NEW"
+    FAIL_CHECK = "FAIL?"
+    CONF = "CONF"
+    BUG = "BUG"
+    NOT_FOUND = "NOT FOUND"
+    UNCHANGED = "UNCHANGED"
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Code:
+    """One documented result code: a row of the table by which a provider's answers become outcomes."""
+
+    code: str
+    status: str
+    meaning: CodeClass
+    cause: str
+    """What happened, in a sentence for people."""
+    advice: str
+    """What to do about it, in a sentence for people."""
+    same_id: str = "never"
+    """When the same id may be sent again: `never`, `back-off`, `after inquiry`, `once after the fix`."""
+    new_id: str = "never"
+    """Whether a new refund may follow: `never`, `manual`, `required`."""
+    breaker: str = "none"
+    """What must wait with it: `none`, `request`, `account`."""
+
+
+# --- settings and registration ----------------------------------------------------------------------------------------
+
+
+class Secret:
+    """Bytes that are never shown: not by repr, str, format or an error."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def reveal(self) -> bytes:
+        """Give the bytes, to be used and not kept."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
+
+class PublicKeyPem(bytes):
+    """A setting that names a PEM file or `env:NAME`; the plugin gets its bytes."""
+
+
+class HttpUrl(str):
+    """A setting that must be an https address, or http to a loopback address, without a slash at its end."""
+
+    __slots__ = ()
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """One account at one provider."""
+
+    @property
+    def identity(self) -> str:
+        """Who asks, and where: client id and address. "Not found" counts only from the identity that sent."""
+
+    @property
+    def terms(self) -> Terms:
+        """The rules for this account."""
+
+    def exponent(self, currency: str) -> int:
+        """Give the provider's number of decimals for a currency; `Invalid` if it cannot exist there."""
+
+    def check(self, order: Order) -> None:
+        """Raise `Invalid`, naming the field and the rule, for an order the provider cannot take."""
+
+    def refund(self, order: Order, at: datetime) -> Exchange:
+        """Ask for the refund. `order.sent`, if set, is the body to send."""
+
+    def inquire(self, order: Order, at: datetime) -> Exchange:
+        """Ask what became of it."""
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """A provider that also sends notifications."""
+
+    def hear(self, notification: Notification) -> Heard:
+        """Verify the raw bytes and read them; `Forged` if they are not the provider's, `Unreadable` if not readable."""
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class ProviderPlugin:
+    """What the `refundry_providers` hook returns: one kind of provider."""
+
+    name: str
+    """The value of `provider` in refundry.toml."""
+    version: str
+    settings: type
+    """An attrs class with the account's keys; types may be str, int, bool, HttpUrl, Secret, PublicKeyPem, or | None."""
+    build: Callable[[Any, Terms], Provider]
+    """Make the account's provider from its settings and terms; raise `Invalid` naming the key that is wrong.
+
+    A setting of type `Secret | None` is None when the log is only read: reading must work without it.
+    """
+    codes: Mapping[str, Mapping[str, Code]]
+    """For every operation (`refund`, `inquire`) its table of documented codes."""
+    terms: Terms = Terms()

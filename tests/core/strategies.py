@@ -1,0 +1,105 @@
+"""What a provider may say, as hypothesis strategies and as a small alphabet for exhaustive walks."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+import attrs
+from hypothesis import strategies as st
+
+from refundry.money import Money
+from refundry.policy import Source
+from refundry.provider import (
+    Blocked,
+    Failed,
+    NotFound,
+    NotSent,
+    Outcome,
+    Pending,
+    Resend,
+    Scope,
+    Settled,
+    Terms,
+    Unknown,
+)
+from refundry.refund import Channel, Refund, Requested, fold
+
+NOON: Final = datetime(2026, 11, 22, 12, tzinfo=UTC)
+ID: Final = "0190a0e6-0000-7000-8000-000000000080"
+EUROS: Final = Money(1233, "EUR", 2)
+OTHER_EUROS: Final = Money(1234, "EUR", 2)
+OWN: Final = "client@host"
+OTHER: Final = "other@host"
+REQUESTED: Final = Requested(
+    at=NOON, account="shop", provider="antom", payment="P1", amount=EUROS, refund_request_id="R1", by="tests"
+)
+
+ALPHABET: Final[dict[str, Outcome | NotSent]] = {
+    "settled": Settled(EUROS, provider_refund_id="PR1"),
+    "settled with another amount": Settled(OTHER_EUROS),
+    "pending": Pending("REFUND_IN_PROCESS", "works on it", "PR1"),
+    "failed": Failed("RISK_REJECT", "refused", "ask a person"),
+    "not found": NotFound("ORDER_NOT_EXIST", "not known"),
+    "unknown": Unknown("lost"),
+    "call again": Unknown("too much traffic", "REQUEST_TRAFFIC_EXCEED_LIMIT", Resend.SAME),
+    "never again": Unknown("system error", "SYSTEM_ERROR", Resend.NEVER, "SYSTEM_ERROR: ask"),
+    "odd": Unknown("not signed", attention="the answer is not signed"),
+    "blocked": Blocked("PARAM_ILLEGAL", "a field is wrong", "mend it"),
+    "account blocked": Blocked("CLIENT_INVALID", "who is this", "mend it", Scope.ACCOUNT),
+    "not sent": NotSent("connection refused"),
+}
+"""One outcome of every kind that is treated differently."""
+
+TERMS: Final[dict[str, Terms]] = {
+    "defaults of Antom": Terms(inquire_by=("refund_request_id",), max_attempts=2),
+    "never resent": Terms(resend_after=frozenset(), not_found_tries=0, max_attempts=2),
+    "asked by the provider's id only": Terms(inquire_by=("provider_refund_id",), not_found_tries=1, max_attempts=2),
+    "forgets ids": Terms(id_horizon=86_400.0, not_found_tries=0, max_attempts=2),
+    "resent only when asked to": Terms(resend_after=frozenset({Resend.SAME}), not_found_tries=0, max_attempts=2),
+}
+"""Kinds of providers, with numbers small enough to walk through everything."""
+
+
+def new_refund(id: str = ID) -> Refund:
+    """Give a refund that was requested and nothing else."""
+    return fold(id, [REQUESTED])
+
+
+def source(
+    at: datetime, channel: Channel, attempt: int | None = None, *, sender: str = OWN, fresh: bool = True
+) -> Source:
+    """Say where an outcome came from, as the gateway says it."""
+    asked = channel is Channel.INQUIRY
+    return Source(
+        at=at,
+        channel=channel,
+        plugin="antom 0.1.0",
+        sender=sender if asked else None,
+        attempt=None if channel is Channel.NOTIFICATION else attempt,
+        fresh=fresh,
+    )
+
+
+def outcomes() -> st.SearchStrategy[Outcome | NotSent]:
+    """Draw any outcome; the codes and texts vary, also to those that nobody documented."""
+    codes = st.one_of(st.none(), st.sampled_from(["A", "B", "UNLISTED; ODD"]))
+    ids = st.sampled_from([None, "PR1", "PR2"])
+    return st.one_of(
+        st.sampled_from(list(ALPHABET.values())),
+        st.builds(Settled, st.builds(Money, st.integers(1, 2000), st.sampled_from(["EUR", "USD"]), st.just(2)), ids),
+        st.builds(Pending, codes, codes, ids),
+        st.builds(Failed, st.sampled_from(["A", "B"]), st.just("cause"), st.just("advice")),
+        st.builds(Unknown, st.just("cause"), codes, st.sampled_from(Resend), codes),
+    )
+
+
+def terms() -> st.SearchStrategy[Terms]:
+    """Draw the terms of any provider, with short waits."""
+    return st.builds(
+        lambda known, **changes: attrs.evolve(known, **changes),
+        st.sampled_from(list(TERMS.values())),
+        not_found_tries=st.integers(0, 3),
+        max_attempts=st.integers(1, 4),
+        id_horizon=st.sampled_from([None, 600.0, 86_400.0]),
+        resend_after=st.frozensets(st.sampled_from([Resend.SAME, Resend.AFTER_NOT_FOUND])),
+        call_person_after=st.sampled_from([60.0, 3600.0]),
+    )

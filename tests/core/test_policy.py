@@ -1,0 +1,463 @@
+"""The policy against a provider with its own books: whatever is lost, late or repeated, money moves once."""
+
+import random
+from datetime import datetime, timedelta
+from itertools import permutations
+from typing import Any, Final
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refundry import policy
+from refundry import provider as heard
+from refundry.provider import Outcome, Resend, Terms
+from refundry.refund import PERSON, Channel, Event, Refund, Status, Submitted, apply
+from tests.core.strategies import (
+    ALPHABET,
+    EUROS,
+    NOON,
+    OTHER,
+    OTHER_EUROS,
+    OWN,
+    TERMS,
+    new_refund,
+    outcomes,
+    source,
+    terms,
+)
+
+_STEPS: Final = 400
+_SEEDS: Final = 250
+
+
+class FalseReport(AssertionError):
+    """The log and the provider's books do not agree, or money moved twice."""
+
+
+# --- a provider with books --------------------------------------------------------------------------------------------
+
+
+class Books:
+    """A provider as the documents describe it: idempotent by id; requests and answers get lost, or it is slow."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._refuses = chance.random() < 0.2
+        self._faults = chance.choice([0.0, 0.3, 0.7])
+        self._state: dict[str, str] = {}
+        self._due: list[tuple[datetime, str, str]] = []
+        self.moved: dict[str, int] = {}
+
+    def catch_up(self, now: datetime) -> None:
+        for item in sorted(item for item in self._due if item[0] <= now):
+            self._due.remove(item)
+            self._set(item[1], item[2])
+
+    def refund(self, id: str, now: datetime) -> Outcome | heard.NotSent:
+        fault = self._chance.random()
+        if fault < self._faults * 0.2:
+            return heard.NotSent("connection refused")
+        if fault < self._faults * 0.4:
+            return heard.Unknown("the request was lost")
+        if fault < self._faults * 0.5:
+            return ALPHABET["call again"]
+        if id not in self._state:
+            end = "failed" if self._refuses else "settled"
+            slow = self._chance.random() < 0.5
+            # Taken late: by the documents not later than an inquiry that says "not found" means "not placed".
+            taken = now + timedelta(seconds=self._chance.choice([0, 25]))
+            self._due.append((taken, id, "pending" if slow else end))
+            if slow:
+                self._due.append((taken + timedelta(seconds=self._chance.uniform(1, 300)), id, end))
+        self.catch_up(now)
+        return heard.Unknown("the answer was lost") if fault < self._faults else self._says(id)
+
+    def _set(self, id: str, state: str) -> None:
+        before = self._state.get(id)
+        if before in ("settled", "failed") or (before, state) == ("pending", "pending"):
+            return
+        self._state[id] = state
+        if state == "settled":
+            self.moved[id] = self.moved.get(id, 0) + 1
+
+    def inquire(self, id: str) -> Outcome:
+        return heard.Unknown("lost") if self._chance.random() < self._faults / 2 else self._says(id)
+
+    def _says(self, id: str) -> Any:
+        return ALPHABET[self._state.get(id, "not found")]
+
+    def ends(self) -> dict[str, str]:
+        return dict(self._state)
+
+
+def drive(seed: int, rules: Terms) -> None:
+    """Drive one refund as the gateway does, with crashes and notifications, and compare it with the books."""
+    chance = random.Random(seed)
+    books, refund, now = Books(chance), new_refund(), NOON
+    for _ in range(_STEPS):
+        step = policy.next_step(refund, rules, now)
+        if isinstance(step, policy.Person) and refund.next_at is not None:
+            refund = apply(refund, policy.handed_over(refund, step, max(now, refund.next_at)))
+        if not isinstance(step, policy.Submit | policy.Inquire):
+            break
+        now = max(now, step.at)
+        books.catch_up(now)
+        refund, now = _step(refund, step, books, chance, rules, now)
+        _compare(refund, books)
+    else:
+        raise FalseReport("neither final nor with a person")
+    books.catch_up(now + timedelta(days=1))
+    _compare(refund, books)
+    if not refund.final and not (refund.next_step == PERSON and refund.attention):
+        raise FalseReport("nobody comes back for it")
+
+
+def _step(
+    refund: Refund, step: policy.Step, books: Books, chance: random.Random, rules: Terms, now: datetime
+) -> tuple[Refund, datetime]:
+    crash, channel = chance.random() < 0.1, Channel.INQUIRY
+    outcome: Outcome | heard.NotSent
+    if isinstance(step, policy.Submit):
+        refund, channel = _submitted(refund, now, rules), Channel.REPLY
+        outcome = books.refund(refund.refund_request_id, now)
+    else:
+        outcome = books.inquire(refund.refund_request_id)
+    now += timedelta(seconds=chance.uniform(0.1, 2))
+    if crash:
+        return refund, now
+    told = chance.random() < 0.1 and books.ends().get(refund.refund_request_id)
+    if told:
+        refund = _learnt(refund, ALPHABET[str(told)], source(now, Channel.NOTIFICATION), rules)
+    return _learnt(refund, outcome, source(now, channel, refund.attempts), rules), now
+
+
+def _submitted(refund: Refund, at: datetime, rules: Terms) -> Refund:
+    event = Submitted(
+        at=at, attempt=refund.attempts + 1, digest="d1", sender=OWN, plugin="antom 0.1.0",
+        next_at=at + timedelta(seconds=rules.timeout + rules.first_inquiry),
+    )  # fmt: skip
+    return apply(refund, event)
+
+
+def _learnt(refund: Refund, outcome: Outcome | heard.NotSent, where: policy.Source, rules: Terms) -> Refund:
+    event = policy.learn(refund, outcome, where, rules)
+    return refund if event is None else apply(refund, event)
+
+
+def _compare(refund: Refund, books: Books) -> None:
+    states = books.ends()
+    if sum(books.moved.values()) > 1 or len(states) > 1:
+        raise FalseReport(f"moved {books.moved} under {states}")
+    if refund.status is Status.SETTLED and not books.moved:
+        raise FalseReport("settled, and nothing moved")
+    if refund.status is Status.FAILED and (books.moved or states.get("R1") != "failed"):
+        raise FalseReport("failed, and the provider did not refuse it for good")
+
+
+def drive_all(seeds: int = _SEEDS) -> None:
+    for rules in TERMS.values():
+        for seed in range(seeds):
+            drive(seed, rules)
+
+
+def test_money_moves_once_and_is_told_right() -> None:
+    """Whatever is lost, late, repeated or cut off by a crash, our log agrees with the books, and everything ends."""
+    drive_all()
+
+
+# --- planted defects --------------------------------------------------------------------------------------------------
+
+_learn = policy.learn
+_next_step = policy.next_step
+
+
+def _timeout_is_failure(refund: Refund, outcome: Any, where: policy.Source, rules: Terms) -> Event | None:
+    lost = isinstance(outcome, heard.Unknown) and where.channel is Channel.REPLY
+    return _learn(refund, heard.Failed("TIMEOUT", "c", "a") if lost else outcome, where, rules)
+
+
+def _not_found_is_failure(refund: Refund, outcome: Any, where: policy.Source, rules: Terms) -> Event | None:
+    lost = isinstance(outcome, heard.NotFound)
+    return _learn(refund, heard.Failed("NOT_FOUND", "c", "a") if lost else outcome, where, rules)
+
+
+def _pending_is_settled(refund: Refund, outcome: Any, where: policy.Source, rules: Terms) -> Event | None:
+    return _learn(refund, heard.Settled(EUROS) if isinstance(outcome, heard.Pending) else outcome, where, rules)
+
+
+def _new_id_on_not_found(refund: Refund, rules: Terms, now: datetime) -> policy.Step:
+    if refund.last == "not_found" and refund.attempts:
+        object.__setattr__(refund, "refund_request_id", "R2")
+        return policy.Submit(now)
+    return _next_step(refund, rules, now)
+
+
+def _always_ask(refund: Refund, rules: Terms, now: datetime) -> policy.Step:
+    return _next_step(refund, rules, now) if refund.final else policy.Inquire(refund.updated_at)
+
+
+@pytest.mark.parametrize(
+    ("name", "defect"),
+    [
+        ("learn", _timeout_is_failure),
+        ("learn", _not_found_is_failure),
+        ("learn", _pending_is_settled),
+        ("next_step", _new_id_on_not_found),
+        ("next_step", _always_ask),
+    ],
+)
+def test_the_books_find_planted_defects(name: str, defect: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy with a known defect is found out by the same comparison."""
+    monkeypatch.setattr(policy, name, defect)
+
+    with pytest.raises(FalseReport):
+        drive_all()
+
+
+# --- what follows from any sequence -----------------------------------------------------------------------------------
+
+
+@given(rules=terms(), words=st.lists(outcomes(), max_size=12), data=st.data())
+def test_no_sequence_of_words_breaks_the_fold(rules: Terms, words: list[Outcome | heard.NotSent], data: Any) -> None:
+    """Whatever is heard, whenever, the log folds, and holds the step that the policy says; a person knows why."""
+    refund, now = new_refund(), NOON
+    for outcome in words:
+        step = policy.next_step(refund, rules, now)
+        now += timedelta(seconds=data.draw(st.sampled_from([0, 20, 400, 86_400])))
+        if isinstance(step, policy.Submit):
+            refund = _submitted(refund, now, rules)
+        where = source(
+            now,
+            data.draw(st.sampled_from([Channel.REPLY, Channel.INQUIRY, Channel.NOTIFICATION])),
+            max(refund.attempts - data.draw(st.integers(0, 1)), 0),
+            sender=data.draw(st.sampled_from([OWN, OTHER])),
+            fresh=data.draw(st.booleans()),
+        )
+        event = policy.learn(refund, outcome, where, rules)
+        if event is None:
+            continue
+        refund = apply(refund, event)
+
+        assert policy.next_step(refund, rules, event.at).name == refund.next_step
+        assert (refund.next_at is None) == (refund.next_step in (PERSON, "done"))
+        assert refund.attention or refund.next_step != PERSON
+
+
+@pytest.mark.parametrize("name", ALPHABET)
+@pytest.mark.parametrize("rules", TERMS.values(), ids=TERMS)
+def test_a_provider_that_says_one_thing_for_ever_ends(name: str, rules: Terms) -> None:
+    """Whatever the provider says again and again, the refund ends or a person is called, with the reason."""
+    rules, refund, now = attrs.evolve(rules, call_person_after=3600.0), new_refund(), NOON
+    for _ in range(_STEPS):
+        step = policy.next_step(refund, rules, now)
+        if not isinstance(step, policy.Submit | policy.Inquire):
+            break
+        now = max(now, step.at)
+        channel = Channel.REPLY if isinstance(step, policy.Submit) else Channel.INQUIRY
+        refund = _submitted(refund, now, rules) if channel is Channel.REPLY else refund
+        now += timedelta(seconds=1)
+        refund = _learnt(refund, ALPHABET[name], source(now, channel, refund.attempts), rules)
+
+    assert refund.final or (refund.next_step == PERSON and refund.attention)
+
+
+def _sent() -> Refund:
+    return _submitted(new_refund(), NOON, Terms())
+
+
+_AT: Final = NOON + timedelta(seconds=60)
+_FACTS: Final = ("pending", "settled", "unknown", "pending", "not found")
+
+
+@pytest.mark.parametrize("order", sorted(set(permutations(_FACTS))), ids=",".join)
+def test_no_order_of_facts_takes_a_settled_refund_back(order: tuple[str, ...]) -> None:
+    """Pending, unknown and not found, before or after: once it is settled it stays so, and nobody is called."""
+    refund = _sent()
+    for count, name in enumerate(order):
+        at = _AT + timedelta(seconds=count * 20)
+        refund = _learnt(refund, ALPHABET[name], source(at, Channel.INQUIRY, 1), Terms())
+
+    assert (Status.SETTLED, None) == (refund.status, refund.attention)
+
+
+@pytest.mark.parametrize("order", [("settled", "failed"), ("failed", "settled"), ("failed", "pending")])
+def test_a_contradiction_is_recorded_once(order: tuple[str, str]) -> None:
+    """The first final word stands; one that contradicts it is recorded once, and a person is to look."""
+    first = _learnt(_sent(), ALPHABET[order[0]], source(_AT, Channel.NOTIFICATION), Terms())
+    refund = first
+    for _ in range(3):
+        refund = _learnt(refund, ALPHABET[order[1]], source(_AT, Channel.NOTIFICATION), Terms())
+
+    assert (first.status, first.version + 1) == (refund.status, refund.version)
+    assert refund.attention is not None
+
+
+def test_two_contradictions_in_turn_are_recorded_once_each() -> None:
+    """Two contradicting words that come in turn fill neither the log nor hide each other."""
+    refund = _learnt(_sent(), ALPHABET["settled"], source(_AT, Channel.INQUIRY, 1), Terms())
+    for name in ("failed", "settled with another amount") * 3:
+        refund = _learnt(refund, ALPHABET[name], source(_AT, Channel.NOTIFICATION), Terms())
+
+    assert 5 == refund.version
+    assert 2 == len((refund.attention or "").split("; "))
+
+
+# --- single rules, each of which was broken once ----------------------------------------------------------------------
+
+
+def test_not_sent_after_a_pending_never_sends_again() -> None:
+    """A second attempt that did not leave is not repeated when the provider says meanwhile that it works on it."""
+    refund = _sent()
+    for count in range(4):
+        at = _AT + timedelta(seconds=20 * count)
+        refund = _learnt(refund, ALPHABET["not found"], source(at, Channel.INQUIRY, 1), Terms())
+    at = _AT + timedelta(seconds=100)
+    refund = _submitted(refund, at, Terms())
+    refund = _learnt(refund, ALPHABET["pending"], source(at, Channel.NOTIFICATION), Terms())
+    refund = _learnt(refund, ALPHABET["not sent"], source(at, Channel.REPLY, 2), Terms())
+
+    assert isinstance(policy.next_step(refund, Terms(), at), policy.Inquire)
+
+
+def test_not_found_counts_only_so_far_apart() -> None:
+    """Asked ten times in a second, or right after sending, "not found" is not heard ten times."""
+    refund = _learnt(_sent(), ALPHABET["not found"], source(NOON + timedelta(seconds=1), Channel.INQUIRY, 1), Terms())
+    for count in range(10):
+        at = _AT + timedelta(milliseconds=100 * count)
+        refund = _learnt(refund, ALPHABET["not found"], source(at, Channel.INQUIRY, 1), Terms())
+
+    assert 1 == refund.not_found
+    assert isinstance(policy.next_step(refund, Terms(), at), policy.Inquire)
+
+
+def test_an_old_word_between_starts_the_row_again() -> None:
+    """An old notification of a settlement amid "not found" means asking as often again before anything is sent."""
+    refund = _sent()
+    for count in range(3):
+        at = _AT + timedelta(seconds=20 * count)
+        refund = _learnt(refund, ALPHABET["not found"], source(at, Channel.INQUIRY, 1), Terms())
+    refund = _learnt(refund, ALPHABET["settled"], source(at, Channel.NOTIFICATION, fresh=False), Terms())
+    refund = _learnt(refund, ALPHABET["not found"], source(at + timedelta(seconds=20), Channel.INQUIRY, 1), Terms())
+
+    assert isinstance(policy.next_step(refund, Terms(), at), policy.Inquire)
+
+
+def test_after_a_long_silence_it_is_asked_first() -> None:
+    """A store that was off for a month asks the provider before it calls people."""
+    assert isinstance(policy.next_step(_sent(), Terms(), NOON + timedelta(days=31)), policy.Inquire)
+
+
+def test_a_person_who_resumes_what_cannot_go_on_is_told_why() -> None:
+    """Where nobody can be asked, "go on" leaves a refund with its reason and not with an empty one."""
+    rules = TERMS["asked by the provider's id only"]
+    refund = apply(_sent(), policy.resumed(_sent(), _AT, "ada", "go on", rules))
+
+    assert (PERSON, True) == (refund.next_step, bool(refund.attention))
+
+
+def test_a_block_of_the_inquiry_is_no_answer_to_the_attempt() -> None:
+    """Only the same answer to two attempts closes a refund; the same code to an inquiry is another matter."""
+    refund = _learnt(_sent(), ALPHABET["not sent"], source(_AT, Channel.REPLY, 1), Terms())
+    refund = _learnt(refund, ALPHABET["blocked"], source(_AT, Channel.INQUIRY, 1), Terms())
+    refund = apply(refund, policy.resumed(refund, _AT, "ada", "mended", Terms()))
+    refund = _submitted(refund, _AT, Terms())
+    refund = _learnt(refund, ALPHABET["blocked"], source(_AT, Channel.REPLY, 2), Terms())
+
+    assert (False, "request") == (refund.final, refund.blocked)
+
+
+def test_a_block_that_is_said_again_after_the_fix_is_final() -> None:
+    """Mended, sent once more with the same id, and answered the same: final answers are replayed."""
+    refund = _learnt(_sent(), ALPHABET["blocked"], source(_AT, Channel.REPLY, 1), Terms())
+    refund = apply(refund, policy.resumed(refund, _AT, "ada", "mended", Terms()))
+    refund = _submitted(refund, _AT, Terms())
+    refund = _learnt(refund, ALPHABET["blocked"], source(_AT, Channel.REPLY, 2), Terms())
+
+    assert Status.FAILED is refund.status
+
+
+def test_the_first_word_of_the_providers_id_is_not_dropped() -> None:
+    """A second "still working" that brings the provider's id, by which it can be asked at last, is recorded."""
+    rules = TERMS["asked by the provider's id only"]
+    refund = _learnt(_sent(), heard.Pending(), source(_AT, Channel.REPLY, 1), rules)
+    assert PERSON == refund.next_step
+
+    refund = _learnt(refund, ALPHABET["pending"], source(_AT, Channel.NOTIFICATION), rules)
+
+    assert ("PR1", "inquire") == (refund.provider_refund_id, refund.next_step)
+
+
+def test_a_notification_played_again_is_recorded_once() -> None:
+    """Whoever plays an old notification again neither fills the log nor puts off an inquiry."""
+    for name in ("settled", "failed", "pending", "unknown", "odd", "settled with another amount"):
+        refund = _learnt(_sent(), ALPHABET[name], source(_AT, Channel.NOTIFICATION, fresh=False), Terms())
+        again = _learnt(refund, ALPHABET[name], source(_AT + timedelta(1), Channel.NOTIFICATION, fresh=False), Terms())
+
+        assert refund == again
+
+
+@pytest.mark.parametrize("name", ["pending", "settled with another amount", "odd"])
+def test_a_contradicted_refusal_is_not_confirmed_by_not_found(name: str) -> None:
+    """Refused in doubt, then known after all, then not found: a person looks, and nothing is called failed."""
+    rules = attrs.evolve(Terms(), not_found_tries=0)
+    refund = _learnt(_sent(), ALPHABET["not found"], source(_AT, Channel.INQUIRY, 1), rules)
+    refund = _submitted(refund, _AT, rules)
+    for count, said in enumerate(["failed", name, "not found"]):
+        channel = Channel.INQUIRY if count else Channel.REPLY
+        refund = _learnt(refund, ALPHABET[said], source(_AT + timedelta(minutes=count), channel, 2), rules)
+
+    assert (False, PERSON) == (refund.final, refund.next_step)
+
+
+def test_another_sender_never_repeats_what_may_be_out() -> None:
+    """An id is honoured for who sent it: for another sender it is new, and is refused while the first may be out."""
+    refused = policy.refused(_sent(), "d1", OTHER, _AT)
+
+    assert refused is not None
+    assert ("OTHER_SENDER", PERSON) == (refused.code, apply(_sent(), refused).next_step)
+    assert policy.refused(_sent(), "d1", OWN, _AT) is None
+    assert policy.refused(_sent(), "d2", OWN, _AT) is not None
+
+
+def test_settled_only_with_exactly_our_amount() -> None:
+    """Another amount is never settled and never sent again; a person is to look."""
+    refund = _learnt(_sent(), heard.Settled(OTHER_EUROS), source(_AT, Channel.INQUIRY, 1), Terms())
+
+    assert (False, Resend.NEVER, True) == (refund.final, refund.resend, bool(refund.attention))
+
+
+def test_a_failure_that_another_identity_was_told_is_not_believed() -> None:
+    """A failure opens the way to a new id, so it counts only from the identity that sent; three times call a person."""
+    refund = _sent()
+    for count in range(3):
+        where = attrs.evolve(source(_AT + timedelta(minutes=count), Channel.INQUIRY, 1), sender=OTHER)
+        refund = _learnt(refund, ALPHABET["failed"], where, Terms())
+
+    assert (False, PERSON, Resend.NEVER) == (refund.final, refund.next_step, refund.resend)
+
+
+def test_what_never_left_does_not_count_as_sent() -> None:
+    """An outage in which nothing leaves calls nobody, however many attempts it takes, until it lasts for days."""
+    refund, at = _sent(), _AT
+    for _ in range(100):
+        refund = _learnt(refund, heard.NotSent("refused"), source(at, Channel.REPLY, refund.attempts), Terms())
+        step = policy.next_step(refund, Terms(), at)
+        assert isinstance(step, policy.Submit)
+        at = step.at
+        refund = _submitted(refund, at, Terms())
+    days = at + timedelta(days=8)
+    refund = _learnt(refund, heard.NotSent("refused"), source(days, Channel.REPLY, refund.attempts), Terms())
+
+    assert isinstance(policy.next_step(refund, Terms(), days), policy.Person)
+
+
+def test_trouble_with_the_call_is_no_contradiction_after_the_end() -> None:
+    """A reply that says "system error, do not repeat" after a notification settled the refund calls nobody."""
+    refund = _learnt(_sent(), ALPHABET["settled"], source(_AT, Channel.NOTIFICATION), Terms())
+    trouble = heard.Unknown("a system error", "SYSTEM_ERROR", Resend.NEVER, "SYSTEM_ERROR: do not repeat")
+    after = _learnt(refund, trouble, source(_AT, Channel.REPLY, 1), Terms())
+
+    assert (Status.SETTLED, None) == (after.status, after.attention)
+    assert "SYSTEM_ERROR" in (_learnt(refund, trouble, source(_AT, Channel.INQUIRY, 1), Terms()).attention or "")
