@@ -1,0 +1,113 @@
+"""The index row of a refund, and the guard of a payment's total."""
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refundry.errors import Invalid
+from refundry.journal import Finding
+from refundry.journal.index import Sibling, check_total, counts, differences, row_of
+from refundry.money import Money
+from refundry.refund import Channel
+from tests.core.journal.samples import failed, inquired, later, new, settled, submitted, then
+
+
+def eur(minor: int) -> Money:
+    """Give an amount in EUR."""
+    return Money(minor, "EUR", 2)
+
+
+def test_a_refund_that_goes_on_is_due_when_its_last_event_said() -> None:
+    """Each open state's row is due at the moment that the newest event gives."""
+    refund = new().refund
+    sent = then(refund, submitted(1)).refund
+
+    assert refund.requested_at == row_of(refund).due_at
+    assert later(11) == row_of(sent).due_at
+    assert later(32) == row_of(then(sent, inquired(2)).refund).due_at
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        settled(),
+        failed(),
+        inquired(next_step="person", next_at=None, attention="look"),
+        inquired(next_step="person", next_at=later(9), attention="look"),
+        inquired(outcome="blocked", scope="request", next_step="inquire", next_at=later(9)),
+    ],
+)
+def test_a_refund_that_is_final_or_waits_for_a_person_is_not_due(last: object) -> None:
+    """Nobody takes it for work."""
+    assert row_of(then(new().refund, submitted(), last).refund).due_at is None  # type: ignore[arg-type]
+
+
+def test_only_a_wrong_account_blocks_the_account() -> None:
+    """`blocks_account` follows how far the reason reaches, and ends when a person says go on."""
+    sent = then(new().refund, submitted()).refund
+    request = then(sent, inquired(outcome="blocked", scope="request", next_step="person")).refund
+    account = then(sent, inquired(outcome="blocked", scope="account", next_step="person")).refund
+    resumed = then(account, inquired(outcome="resumed", channel=Channel.OPERATOR, by="ann", why="mended")).refund
+
+    assert [False, True, False] == [row_of(each).blocks_account for each in (request, account, resumed)]
+
+
+amounts = st.integers(1, 100).map(eur)
+siblings = st.lists(st.builds(Sibling, amounts, st.none() | st.integers(50, 200), st.booleans()), max_size=6)
+
+
+@given(amounts, st.none() | amounts, siblings)
+def test_the_guard_lets_through_exactly_what_the_payment_has_left(
+    amount: Money, total: Money | None, earlier: list[Sibling]
+) -> None:
+    """A new refund passes if and only if it and those that count stay within the smallest total anybody gave."""
+    totals = [each.payment_total for each in earlier if each.payment_total is not None]
+    totals += [] if total is None else [total.minor]
+    used = sum(each.amount.minor for each in earlier if each.counts)
+    fits = not totals or used + amount.minor <= min(totals)
+
+    if fits:
+        check_total(amount, total, earlier)
+    else:
+        with pytest.raises(Invalid):
+            check_total(amount, total, earlier)
+
+
+@pytest.mark.parametrize(
+    ("field", "amount", "total", "earlier"),
+    [
+        ("amount", eur(51), eur(100), [Sibling(eur(50), None, True)]),
+        ("amount", eur(51), None, [Sibling(eur(50), 100, True)]),
+        ("payment_total", eur(51), eur(200), [Sibling(eur(50), 100, True)]),
+        ("payment_total", eur(1), Money(100, "USD", 2), []),
+        ("currency", eur(1), None, [Sibling(Money(1, "USD", 2), None, True)]),
+        ("currency", eur(1), None, [Sibling(Money(1, "EUR", 3), None, False)]),
+    ],
+)
+def test_the_guard_names_the_field_that_is_wrong(
+    field: str, amount: Money, total: Money | None, earlier: list[Sibling]
+) -> None:
+    """The error says which input to correct."""
+    with pytest.raises(Invalid) as caught:
+        check_total(amount, total, earlier)
+
+    assert field == caught.value.field
+
+
+def test_only_a_refund_that_failed_beyond_doubt_frees_its_amount() -> None:
+    """A failed refund that a person must look at may have paid."""
+    assert [True, True, False] == [counts("unknown", None), counts("failed", "look"), counts("failed", None)]
+
+
+def test_rows_that_differ_are_named_field_by_field() -> None:
+    """A finding says what the log and what the index hold; a missing row is one finding."""
+    row = row_of(new().refund)
+    wrong = attrs.evolve(row, version=7, attention="x")
+
+    assert [] == list(differences(row, row))
+    assert [Finding(row.id, "version", "1", "7"), Finding(row.id, "attention", "None", "x")] == list(
+        differences(row, wrong)
+    )
+    assert [Finding(row.id, "row", "version 1", "missing")] == list(differences(row, None))
+    assert [Finding(row.id, "row", "missing", "version 1")] == list(differences(None, row))

@@ -1,0 +1,282 @@
+"""The store as a file: made, refused, filled up, shared and killed."""
+
+import asyncio
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from refundry.errors import ConfigError, RefundryError, StoreError
+from refundry.journal import sqlite_recorder
+from refundry.journal.sqlite import SqliteJournal
+from refundry.journal.sqlite_recorder import FORMAT, check_settings, connect, pragma
+from tests.core.journal.samples import events_of, evidence, new, submitted, then
+
+ROOT = Path(__file__).parents[3]
+
+
+async def make(path: Path) -> None:
+    """Make an empty store."""
+    await (await SqliteJournal.open(path)).close()
+
+
+# --- refused at the start
+
+
+async def test_the_connection_that_writes_waits_for_the_disk_at_every_commit(journal: SqliteJournal) -> None:
+    """The writer's own connection has WAL and synchronous=FULL, and so have the readers'."""
+    with journal._recorder.datastore.get_connection(commit=True) as writer:
+        settings = [pragma(writer._sqlite_conn, name) for name in ("journal_mode", "synchronous", "mmap_size")]
+    await journal.load("x")
+
+    assert ["wal", 2, 0] == settings
+    assert [2] == [pragma(reader, "synchronous") for reader in journal._connections]
+
+
+def _foreign(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE customers (name)")
+    connection.close()
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(b"These are the refunds of last year.\n" * 99)
+
+
+def _of_another_version(path: Path) -> None:
+    asyncio.run(make(path))
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version={FORMAT + 1}")
+    connection.close()
+
+
+def _not_wal(path: Path) -> None:
+    asyncio.run(make(path))
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode=DELETE")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "rule"),
+    [
+        (_foreign, "not a Refundry store"),
+        (_garbage, "not an SQLite database"),
+        (_of_another_version, f"has version {FORMAT + 1}"),
+        (_not_wal, "journal_mode is delete"),
+        (Path.mkdir, "is a directory"),
+    ],
+)
+def test_a_file_that_is_not_a_safe_store_is_refused_and_left_as_it_is(prepare: object, rule: str, path: Path) -> None:
+    """One clear line names the store and the rule, and the file is not changed."""
+    prepare(path)  # type: ignore[operator]
+    before = None if path.is_dir() else path.read_bytes()
+    with pytest.raises(RefundryError, match=rule) as caught:
+        asyncio.run(make(path))
+
+    assert str(caught.value).startswith("store: ")
+    assert "\n" not in str(caught.value)
+    assert before == (None if path.is_dir() else path.read_bytes())
+
+
+@pytest.mark.parametrize("place", ["", ":memory:", "file:x?mode=memory", "/no/such/directory/refunds.db"])
+async def test_a_place_that_cannot_keep_refunds_is_refused(place: str) -> None:
+    """Databases in memory and directories that do not exist are errors of the configuration."""
+    with pytest.raises(ConfigError) as caught:
+        await SqliteJournal.open(place)
+
+    assert "store" == caught.value.field
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    """The error comes at the start, not with the first refund."""
+    tmp_path.chmod(0o500)
+    with pytest.raises(ConfigError, match="cannot be written"):
+        asyncio.run(make(tmp_path / "refunds.db"))
+
+
+async def test_a_connection_that_would_not_wait_for_the_disk_is_refused(path: Path) -> None:
+    """Anything below synchronous=FULL loses acknowledged refunds in a power cut."""
+    await make(path)
+    connection = connect(path)
+    connection.execute("PRAGMA synchronous=NORMAL")
+    with pytest.raises(ConfigError, match="synchronous"):
+        check_settings(connection)
+    connection.close()
+
+
+# --- the disk is full, or fails
+
+
+@pytest.mark.parametrize("spare", [0, 1, 2, 3, 5, 8, 20])
+async def test_a_full_disk_stores_nothing_half(spare: int, path: Path) -> None:
+    """Wherever the space ends, the write that does not fit is refused whole, earlier ones stay and the store opens."""
+    journal = await SqliteJournal.open(path)
+    kept = [new(f"r-{n}", kept=evidence(b"%d" % n * 500)) for n in range(20)]
+    await asyncio.gather(*(journal.save(write) for write in kept))
+    with journal._recorder.datastore.get_connection(commit=True) as writer:
+        connection = writer._sqlite_conn
+        connection.execute(f"PRAGMA max_page_count={pragma(connection, 'page_count') + spare}")
+    more = [new(f"s-{n}", kept=evidence(b"+%d" % n * 2000)) for n in range(100)]
+    results: list[object] = []
+    for n in range(0, 100, 10):
+        group = (journal.save(write) for write in more[n : n + 10])
+        results += await asyncio.gather(*group, return_exceptions=True)
+    await journal.close()
+    refusals = {str(each) for each in results if isinstance(each, Exception)}
+    stored = [write for write, each in zip(more, results, strict=True) if not isinstance(each, Exception)]
+
+    assert {"store: the disk is full; nothing was stored"} == refusals
+    again = await SqliteJournal.open(path)
+    assert {write.refund.id for write in (*kept, *stored)} == {each.refund_id async for each in again.log()}
+    for write, result in zip(more, results, strict=True):
+        for digest in write.evidence:
+            assert (await again.evidence(digest) is None) == isinstance(result, Exception)
+    assert [] == [finding async for finding in again.compare_index()]
+    await again.save(new("there is space again"))
+    await again.close()
+
+
+async def test_after_an_io_error_nothing_more_is_written(path: Path) -> None:
+    """When the operating system refuses to write, the process is told, writes no more, and the store opens whole."""
+    script = (
+        "import resource, signal, sys, asyncio; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, -1));"
+        "from tests.core.journal.child import main;"
+        "asyncio.run(main(sys.argv[1], 'a', 10**9))"
+    )
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, str(path), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await child.communicate()
+    *acknowledged, last = said.decode().splitlines()
+
+    assert 0 == child.returncode
+    assert last.startswith("store: an I/O error")
+    await check_store(path, acknowledged)
+
+
+async def test_a_journal_that_failed_with_an_io_error_refuses_writes_and_still_reads(journal: SqliteJournal) -> None:
+    """What is on the disk is not known then, so only reading goes on."""
+    write = new()
+    await journal.save(write)
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+
+    def fail(changes: object) -> None:
+        raise error
+
+    journal._recorder.insert_changes, works = fail, journal._recorder.insert_changes  # type: ignore[method-assign,assignment]
+    with pytest.raises(StoreError, match="I/O error"):
+        await journal.save(new("b"))
+    journal._recorder.insert_changes = works  # type: ignore[method-assign]
+    with pytest.raises(StoreError, match="opened again"):
+        await journal.save(new("c"))
+    with pytest.raises(StoreError, match="opened again"):
+        await journal.release("w")
+
+    assert [*write.events] == events_of(await journal.load(write.refund.id))
+
+
+# --- several processes
+
+
+@pytest.fixture
+def children() -> Iterator[list["subprocess.Popen[str]"]]:
+    """Collect child processes; whichever still runs at the end is ended."""
+    running: list[subprocess.Popen[str]] = []
+    yield running
+    for child in running:
+        if child.poll() is None:
+            child.kill()
+        child.wait()
+        assert child.stdout is not None
+        child.stdout.close()
+
+
+def start(path: Path, name: str, *count: str) -> "subprocess.Popen[str]":
+    """Start a process that saves refunds."""
+    command = [sys.executable, "-m", "tests.core.journal.child", str(path), name, *count]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+async def check_store(path: Path, acknowledged: list[str]) -> None:
+    """Check that all that was acknowledged is there, that nothing is there by halves, and that the index is right."""
+    journal = await SqliteJournal.open(path)
+    versions: dict[str, int] = {}
+    position = 0
+    async for recorded in journal.log():
+        position += 1
+        assert position == recorded.position
+        assert versions.get(recorded.refund_id, 0) + 1 == recorded.version
+        versions[recorded.refund_id] = recorded.version
+    for line in acknowledged:
+        refund_id, version = line.split()
+        assert versions.get(refund_id, 0) >= int(version)
+    assert [] == [finding async for finding in journal.compare_index()]
+    connection = connect(path)
+    kept = connection.execute("SELECT count(*) FROM evidence").fetchone()[0]
+    assert sum(versions.values()) == kept  # each event of the child came with one piece of evidence
+    assert "ok" == pragma(connection, "integrity_check")
+    connection.close()
+    await journal.close()
+
+
+async def test_processes_that_open_and_write_at_once_lose_nothing(
+    path: Path, children: list["subprocess.Popen[str]"]
+) -> None:
+    """Four processes make the store together and write to it; every write is there and nobody met an error."""
+    children += [start(path, f"p{n}", "80") for n in range(4)]
+    lines = [line for child in children for line in (await asyncio.to_thread(child.communicate))[0].splitlines()]
+
+    assert [0] * 4 == [child.returncode for child in children]
+    assert 4 * 80 * 3 == len(lines)
+    await check_store(path, lines)
+
+
+async def test_a_locked_store_waits_and_then_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write waits for another process's lock; when that takes too long it is refused whole."""
+    await make(path)
+    monkeypatch.setattr(sqlite_recorder, "LOCK_TIMEOUT", 0.2)
+    journal = await SqliteJournal.open(path)
+    other = connect(path)
+    other.execute("BEGIN IMMEDIATE")
+    write = new()
+    with pytest.raises(StoreError, match="locked"):
+        await journal.save(write)
+    other.execute("ROLLBACK")
+
+    assert [] == list(await journal.load(write.refund.id))
+    await journal.save(write)
+    await journal.save(then(write.refund, submitted()))
+    other.close()
+    await journal.close()
+
+
+@pytest.mark.slow
+async def test_killed_at_any_moment_nothing_acknowledged_is_lost(
+    path: Path, children: list["subprocess.Popen[str]"]
+) -> None:
+    """Twenty processes are killed while they write, one after the other: what they said was stored is there."""
+    luck = random.Random(20261122)
+    acknowledged: list[str] = []
+    for kill in range(20):
+        child = start(path, f"k{kill}")
+        children.append(child)
+        assert child.stdout is not None
+        acknowledged.append(child.stdout.readline().strip())  # it is under way
+        await asyncio.sleep(luck.uniform(0.0, 0.15))
+        child.send_signal(signal.SIGKILL)
+        said, _ = child.communicate()
+        acknowledged += [line.strip() for line in said.splitlines(keepends=True) if line.endswith("\n")]
+        if kill % 5 == 4:
+            await check_store(path, acknowledged)
+
+    assert len(acknowledged) >= 20
