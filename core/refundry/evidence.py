@@ -1,0 +1,49 @@
+"""The provider's words as kept bytes: what came over the wire, in a form a person can read and a program can read back.
+
+The rule of this module: byte-exact. The body is kept as it came; the first line and the headers stand before it, as in
+HTTP. The digest of these bytes is what an event names.
+"""
+
+import hashlib
+
+from refundry.provider import Answer, Headers, Notification
+
+
+def digest_of(data: bytes) -> str:
+    """Give the SHA-256 of the bytes in hex: the name under which they are kept."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def keep_answer(answer: Answer) -> bytes:
+    """Write an answer down."""
+    return _join(f"HTTP {answer.status}", answer.headers, answer.body)
+
+
+def read_answer(kept: bytes) -> Answer:
+    """Read back an answer that was written down."""
+    first, headers, body = _split(kept)
+    return Answer(int(first.removeprefix("HTTP ")), headers, body)
+
+
+def keep_notification(notification: Notification) -> bytes:
+    """Write a notification down."""
+    return _join(f"{notification.method} {notification.path}", notification.headers, notification.body)
+
+
+def read_notification(kept: bytes) -> Notification:
+    """Read back a notification that was written down."""
+    first, headers, body = _split(kept)
+    method, _, path = first.partition(" ")
+    return Notification(method, path, headers, body)
+
+
+def _join(first: str, headers: Headers, body: bytes) -> bytes:
+    lines = [first, *(f"{name}: {value}" for name, value in headers), "", ""]
+    return "\n".join(lines).encode("utf-8", "surrogateescape") + body
+
+
+def _split(kept: bytes) -> tuple[str, Headers, bytes]:
+    head, _, body = kept.partition(b"\n\n")
+    first, *lines = head.decode("utf-8", "surrogateescape").split("\n")
+    pairs = (line.partition(": ") for line in lines)
+    return first, tuple((name, value) for name, _, value in pairs), body
