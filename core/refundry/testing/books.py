@@ -1,0 +1,329 @@
+"""The books of a simulated provider: payments, refunds, and every movement of money.
+
+The rule of this module: money moves in one place (`Books.finish`), only from PROCESSING to SUCCESS, so a refund moves
+money once or never; each movement is appended to a list that nothing takes from. No I/O, no clock.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+from enum import StrEnum
+from typing import Any, Final
+
+import attrs
+
+from refundry.errors import Invalid
+from refundry.money import Money, exponent_of
+
+AMPLE: Final = 9_000_000_000_000_000
+"""The minor units of a payment that nobody declared."""
+
+
+class State(StrEnum):
+    """Where a refund stands at the simulated provider."""
+
+    PROCESSING = "PROCESSING"
+    SUCCESS = "SUCCESS"
+    FAIL = "FAIL"
+
+
+class Verdict(StrEnum):
+    """What the books say to a request; each provider has its own code for each."""
+
+    DONE = "done"
+    IN_PROCESS = "in process"
+    FAILED = "failed"
+    NOT_FOUND = "not found"
+    UNKNOWN_PAYMENT = "unknown payment"
+    PAYMENT_STATUS = "payment status"
+    CURRENCY = "currency"
+    WINDOW = "window"
+    EXCEEDED = "exceeded"
+    BALANCE = "balance"
+    INCONSISTENT = "inconsistent"
+
+
+@attrs.frozen
+class Settlement:
+    """The merchant is paid in another currency, at a price fixed with the payment (units per unit paid)."""
+
+    currency: str
+    price: str
+
+    def of(self, amount: Money) -> Money:
+        """Convert, rounding half up to the minor unit (our assumption: no source states the rounding)."""
+        places = exponent_of(self.currency)
+        minor = Decimal(amount.minor) * Decimal(self.price) * Decimal(10) ** (places - amount.exponent)
+        return Money(int(minor.quantize(Decimal(1), ROUND_HALF_UP)), self.currency, places)
+
+
+@attrs.define(kw_only=True)
+class Payment:
+    """A payment that can be refunded. Amounts in `balance` and `reserved` are minor units."""
+
+    id: str
+    amount: Money
+    status: str = "SUCCESS"
+    refundable_until: datetime | None = None
+    balance: int | None = None
+    """What the merchant still has to be settled; None is ample."""
+    settlement: Settlement | None = None
+    reserved: int = 0
+    """The sum of its refunds that are in process or done."""
+
+    @property
+    def refundable(self) -> int:
+        """Give what is left to refund."""
+        return self.amount.minor - self.reserved
+
+    def refusal(self, amount: Money, now: datetime) -> Verdict | None:
+        """Say why this much cannot be refunded now, or None."""
+        if self.status != "SUCCESS":
+            return Verdict.PAYMENT_STATUS
+        if not amount.same_unit(self.amount):
+            return Verdict.CURRENCY
+        if self.refundable_until is not None and now > self.refundable_until:
+            return Verdict.WINDOW
+        if amount.minor > self.refundable:
+            return Verdict.EXCEEDED
+        if self.balance is not None and amount.minor > self.balance:
+            return Verdict.BALANCE
+        return None
+
+    def reserve(self, minor: int) -> None:
+        """Take an amount from what is left; a negative one gives it back."""
+        self.reserved += minor
+        if self.balance is not None:
+            self.balance -= minor
+
+
+@attrs.frozen(kw_only=True)
+class Ask:
+    """A genuine, well-formed request, in neutral words."""
+
+    operation: str
+    """`refund` or `inquiry`."""
+    path: str
+    refund_request_id: str | None = None
+    refund_id: str | None = None
+    payment: str = ""
+    amount: Money | None = None
+    """Set for every `refund`."""
+    notify_url: str | None = None
+    digest: str = ""
+    """SHA-256 of the body, in hex."""
+
+
+@attrs.define(kw_only=True)
+class Refund:
+    """A refund under its one request id."""
+
+    refund_request_id: str
+    refund_id: str
+    payment: str
+    amount: Money
+    state: State
+    reason: str
+    """The `Verdict`, or a provider's code that a fault put here: what a repeat is told again."""
+    notify_url: str | None = None
+    finished_at: datetime | None = None
+    requested: int = 0
+    bodies: dict[str, int] = attrs.field(factory=dict)
+    """How often each body came, by its SHA-256: more than one key means that a resend was not the same bytes."""
+    settlement: Settlement | None = None
+    notices_sent: int = 0
+    notices_acknowledged: int = 0
+
+    def seen(self, digest: str) -> None:
+        """Count one more request for it."""
+        self.requested += 1
+        self.bodies[digest] = self.bodies.get(digest, 0) + 1
+
+
+@attrs.frozen
+class Movement:
+    """Money that left: once per line."""
+
+    refund_request_id: str
+    payment: str
+    amount: Money
+    at: datetime
+
+
+@attrs.define
+class Books:
+    """Everything the simulated provider knows. `take_any`: a payment nobody declared counts as paid and ample."""
+
+    take_any: bool = True
+    payments: dict[str, Payment] = attrs.field(factory=dict)
+    refunds: dict[str, Refund] = attrs.field(factory=dict)
+    movements: list[Movement] = attrs.field(factory=list)
+    fired: Counter[str] = attrs.field(factory=Counter)
+    """How often each fault happened, and what clients did wrong (`redirect followed`)."""
+    _by_refund_id: dict[str, str] = attrs.field(factory=dict)
+
+    def declare(self, payment: Payment) -> None:
+        """Add a payment; `Invalid` if its id is taken."""
+        if payment.id in self.payments:
+            raise Invalid("id", f"payment {payment.id} is already in the books")
+        self.payments[payment.id] = payment
+
+    def find(self, ask: Ask) -> Refund | None:
+        """Find by the provider's id, which takes precedence, or by the merchant's."""
+        request_id = self._by_refund_id.get(ask.refund_id) if ask.refund_id is not None else ask.refund_request_id
+        return self.refunds.get(request_id) if request_id is not None else None
+
+    def request(self, ask: Ask, now: datetime) -> tuple[Verdict | str, Refund | None]:
+        """Take a refund request: a new one is accepted (PROCESSING) or refused (FAIL); a known one is told as it is."""
+        assert ask.refund_request_id is not None
+        assert ask.amount is not None
+        known = self.refunds.get(ask.refund_request_id)
+        if known is not None:
+            known.seen(ask.digest)
+            same = (known.amount, known.payment) == (ask.amount, ask.payment)
+            return (known.reason, known) if same else (Verdict.INCONSISTENT, None)
+        payment = self._payment(ask.payment, ask.amount)
+        refused = Verdict.UNKNOWN_PAYMENT if payment is None else payment.refusal(ask.amount, now)
+        refund = self._record(ask, refused or Verdict.IN_PROCESS, now)
+        if payment is not None and refused is None:
+            payment.reserve(ask.amount.minor)
+            refund.settlement = payment.settlement
+        return refund.reason, refund
+
+    def refuse(self, ask: Ask, code: str, now: datetime) -> Refund:
+        """Record a refusal with the provider's own code against a new id; a known id stays as it is."""
+        known = self.refunds.get(ask.refund_request_id or "")
+        if known is None:
+            return self._record(ask, code, now)
+        known.seen(ask.digest)
+        return known
+
+    def finish(self, refund: Refund, state: State, now: datetime) -> bool:
+        """End a refund that is in process; give False, and change nothing, if it has ended already."""
+        if refund.state is not State.PROCESSING or state is State.PROCESSING:
+            return False
+        refund.state, refund.finished_at = state, now
+        if state is State.SUCCESS:
+            refund.reason = Verdict.DONE
+            self.movements.append(Movement(refund.refund_request_id, refund.payment, refund.amount, now))
+        else:
+            refund.reason = Verdict.FAILED
+            self.payments[refund.payment].reserve(-refund.amount.minor)
+        return True
+
+    def moved(self) -> Counter[str]:
+        """Count the movements of money for each request id."""
+        return Counter(movement.refund_request_id for movement in self.movements)
+
+    def _payment(self, id: str, amount: Money) -> Payment | None:
+        if id not in self.payments and self.take_any:
+            self.payments[id] = Payment(id=id, amount=attrs.evolve(amount, minor=AMPLE))
+        return self.payments.get(id)
+
+    def _record(self, ask: Ask, reason: str, now: datetime) -> Refund:
+        assert ask.refund_request_id is not None
+        assert ask.amount is not None
+        accepted = reason == Verdict.IN_PROCESS
+        refund = Refund(
+            refund_request_id=ask.refund_request_id,
+            refund_id=f"{now:%Y%m%d}194010800100188{len(self.refunds) + 1:09d}",
+            payment=ask.payment,
+            amount=ask.amount,
+            state=State.PROCESSING if accepted else State.FAIL,
+            reason=reason,
+            notify_url=ask.notify_url,
+            finished_at=None if accepted else now,
+        )
+        refund.seen(ask.digest)
+        self.refunds[refund.refund_request_id] = refund
+        self._by_refund_id[refund.refund_id] = refund.refund_request_id
+        return refund
+
+
+# --- showing them -----------------------------------------------------------------------------------------------------
+
+
+def _money(amount: Money) -> dict[str, str]:
+    return {"value": str(amount), "currency": amount.currency}
+
+
+def _minor(payment: Payment, minor: int) -> str:
+    sign = "-" if minor < 0 else ""
+    return sign + str(attrs.evolve(payment.amount, minor=abs(minor)))
+
+
+def refund_as_json(refund: Refund, moved: int) -> dict[str, Any]:
+    """Give one refund as JSON values; `moved` is how often its money moved."""
+    return {
+        "refund_request_id": refund.refund_request_id,
+        "refund_id": refund.refund_id,
+        "payment": refund.payment,
+        "amount": _money(refund.amount),
+        "status": refund.state.value,
+        "reason": str(refund.reason),
+        "requested": refund.requested,
+        "moved": moved,
+        "bodies": dict(refund.bodies),
+        "notifications": {"sent": refund.notices_sent, "acknowledged": refund.notices_acknowledged},
+    }
+
+
+def as_json(books: Books) -> dict[str, Any]:
+    """Give the books as JSON values."""
+    moved = books.moved()
+    return {
+        "payments": [
+            {
+                "id": payment.id,
+                "amount": _money(payment.amount),
+                "status": payment.status,
+                "refundable": _minor(payment, payment.refundable),
+                "balance": None if payment.balance is None else _minor(payment, payment.balance),
+            }
+            for payment in books.payments.values()
+        ],
+        "refunds": [refund_as_json(refund, moved[refund.refund_request_id]) for refund in books.refunds.values()],
+        "movements": [
+            {
+                "refund_request_id": movement.refund_request_id,
+                "payment": movement.payment,
+                "amount": _money(movement.amount),
+                "at": movement.at.isoformat(timespec="seconds"),
+            }
+            for movement in books.movements
+        ],
+        "faults": dict(books.fired),
+    }
+
+
+_COLUMNS: Final = ("refund_request_id", "refund_id", "payment", "amount", "status", "asked", "bodies", "moved", "told")
+
+
+def as_text(books: Books) -> str:
+    """Give the books as a table for people."""
+    moved = books.moved()
+    rows = [
+        (
+            refund.refund_request_id,
+            refund.refund_id,
+            refund.payment,
+            f"{refund.amount} {refund.amount.currency}",
+            f"{refund.state.value} ({refund.reason})",
+            str(refund.requested),
+            str(len(refund.bodies)),
+            str(moved[refund.refund_request_id]),
+            f"{refund.notices_acknowledged}/{refund.notices_sent}",
+        )
+        for refund in books.refunds.values()
+    ]
+    faults = ", ".join(f"{name} {count}" for name, count in sorted(books.fired.items())) or "none"
+    return f"{_table(_COLUMNS, rows)}\nmovements of money: {len(books.movements)}\nfaults that happened: {faults}\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,129 @@
+"""Notifications of a simulated provider: signed, repeated until they are acknowledged, to loopback only.
+
+The rule of this module: a notification is sent at the documented intervals and ends with the first acknowledgement.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from refundry.accounts import is_loopback
+from refundry.ports import Ports
+from refundry.testing.books import Books, Refund, State, Verdict
+from refundry.testing.faults import Faults, Plan
+from refundry.testing.settings import Settings
+from refundry.testing.wire import Message, Said, Wire
+
+INTERVALS: Final = (0, 120, 600, 600, 3_600, 7_200, 21_600, 54_000)
+"""Seconds before each try, for Antom and Alipay ("0s, 2min, 10min, 10min, 1h, 2h, 6h, 15h")."""
+_MAX_ANSWER: Final = 64 * 1024
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
+_log = logging.getLogger("refundry.simulator")
+
+Write = Callable[[Said, Plan], Awaitable[Message]]
+
+
+class Notifier:
+    """Tells the merchant how refunds ended."""
+
+    def __init__(self, wire: Wire, write: Write, ports: Ports) -> None:
+        self._wire = wire
+        self._write = write
+        self._ports = ports
+        self._held: list[asyncio.Future[None]] = []
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Get ready to send; redirects and proxies of the environment are never followed."""
+        self._session = aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=False)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def tell(self, refund: Refund, state: State, settings: Settings, books: Books, faults: Faults) -> None:
+        """Notify of one final state, again and again until it is acknowledged or the intervals are used up."""
+        url = _target(refund.notify_url or settings.notify_url, books)
+        if url is None:
+            return
+        for wait in INTERVALS:
+            await self._ports.sleep(wait * settings.time_scale)
+            plan = faults.plan("notification", refund.refund_request_id, books)
+            if await self._attempt(url, refund, state, plan, books):
+                refund.notices_acknowledged += 1
+                return
+        _log.warning("the notification of refund %s was never acknowledged", refund.refund_request_id)
+
+    async def _attempt(self, url: URL, refund: Refund, state: State, plan: Plan, books: Books) -> bool:
+        if plan.lose_request:
+            return False
+        if plan.wait_before + plan.wait_after:
+            await self._ports.sleep(plan.wait_before + plan.wait_after)
+        if plan.reorder is not None:
+            await self._hold(plan.reorder)
+        said = Said(
+            operation="notification",
+            path=url.raw_path_qs,
+            code=plan.code or (Verdict.DONE if state is State.SUCCESS else Verdict.FAILED),
+            status=plan.status,
+            refund=refund,
+            state=plan.state or state,
+        )
+        for tell in plan.telling:
+            said = tell(said, books)
+        acknowledged = [await self._post(url, said, plan, refund) for _ in range(plan.deliveries)]
+        self._release()
+        return any(acknowledged) and plan.lose_answer is None
+
+    async def _post(self, url: URL, said: Said, plan: Plan, refund: Refund) -> bool:
+        assert self._session is not None
+        message = await self._write(said, plan)
+        refund.notices_sent += 1
+        try:
+            async with self._session.post(
+                url, data=message.body, headers=list(message.headers), allow_redirects=False
+            ) as answer:
+                return self._wire.acknowledged(answer.status, await _read(answer))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            _log.info("a notification did not arrive: %s", type(error).__name__)
+            return False
+
+    async def _hold(self, seconds: float) -> None:
+        gone = asyncio.get_running_loop().create_future()
+        self._held.append(gone)
+        await asyncio.wait({gone}, timeout=seconds)
+
+    def _release(self) -> None:
+        held, self._held = self._held, []
+        for gone in held:
+            if not gone.done():
+                gone.set_result(None)
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > _MAX_ANSWER:
+            return b""
+    return bytes(body)
+
+
+def _target(text: str | None, books: Books) -> URL | None:
+    if text is None:
+        return None
+    try:
+        url = URL(text, encoded=True)
+        usable = url.scheme in ("http", "https") and is_loopback(url.host)
+    except ValueError:
+        usable = False
+    if usable:
+        return url
+    books.fired["notification refused: not a loopback address"] += 1
+    _log.warning("no notification is sent to %r: a simulator calls loopback addresses only", text[:200])
+    return None

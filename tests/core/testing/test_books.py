@@ -1,0 +1,116 @@
+"""The books of a simulated provider: money moves once or never, and what is left is always right."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refundry.errors import Invalid
+from refundry.money import Money
+from refundry.testing.books import Ask, Books, Payment, Settlement, State, Verdict, as_json, as_text
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def ask(id: str, minor: int, payment: str = "P1", currency: str = "EUR") -> Ask:
+    return Ask(
+        operation="refund",
+        path="/",
+        refund_request_id=id,
+        payment=payment,
+        amount=Money.of_minor(str(minor), currency),
+        digest=f"{minor}",
+    )
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["ask", "refuse", State.SUCCESS, State.FAIL, State.PROCESSING]),
+        st.sampled_from(["R1", "R2", "R3"]),
+        st.integers(1, 80),
+    ),
+    max_size=30,
+)
+
+
+@given(steps=STEPS)
+def test_money_moves_once_or_never(steps: list[tuple[str, str, int]]) -> None:
+    """Over any sequence: one movement per successful refund, none for another, and never more than was paid."""
+    books = Books(take_any=False)
+    books.declare(Payment(id="P1", amount=Money.of_minor("100", "EUR"), balance=90))
+    for step, id, minor in steps:
+        if step == "ask":
+            books.request(ask(id, minor), NOW)
+        elif step == "refuse":
+            books.refuse(ask(id, minor), "RISK_REJECT", NOW)
+        elif id in books.refunds:
+            books.finish(books.refunds[id], State(step), NOW)
+
+    moved, payment = books.moved(), books.payments["P1"]
+    for refund in books.refunds.values():
+        assert moved[refund.refund_request_id] == (refund.state is State.SUCCESS)
+    held = sum(refund.amount.minor for refund in books.refunds.values() if refund.state is not State.FAIL)
+    assert (100 - held, 90 - held) == (payment.refundable, payment.balance)
+    assert held <= 90
+
+
+@given(first=st.sampled_from([State.SUCCESS, State.FAIL]), later=st.lists(st.sampled_from(list(State)), max_size=5))
+def test_the_end_is_the_end(first: State, later: list[State]) -> None:
+    """A refund that has ended stays as it is, and what a repeat is told stays too."""
+    books = Books()
+    _, refund = books.request(ask("R1", 5), NOW)
+    assert refund is not None
+    assert books.finish(refund, first, NOW)
+    told = books.request(ask("R1", 5), NOW)
+
+    assert not any(books.finish(refund, state, NOW) for state in later)
+    assert told == books.request(ask("R1", 5), NOW)
+    assert first is refund.state
+
+
+def test_other_payment_is_inconsistent() -> None:
+    """The same id for another payment is no repeat."""
+    books = Books()
+    books.request(ask("R1", 5), NOW)
+
+    assert (Verdict.INCONSISTENT, None) == books.request(ask("R1", 5, payment="P2"), NOW)
+
+
+def test_undeclared_payment_keeps_its_currency() -> None:
+    """A payment that nobody declared has the currency it was first asked in."""
+    books = Books()
+    books.request(ask("R1", 5), NOW)
+
+    assert Verdict.CURRENCY == books.request(ask("R2", 5, currency="USD"), NOW)[0]
+
+
+def test_payment_is_declared_once() -> None:
+    """A payment id cannot be declared twice."""
+    books = Books()
+    books.declare(Payment(id="P1", amount=Money.of_minor("1", "EUR")))
+    with pytest.raises(Invalid, match="P1"):
+        books.declare(Payment(id="P1", amount=Money.of_minor("2", "EUR")))
+
+
+@pytest.mark.parametrize(
+    ("price", "currency", "minor"),
+    [("1.5", "USD", 2), ("0.5", "USD", 1), ("0.4", "USD", 0), ("160.55", "JPY", 2), ("0.4", "KWD", 4)],
+)
+def test_settlement_rounds_half_up(price: str, currency: str, minor: int) -> None:
+    """A cent of EUR becomes the nearest minor unit of the settlement currency, whatever its exponent."""
+    assert minor == Settlement(currency, price).of(Money.of_minor("1", "EUR")).minor
+
+
+def test_books_can_be_read() -> None:
+    """The table and the JSON name every refund and count its movements."""
+    books = Books()
+    for id in ("R1", "R2"):
+        books.request(ask(id, 1233), NOW)
+    books.finish(books.refunds["R1"], State.SUCCESS, NOW)
+
+    assert [("R1", 1), ("R2", 0)] == [
+        (refund["refund_request_id"], refund["moved"]) for refund in as_json(books)["refunds"]
+    ]
+    assert "12.33 EUR" in as_text(books)
+    assert "faults that happened: none" in as_text(Books())
