@@ -1,0 +1,624 @@
+"""Antom (Alipay global): a refund becomes a signed request, and a signed answer becomes an outcome.
+
+The rule of this module: an answer is believed when it is signed by Antom over its raw bytes, is about exactly this
+refund, and does not contradict itself; every other answer is `Unknown`, whatever it says. Sources: Antom's pages of
+`refund`, `inquiryRefund` and `notifyRefund`, and its rules for signatures and idempotency.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import attrs
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
+from refundry.money import MAX_DIGITS, Money, exponent_of
+from refundry.provider import (
+    Acknowledgement,
+    Answer,
+    Blocked,
+    Code,
+    CodeClass,
+    Exchange,
+    Failed,
+    Forged,
+    Headers,
+    Heard,
+    HttpUrl,
+    Invalid,
+    NotFound,
+    Notification,
+    Order,
+    Outcome,
+    Pending,
+    ProviderPlugin,
+    PublicKeyPem,
+    Quote,
+    Request,
+    Resend,
+    Scope,
+    Secret,
+    Settled,
+    Terms,
+    Unknown,
+    Unreadable,
+    read_object,
+)
+from refundry_antom import __version__, details, signing, wire
+from refundry_antom.codes import INQUIRY_CODES, REFUND_CODES, STATUS_FAIL
+from refundry_antom.wire import (
+    Amount,
+    InquiryRequest,
+    InquiryResponse,
+    NotifyAnswer,
+    RefundNotification,
+    RefundRequest,
+    RefundResponse,
+    Result,
+)
+
+_Message = TypeVar("_Message", bound=wire.Message)
+_About = RefundResponse | InquiryResponse | RefundNotification
+
+_PATH: Final = "/ams/api/v1/payments/"
+_SANDBOX_PATH: Final = "/ams/sandbox/api/v1/payments/"
+_NOTIFY_TYPE: Final = "REFUND_RESULT"
+
+_MINOR_UNITS: Final = {
+    0: "CLP JPY KRW VND",
+    2: "AUD BDT BRL CAD CNY EUR GBP HKD IDR MXN MYR NZD PEN PHP PKR PLN SGD THB TWD USD",
+}
+_EXPONENTS: Final[Mapping[str, int]] = MappingProxyType(
+    {currency: places for places, currencies in _MINOR_UNITS.items() for currency in currencies.split()}
+)
+"""Antom's own minor units (docs.antom.com/ac/ref/cc); other currencies are taken from ISO 4217."""
+
+_ID: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_CLIENT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_TOKEN: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
+_NOTIFY_URL: Final = re.compile(r"https?://[!-~]+", re.ASCII)
+_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+# Either documented format of a time, and nothing that could shift the border between the time and the signed body.
+_TIME: Final = re.compile(r"[0-9A-Za-z:+.-]{1,40}", re.ASCII)
+_EPOCH_MS: Final = re.compile(r"[0-9]{12,14}", re.ASCII)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_MAX_ID: Final = 64
+_MAX_REASON: Final = 256
+_MAX_NOTIFY_URL: Final = 1024
+
+ACKNOWLEDGEMENT: Final = Acknowledgement(
+    200,
+    (("content-type", "application/json"),),
+    wire.encode(NotifyAnswer(result=Result(result_code="SUCCESS", result_status="S", result_message="success"))),
+)
+"""The answer to every notification that is kept; Antom asks for exactly this body, unsigned."""
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class AntomSettings:
+    """The keys of an account with `provider = "antom"`."""
+
+    base_url: HttpUrl
+    """The host that Antom's documents give, without a path."""
+    client_id: str
+    """`SANDBOX_...` leads to the sandbox on the same host."""
+    provider_public_key: PublicKeyPem = attrs.field(repr=False)
+    """Antom's public key for this client: what answers and notifications are checked with."""
+    private_key: Secret | None = None
+    key_version: int = 1
+    """The version of our key at Antom."""
+    provider_key_version: int | None = None
+    """The only version of Antom's key to accept; any version where it is not set (the key decides)."""
+    notify_url: str | None = None
+    """Where Antom should post the result; the address set in its dashboard where this is not set."""
+    agent_token: str | None = attrs.field(default=None, repr=False)
+    """For calls in the name of another merchant."""
+
+
+@attrs.frozen(slots=True)
+class AntomProvider:
+    """One account at Antom: `Provider` and `Listener`."""
+
+    settings: AntomSettings
+    terms: Terms
+    _private_key: RSAPrivateKey | None = attrs.field(repr=False, eq=False)
+    _public_key: RSAPublicKey = attrs.field(repr=False, eq=False)
+
+    @property
+    def identity(self) -> str:
+        """Name the client and the host: a refund is only known to the client that sent it."""
+        return f"{self.settings.client_id} at {self.settings.base_url}"
+
+    # --- orders -------------------------------------------------------------------------------------------------------
+
+    def exponent(self, currency: str) -> int:
+        """Give Antom's number of decimals, or that of ISO 4217 where Antom does not list the currency."""
+        places = _EXPONENTS.get(currency)
+        return exponent_of(currency) if places is None else places
+
+    def check(self, order: Order) -> None:
+        """Raise `Invalid` for an order that Antom's field rules refuse."""
+        _check_id("refund_request_id", order.refund_request_id)
+        if order.payment.startswith("merchant:"):
+            raise Invalid("payment", "must be Antom's paymentId; Antom does not refund by the merchant's order number")
+        _check_id("payment", order.payment)
+        _check_amount(order.amount, self.exponent(order.amount.currency))
+        if order.reason:
+            _check_reason(order.reason)
+        if order.details is not None:
+            details.check(order.details)
+
+    def refund(self, order: Order, at: datetime) -> Exchange:
+        """Ask Antom to refund; equal orders give equal bytes."""
+        body = order.sent if order.sent is not None else wire.encode(self._refund_request(order))
+        return self._exchange("refund", body, at, RefundResponse, partial(_read_refund, self, order))
+
+    def inquire(self, order: Order, at: datetime) -> Exchange:
+        """Ask Antom where the refund stands, by our id alone.
+
+        Antom ignores our id when its own is sent too; a wrong one would then answer about somebody else's refund.
+        """
+        body = wire.encode(InquiryRequest(refund_request_id=order.refund_request_id))
+        return self._exchange("inquiryRefund", body, at, InquiryResponse, partial(_read_inquiry, self, order))
+
+    def _refund_request(self, order: Order) -> RefundRequest:
+        request = RefundRequest(
+            refund_request_id=order.refund_request_id,
+            payment_id=order.payment,
+            refund_amount=_amount(order.amount),
+            refund_reason=order.reason or None,
+            refund_notify_url=self.settings.notify_url,
+        )
+        if not order.details:
+            return request
+        return wire.read(RefundRequest, details.arranged(order.details) | wire.to_wire(request))
+
+    # --- exchanges ----------------------------------------------------------------------------------------------------
+
+    def _exchange(
+        self, call: str, body: bytes, at: datetime, kind: type[_Message], read: Callable[[_Message], Outcome]
+    ) -> Exchange:
+        sandbox = self.settings.client_id.startswith("SANDBOX_")
+        path = (_SANDBOX_PATH if sandbox else _PATH) + call
+        return Exchange(
+            body=body,
+            sign=partial(self._sign, path, body, at.astimezone(UTC).isoformat(timespec="seconds")),
+            read=partial(self._read, path, kind, read),
+            key_version=str(self.settings.key_version),
+        )
+
+    def _sign(self, path: str, body: bytes, time: str) -> Request:
+        if self._private_key is None:
+            raise Invalid("private_key", "is needed to send")
+        settings = self.settings
+        signed = signing.content("POST", path, settings.client_id, time, body)
+        headers = [
+            ("content-type", "application/json; charset=UTF-8"),
+            ("client-id", settings.client_id),
+            ("request-time", time),
+            ("signature", signing.sign(self._private_key, signed, settings.key_version)),
+        ]
+        if settings.agent_token is not None:
+            headers.append(("agent-token", settings.agent_token))
+        return Request("POST", settings.base_url + path, tuple(headers), body)
+
+    def _read(self, path: str, kind: type[_Message], read: Callable[[_Message], Outcome], answer: Answer) -> Outcome:
+        if answer.status != 200:
+            return Unknown(f"HTTP status {answer.status}")
+        try:
+            self._verify("POST", path, answer, "response-time")
+        except Forged as error:
+            return _not_believed(error, answer)
+        try:
+            return read(wire.decode(kind, answer.body))
+        except Unreadable as error:
+            return Unknown(f"cannot be read: {error}", attention=f"signed by Antom and not understood: {error}")
+
+    def _verify(self, method: str, path: str, message: Answer | Notification, time_header: str) -> None:
+        """Raise `Forged` unless the raw message is signed by Antom and for this client."""
+        client_id = self.settings.client_id
+        found = _once(message.headers, ("client-id", "signature", time_header))
+        if found.get("client-id", client_id) != client_id:
+            raise Forged("it names another client")
+        time = found.get(time_header)
+        if time is None or _TIME.fullmatch(time) is None:
+            raise Forged(f"no readable {time_header} header")
+        signed = signing.content(method, path, client_id, time, message.body)
+        signing.verify(self._public_key, found.get("signature"), signed, self.settings.provider_key_version)
+
+    # --- notifications ------------------------------------------------------------------------------------------------
+
+    def hear(self, notification: Notification) -> Heard:
+        """Verify and read a notifyRefund; any other notification is `Unreadable`."""
+        if notification.header("client-id") is None:
+            raise Forged("no client-id header, or more than one")
+        self._verify_notification(notification)
+        message = wire.decode(RefundNotification, notification.body)
+        if message.notify_type != _NOTIFY_TYPE:
+            raise Unreadable(f"a notification of another kind than {_NOTIFY_TYPE}")
+        return Heard(
+            refund_request_id=message.refund_request_id,
+            at=_moment(notification.header("request-time")),
+            read=partial(_read_notification, self, message),
+            acknowledgement=ACKNOWLEDGEMENT,
+        )
+
+    def _verify_notification(self, notification: Notification) -> None:
+        """Antom signs the path of the address it was given; a web server in front of us may have shortened it."""
+        try:
+            self._verify(notification.method, notification.path, notification, "request-time")
+        except Forged:
+            address = self.settings.notify_url
+            given = urlsplit(address)._replace(scheme="", netloc="").geturl() if address is not None else None
+            if given in (None, notification.path):
+                raise
+            self._verify(notification.method, given or "/", notification, "request-time")
+
+
+def _once(headers: Headers, wanted: Collection[str]) -> dict[str, str]:
+    """Give the wanted headers by their names in lower case; `Forged` if one of them stands twice."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        if key in wanted:
+            if key in found:
+                raise Forged(f"more than one {key} header")
+            found[key] = value
+    return found
+
+
+# --- what is not signed -----------------------------------------------------------------------------------------------
+
+
+def _not_believed(error: Forged, answer: Answer) -> Unknown:
+    """Give what is left of an answer that is not signed by Antom: a reason to ask, and what people should look at."""
+    claimed = _claimed(answer.body)
+    cause = f"not signed by Antom: {error}"
+    if claimed is not None and claimed.result_code in REFUND_CODES:
+        cause += f"; it claims {claimed.result_code}, which proves nothing"
+    unsigned = all(name.lower() != "signature" for name, _ in answer.headers)
+    if claimed is not None and unsigned and _refuses_our_key(claimed):
+        attention = (
+            f"Antom seems unable to verify our signature (an unsigned answer says {claimed.result_code}):"
+            " check private_key and key_version"
+        )
+        return Unknown(cause, attention=attention, scope=Scope.ACCOUNT)
+    attention = "an answer that is not signed by Antom: look for a wrong key or for somebody in between"
+    return Unknown(cause, attention=attention)
+
+
+def _claimed(body: bytes) -> Result | None:
+    try:
+        return wire.read(Result, read_object(body).get("result"))
+    except Unreadable:
+        return None
+
+
+def _refuses_our_key(claimed: Result) -> bool:
+    return claimed.result_status == "F" and claimed.result_code in _KEY_REFUSED
+
+
+_KEY_REFUSED: Final = frozenset({"INVALID_SIGNATURE", "SIGNATURE_INVALID", "KEY_NOT_FOUND"})
+"""What a wrong key of ours is answered with. Antom does not sign its answer to a wrong signature ("Sign a request and
+verify the signature", comment in the sample code); assumed of a key that it does not have."""
+
+
+# --- what an answer means ---------------------------------------------------------------------------------------------
+
+
+def _read_refund(provider: AntomProvider, order: Order, answer: RefundResponse) -> Outcome:
+    result = answer.result
+    wrong = _wrong_echo(order, answer) or _wrong_result(result, REFUND_CODES)
+    if wrong is not None:
+        return wrong
+    code = REFUND_CODES.get(result.result_code)
+    if code is None:
+        return _UNLISTED[result.result_status](result.result_code)
+    if code.meaning is CodeClass.OK:
+        return _settled(provider, order, answer)
+    if code.meaning is CodeClass.PENDING:
+        return Pending(code.code, code.cause, answer.refund_id)
+    return _by_class(code)
+
+
+def _read_inquiry(provider: AntomProvider, order: Order, answer: InquiryResponse) -> Outcome:
+    result = answer.result
+    wrong = _wrong_echo(order, answer) or _wrong_result(result, INQUIRY_CODES)
+    if wrong is not None:
+        return wrong
+    code = INQUIRY_CODES.get(result.result_code)
+    if code is None:
+        text = f"the inquiry was answered with {result.result_status}/{_shown(result.result_code)}"
+        return Unknown(text, _code(result.result_code), attention=f"{text}, a code that Antom does not document")
+    if code.meaning is CodeClass.OK:
+        return _by_refund_status(provider, order, answer)
+    if code.meaning is CodeClass.NOT_FOUND and (answer.refund_status is not None or answer.refund_id is not None):
+        return _contradiction(code.code, "the answer says that the refund does not exist, and describes it")
+    return _by_class(code)
+
+
+def _by_refund_status(provider: AntomProvider, order: Order, answer: InquiryResponse) -> Outcome:
+    status = answer.refund_status
+    if status is None:
+        return Unknown("Antom answered, and did not say where the refund stands")
+    if answer.refund_request_id is None:
+        return Unknown("Antom's answer does not name the refund", status)
+    if status == "SUCCESS":
+        return _settled(provider, order, answer)
+    if status == "PROCESSING":
+        return Pending(status, "Antom works on the refund.", answer.refund_id)
+    if status == "FAIL":
+        return Failed(STATUS_FAIL.code, STATUS_FAIL.cause, STATUS_FAIL.advice)
+    return Unknown(f"the refund is in a state that Antom does not document: {_shown(status)}")
+
+
+def _read_notification(provider: AntomProvider, message: RefundNotification, order: Order) -> Outcome:
+    result, status = message.result, message.refund_status
+    wrong = _wrong_echo(order, message)
+    if wrong is not None:
+        return wrong
+    if status == "SUCCESS" and (result.result_status, result.result_code) == ("S", "SUCCESS"):
+        return _settled(provider, order, message)
+    if status == "FAIL" and result.result_status == "F" and result.result_code != "SUCCESS":
+        known = REFUND_CODES.get(result.result_code, STATUS_FAIL)
+        return Failed(_code(result.result_code) or STATUS_FAIL.code, known.cause, known.advice)
+    said = f"{_shown(status)} with {_shown(result.result_status)}/{_shown(result.result_code)}"
+    return _contradiction(_code(result.result_code), f"the notification contradicts itself: {said}")
+
+
+def _settled(provider: AntomProvider, order: Order, answer: _About) -> Outcome:
+    if answer.refund_request_id is None or answer.refund_amount is None:
+        text = "Antom reports a success and does not say of which refund and amount"
+        return Unknown(text, "SUCCESS", resend=Resend.NEVER)
+    left = wire.to_wire(answer, without=_CONSUMED)
+    return Settled(
+        amount=order.amount,
+        provider_refund_id=answer.refund_id,
+        settled_at=answer.refund_time,
+        settlement_amount=_settlement_amount(provider, answer, left),
+        quote=_quote(answer, left),
+        details=_details(answer, left),
+    )
+
+
+_CONSUMED: Final = frozenset(
+    {"result", "refundAmount", "refundRequestId", "refundId", "paymentId", "refundTime", "refundStatus", "notifyType"}
+)
+
+
+def _details(answer: _About, left: dict[str, Any]) -> Mapping[str, Any] | None:
+    for name, part in (("result", answer.result), ("refundAmount", answer.refund_amount)):
+        if part is not None and part.extra:
+            left[name] = dict(part.extra)
+    return left or None
+
+
+def _settlement_amount(provider: AntomProvider, answer: _About, left: dict[str, Any]) -> Money | None:
+    """Read the settlement amount; one that is no money stays among the details: it must not hide the settlement."""
+    gross = answer.gross_settlement_amount
+    if gross is None:
+        return None
+    try:
+        money = Money.of_minor(gross.value, gross.currency, provider.exponent(gross.currency))
+    except Invalid:
+        return None
+    if not gross.extra:
+        del left["grossSettlementAmount"]
+    return money
+
+
+def _quote(answer: _About, left: dict[str, Any]) -> Quote | None:
+    quote = answer.settlement_quote
+    if quote is None:
+        return None
+    if not quote.extra:
+        del left["settlementQuote"]
+    return Quote(
+        pair=quote.quote_currency_pair,
+        price=quote.quote_price,
+        id=quote.quote_id,
+        start=quote.quote_start_time,
+        expiry=quote.quote_expiry_time,
+        guaranteed=quote.guaranteed,
+    )
+
+
+def _by_class(code: Code) -> Outcome:
+    """Turn a row of a table into the outcome of its class."""
+    return _OUTCOMES[code.meaning](code)
+
+
+def _failed(code: Code) -> Outcome:
+    return Failed(code.code, code.cause, code.advice)
+
+
+def _again(code: Code) -> Outcome:
+    resend = Resend.SAME if code.same_id == "back-off" else Resend.AFTER_NOT_FOUND
+    return Unknown(code.cause, code.code, resend=resend)
+
+
+def _doubtful(code: Code) -> Outcome:
+    return Unknown(code.cause, code.code, resend=Resend.NEVER, attention=f"{code.code}: {code.cause} {code.advice}")
+
+
+_OUTCOMES: Final[Mapping[CodeClass, Callable[[Code], Outcome]]] = MappingProxyType(
+    {
+        CodeClass.SAME: _again,
+        CodeClass.INQUIRE: _doubtful,
+        CodeClass.FAIL: _failed,
+        CodeClass.FAIL_NEW: _failed,
+        CodeClass.FAIL_CHECK: _doubtful,
+        CodeClass.CONF: lambda code: Blocked(code.code, code.cause, code.advice, Scope.ACCOUNT),
+        CodeClass.BUG: lambda code: Blocked(code.code, code.cause, code.advice, Scope.REQUEST),
+        CodeClass.NOT_FOUND: lambda code: NotFound(code.code, code.cause),
+        CodeClass.UNCHANGED: lambda code: Unknown(code.cause, code.code),
+    }
+)
+
+
+def _unlisted_success(name: str) -> Outcome:
+    return Unknown("Antom reports a success with a code that it does not document", _code(name), resend=Resend.NEVER)
+
+
+def _unlisted_failure(name: str) -> Outcome:
+    text = f"Antom reports a failure that it does not document: {_shown(name)}"
+    return Unknown(text, _code(name), resend=Resend.NEVER, attention=text)
+
+
+def _unlisted_unknown(name: str) -> Outcome:
+    return Unknown("Antom does not know, and gives a reason that it does not document", _code(name))
+
+
+_UNLISTED: Final[Mapping[str, Callable[[str], Outcome]]] = MappingProxyType(
+    {"S": _unlisted_success, "F": _unlisted_failure, "U": _unlisted_unknown}
+)
+
+
+def _wrong_result(result: Result, codes: Mapping[str, Code]) -> Outcome | None:
+    """Say what is wrong with a status that does not exist, or that the documents do not give for the code."""
+    if result.result_status not in _UNLISTED:
+        return Unknown(f"a result status that Antom does not document: {_shown(result.result_status)}")
+    code = codes.get(result.result_code)
+    if code is None or code.status == result.result_status:
+        return None
+    text = f"{code.code} came with status {result.result_status}; it is documented with {code.status}"
+    return _contradiction(code.code, text)
+
+
+def _contradiction(code: str | None, text: str) -> Outcome:
+    return Unknown(text, code, resend=Resend.NEVER, attention=text)
+
+
+def _wrong_echo(order: Order, answer: _About) -> Outcome | None:
+    """Say what is wrong when an answer is about something else than the order; absent fields are not judged here.
+
+    An answer about another id says nothing of ours. Another amount, payment or refundId under our own id means that
+    something may have moved that nobody asked for: it is never sent again.
+    """
+    if answer.refund_request_id not in (None, order.refund_request_id):
+        text = f"the provider answered about the refund {_shown(answer.refund_request_id)}, not about this one"
+        return Unknown(text, attention=text)
+    payment = getattr(answer, "payment_id", None)
+    if payment not in (None, order.payment):
+        return _elsewhere(f"the payment {_shown(payment)}, not about {order.payment}")
+    if order.provider_refund_id is not None and answer.refund_id not in (None, order.provider_refund_id):
+        return _elsewhere(f"the refundId {_shown(answer.refund_id)}, not about {order.provider_refund_id}")
+    amount, asked = answer.refund_amount, _amount(order.amount)
+    if amount is not None and (amount.currency, amount.value) != (asked.currency, asked.value):
+        said = f"{_shown(amount.value)} {_shown(amount.currency)}"
+        return _elsewhere(f"{said} in minor units, not about {asked.value} {asked.currency}")
+    return None
+
+
+def _elsewhere(what: str) -> Outcome:
+    text = f"the provider answered about {what}"
+    return Unknown(text, resend=Resend.NEVER, attention=text)
+
+
+# --- small things -----------------------------------------------------------------------------------------------------
+
+
+def _amount(money: Money) -> Amount:
+    return Amount(currency=money.currency, value=str(money.minor))
+
+
+def _shown(text: str | None) -> str:
+    """Quote somebody else's words, short and without control characters."""
+    return ascii(text)[:80]
+
+
+def _code(text: str) -> str | None:
+    """Give a code that is shaped like one; nothing else gets into the log as a code."""
+    return text if _CODE.fullmatch(text) else None
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Read a time in either format; None for one that names no moment."""
+    if text is None:
+        return None
+    try:
+        if _EPOCH_MS.fullmatch(text):
+            return _EPOCH + timedelta(milliseconds=int(text))
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _check_id(field: str, text: str) -> None:
+    if not text:
+        raise Invalid(field, "must not be empty")
+    if len(text) > _MAX_ID:
+        raise Invalid(field, f"has {len(text)} characters; Antom takes at most {_MAX_ID}")
+    if _ID.fullmatch(text) is None:
+        raise Invalid(field, "may hold letters, digits, _ and - only; Antom takes no special characters")
+
+
+def _check_amount(amount: Money, exponent: int) -> None:
+    if amount.exponent != exponent:
+        raise Invalid("amount", f"has {amount.exponent} decimals; Antom's {amount.currency} has {exponent}")
+    if amount.minor <= 0:
+        raise Invalid("amount", "must be more than zero")
+    if len(str(amount.minor)) > MAX_DIGITS:
+        raise Invalid("amount", f"more than {MAX_DIGITS} digits in minor units")
+    if amount.minor % wire.MULTIPLES.get(amount.currency, 1):
+        raise Invalid("amount", f"Antom takes {amount.currency} without decimals: nothing after the point but zeros")
+
+
+def _check_reason(reason: str) -> None:
+    if len(reason) > _MAX_REASON:
+        raise Invalid("reason", f"has {len(reason)} characters; Antom takes at most {_MAX_REASON}")
+    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in reason):
+        raise Invalid("reason", "must not hold control characters or line breaks")
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def build(settings: AntomSettings, terms: Terms) -> AntomProvider:
+    """Make the provider of an account; `Invalid` names the setting that is wrong."""
+    _check_settings(settings)
+    secret = settings.private_key
+    private_key = None if secret is None else signing.load_private_key(secret.reveal(), "private_key")
+    public_key = signing.load_public_key(bytes(settings.provider_public_key), "provider_public_key")
+    return AntomProvider(settings, terms, private_key, public_key)
+
+
+def _check_settings(settings: AntomSettings) -> None:
+    address = urlsplit(settings.base_url)
+    if not address.netloc or address.path or address.query or address.fragment:
+        raise Invalid("base_url", "must be the host alone, such as https://open-de-global.alipay.com")
+    if _CLIENT_ID.fullmatch(settings.client_id) is None:
+        raise Invalid("client_id", "must be 1 to 64 letters, digits, _ and -")
+    for field in ("key_version", "provider_key_version"):
+        version = getattr(settings, field)
+        if version is not None and not 0 <= version < 10**9:
+            raise Invalid(field, "must be a whole number from 0 to 999999999")
+    _check_notify_url(settings.notify_url)
+    if settings.agent_token is not None and _TOKEN.fullmatch(settings.agent_token) is None:
+        raise Invalid("agent_token", "must be 1 to 128 printable ASCII characters without spaces")
+
+
+def _check_notify_url(url: str | None) -> None:
+    if url is None:
+        return
+    if len(url) > _MAX_NOTIFY_URL:
+        raise Invalid("notify_url", f"has {len(url)} characters; Antom takes at most {_MAX_NOTIFY_URL}")
+    if _NOTIFY_URL.fullmatch(url) is None:
+        raise Invalid("notify_url", "must be a whole http or https address in ASCII")
+
+
+PLUGIN: Final = ProviderPlugin(
+    name="antom",
+    version=__version__,
+    settings=AntomSettings,
+    build=build,
+    codes=MappingProxyType({"refund": REFUND_CODES, "inquire": INQUIRY_CODES}),
+    terms=Terms(inquire_by=("refund_request_id",)),
+)

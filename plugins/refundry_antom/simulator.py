@@ -1,0 +1,388 @@
+"""Antom on loopback: what its refund, inquiryRefund and notifyRefund say on the wire.
+
+The rule of this module: it is written from Antom's documents alone and shares nothing with the plugin's translator but
+the signature, so that the two check each other. What no document says is marked `assumed`. docs/simulator.md lists it.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import attrs
+
+from refundry.errors import Forged, Invalid
+from refundry.money import Money
+from refundry.ports import Ports
+from refundry.testing.books import Ask, Refund, State, Verdict
+from refundry.testing.settings import Check, Keys, Settings, SimulatorPlugin, make_keys, text, with_options
+from refundry.testing.simulator import Simulator
+from refundry.testing.wire import Call, Flaw, Headers, Said
+from refundry.untrusted import Unreadable, read_object
+from refundry_antom.signing import content, load_private_key, load_public_key, sign, verify
+
+CLIENT_ID: Final = "SANDBOX_5Y000000000SIM"
+
+_PATH: Final = re.compile(r"/ams/(?:sandbox/)?api/v1/payments/(refund|inquiryRefund)(?:\?.*)?", re.ASCII | re.DOTALL)
+_CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+"""`Special characters are not supported` does not say which those are; assumed: all but letters, digits, _ and -."""
+
+_MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
+    "SUCCESS": ("S", "Success"),
+    "ACCESS_DENIED": ("F", "Access is denied."),
+    "API_INVALID": ("F", "The API name or API call format is used incorrectly."),
+    "CLIENT_INVALID": ("F", "The client ID is invalid."),
+    "CURRENCY_NOT_SUPPORT": ("F", "The currency is not supported."),
+    "INVALID_CONTRACT": ("F", "The parameter values in the contract do not match those in the current transaction."),
+    "INVALID_MERCHANT_STATUS": ("F", "The merchant status is abnormal because restrictions exist."),
+    "INVALID_SIGNATURE": ("F", "The signature is not validated."),
+    "KEY_NOT_FOUND": ("F", "The private key or public key of Alipay or the merchant is not found."),
+    "MEDIA_TYPE_NOT_ACCEPTABLE": (
+        "F",
+        "The server does not implement the media type that is acceptable to the client.",
+    ),
+    "MERCHANT_BALANCE_NOT_ENOUGH": ("F", "The merchant balance is insufficient."),
+    "MERCHANT_NOT_REGISTERED": ("F", "The merchant is not registered."),
+    "METHOD_NOT_SUPPORTED": ("F", "The server does not implement the requested HTTP method."),
+    "MULTIPLE_REFUNDS_NOT_SUPPORTED": ("F", "Multiple refunds are not supported."),
+    "NO_INTERFACE_DEF": ("F", "API is not defined."),
+    "ORDER_IS_CLOSED": ("F", "The transaction is closed."),
+    "ORDER_NOT_EXIST": ("F", "The order does not exist."),
+    "ORDER_STATUS_INVALID": ("F", "The order status is invalid."),
+    "PARAM_ILLEGAL": ("F", "The required parameters are not passed, or illegal parameters exist."),
+    "PROCESS_FAIL": ("F", "A general business failure occurred."),
+    "REFUND_AMOUNT_EXCEED": ("F", "The total refund amount exceeds the payment amount."),
+    "REFUND_WINDOW_EXCEED": ("F", "The refund date exceeds the refundable period."),
+    "REPEAT_REQ_INCONSISTENT": ("F", "The amount or currency is different from the previous request."),
+    "RISK_REJECT": ("F", "The request is rejected because of the risk control."),
+    "SYSTEM_ERROR": ("F", "A system error occurred."),
+    "REFUND_IN_PROCESS": ("U", "The refund is being processed."),
+    "REQUEST_TRAFFIC_EXCEED_LIMIT": ("U", "The request traffic exceeds the limit."),
+    "UNKNOWN_EXCEPTION": ("U", "An API call has failed, which is caused by unknown reasons."),
+}
+"""Result codes with their status and message, from the tables of refund and inquiryRefund. Any other code is an F."""
+
+_GATE: Final = frozenset(
+    {
+        "ACCESS_DENIED", "API_INVALID", "CLIENT_INVALID", "INVALID_API", "INVALID_CONTRACT", "INVALID_MERCHANT_STATUS",
+        "INVALID_SIGNATURE", "KEY_NOT_FOUND", "MEDIA_TYPE_NOT_ACCEPTABLE", "MERCHANT_NOT_REGISTERED",
+        "METHOD_NOT_SUPPORTED", "NO_INTERFACE_DEF", "PARAM_ILLEGAL", "REPEAT_REQ_INCONSISTENT", "SYSTEM_ERROR",
+    }
+)  # fmt: skip
+"""Refusals that are not remembered against a refundRequestId (assumed: they come before the refund is looked up)."""
+
+_CODES: Final[Mapping[str, str]] = {
+    Verdict.DONE: "SUCCESS",
+    Verdict.IN_PROCESS: "REFUND_IN_PROCESS",
+    Verdict.FAILED: "PROCESS_FAIL",  # assumed: which code a repeat of an asynchronous failure gets is not documented
+    Verdict.NOT_FOUND: "ORDER_NOT_EXIST",
+    Verdict.UNKNOWN_PAYMENT: "ORDER_NOT_EXIST",
+    Verdict.PAYMENT_STATUS: "ORDER_STATUS_INVALID",
+    Verdict.CURRENCY: "CURRENCY_NOT_SUPPORT",
+    Verdict.WINDOW: "REFUND_WINDOW_EXCEED",
+    Verdict.EXCEEDED: "REFUND_AMOUNT_EXCEED",
+    Verdict.BALANCE: "MERCHANT_BALANCE_NOT_ENOUGH",
+    Verdict.INCONSISTENT: "REPEAT_REQ_INCONSISTENT",
+}
+_UNSIGNED: Final = frozenset({"INVALID_SIGNATURE", "SIGNATURE_INVALID"})
+"""Answered without a signature: Antom, "Sign a request and verify the signature", comment in the sample code."""
+_ACKNOWLEDGED: Final = {"result": {"resultCode": "SUCCESS", "resultStatus": "S", "resultMessage": "success"}}
+"""The fixed answer to a notification: Antom, notifyRefund."""
+
+
+@attrs.frozen(kw_only=True)
+class AntomSettings(Settings):
+    """How the simulated Antom behaves."""
+
+    keys: Keys
+    client_id: str = CLIENT_ID
+    key_version: str = "1"
+    balance_shows_processing: bool = False
+    """An inquiry shows PROCESSING after MERCHANT_BALANCE_NOT_ENOUGH: Antom, Refund, "Explanation of refundStatus"."""
+
+    OPTIONS: ClassVar[Mapping[str, Check]] = {
+        **Settings.OPTIONS,
+        "balance_shows_processing": Settings.OPTIONS["notify_sync"],
+    }
+
+
+class AntomWire:
+    """Antom's messages."""
+
+    provider = "antom"
+
+    def __init__(self, settings: AntomSettings) -> None:
+        self._client_id = text("client_id", settings.client_id)
+        self._key_version = settings.key_version
+        self.balance_shows_processing = settings.balance_shows_processing
+        self._merchant = load_public_key(settings.keys.merchant_public.read_bytes(), "merchant.pub.pem")
+        self._key = load_private_key(settings.keys.provider.read_bytes(), "provider.pem")
+        self._wrong_key = load_private_key(settings.keys.merchant.read_bytes(), "merchant.pem")
+
+    # --- hearing ------------------------------------------------------------------------------------------------------
+
+    def hear(self, call: Call) -> Ask | Said:
+        """Check the path, the method, the media type, the client, the signature and the fields, in this order."""
+        match = _PATH.fullmatch(call.path)
+        if match is None:
+            return _refused(call, "NO_INTERFACE_DEF")
+        if call.method != "POST":
+            return _refused(call, "METHOD_NOT_SUPPORTED")
+        if not _is_json(call.headers.get("content-type")):
+            return _refused(call, "MEDIA_TYPE_NOT_ACCEPTABLE")
+        if call.headers.get("client-id") != self._client_id:
+            return attrs.evolve(_refused(call, "CLIENT_INVALID"), client=_header_safe(call.headers.get("client-id")))
+        if not self._genuine(call):
+            return _refused(call, "INVALID_SIGNATURE")
+        try:
+            return _READERS[match[1]](call, read_object(call.body))
+        except (Unreadable, Invalid) as error:
+            field = getattr(error, "field", "")
+            return _refused(call, "CURRENCY_NOT_SUPPORT" if field == "currency" else "PARAM_ILLEGAL")
+
+    def _genuine(self, call: Call) -> bool:
+        time = call.headers.get("request-time", "")
+        signed = content(call.method, call.path, self._client_id, time, call.body)
+        try:
+            verify(self._merchant, call.headers.get("signature"), signed)
+        except Forged:
+            return False
+        return time != ""
+
+    def recorded(self, code: str) -> bool:
+        """Say whether a repeat is told the same: of business failures, not of refusals at the gate or of U."""
+        return code not in _GATE and _MESSAGES.get(code, ("F", ""))[0] == "F"
+
+    # --- saying -------------------------------------------------------------------------------------------------------
+
+    def body(self, said: Said, at: datetime) -> bytes:
+        """Write a response or a notification, with the fields each is documented to have."""
+        code = _CODES.get(said.code, said.code)
+        status, message = _MESSAGES.get(code, ("F", "Failed."))
+        status = said.status or status
+        fields: dict[str, Any] = {
+            "result": {"resultCode": code, "resultStatus": status, "resultMessage": message},
+        }
+        if said.refund is not None:
+            fields |= _WRITERS.get(said.operation, _nothing)(self, said, said.refund, status)
+        return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+
+    def shown(self, said: Said, refund: Refund) -> State:
+        """Give the refundStatus that is told."""
+        if self.balance_shows_processing and refund.reason in (Verdict.BALANCE, _CODES[Verdict.BALANCE]):
+            return State.PROCESSING
+        return said.state or refund.state
+
+    def seal(self, said: Said, body: bytes, at: datetime, flaw: Flaw | None) -> tuple[Headers, bytes]:
+        """Sign what is about to leave. Header names of responses are lower-case, as Antom's own SDK expects."""
+        told = said.operation == "notification"
+        client, time = said.client or self._client_id, at.isoformat(timespec="seconds")
+        headers = [("content-type", "application/json; charset=UTF-8"), ("client-id", client)]
+        if flaw is Flaw.UNSIGNED or (_CODES.get(said.code, said.code) in _UNSIGNED and not told):
+            return headers, body
+        key = self._wrong_key if flaw is Flaw.WRONG_KEY else self._key
+        signature = sign(key, content("POST", said.path, client, time, body), self._key_version)
+        headers.append(("Signature" if told else "signature", _spoilt(signature, flaw)))
+        if flaw is not Flaw.NO_TIME:
+            headers.append(("Request-Time" if told else "response-time", time))
+        return headers, body
+
+    def acknowledged(self, status: int, body: bytes) -> bool:
+        """Take the documented fixed body with HTTP 200, whatever its order and spaces, and nothing else."""
+        try:
+            return status == 200 and read_object(body) == _ACKNOWLEDGED
+        except Unreadable:
+            return False
+
+
+def _refused(call: Call, code: str) -> Said:
+    return Said(operation="", path=call.path, code=code)
+
+
+def _is_json(kind: str | None) -> bool:
+    # The header is optional in Antom's documents.
+    return kind is None or kind.split(";")[0].strip().lower() == "application/json"
+
+
+def _header_safe(value: str | None) -> str | None:
+    return value if value and value.isascii() and value.isprintable() else None
+
+
+def _spoilt(header: str, flaw: Flaw | None) -> str:
+    if flaw is not Flaw.FLIPPED_BIT:
+        return header
+    head, equals, value = header.rpartition("signature=")
+    return f"{head}{equals}{'B' if value[0] == 'A' else 'A'}{value[1:]}"
+
+
+# --- the fields of requests -------------------------------------------------------------------------------------------
+
+
+def _refund_ask(call: Call, data: Mapping[str, Any]) -> Ask:
+    _check_scalars(data)
+    amount = data.get("refundAmount")
+    if not isinstance(amount, dict):
+        raise Invalid("refundAmount", "must be an Amount object")
+    value, currency = _string(amount, "value", 16, needed=True) or "", amount.get("currency")
+    if not isinstance(currency, str) or _CURRENCY.fullmatch(currency) is None:
+        raise Invalid("refundAmount.currency", "must be three capital letters")
+    money = Money.of_minor(value, currency, field="refundAmount.value")
+    if currency == "IDR" and money.minor % 100:
+        raise Invalid("refundAmount.value", "must be a multiple of 100 for IDR")
+    _string(data, "referenceRefundId", 64)
+    _string(data, "captureId", 64)
+    _string(data, "refundReason", 256)
+    return Ask(
+        operation="refund",
+        path=call.path,
+        refund_request_id=_id(data, "refundRequestId", needed=True),
+        payment=_string(data, "paymentId", 64, needed=True) or "",
+        amount=money,
+        notify_url=_string(data, "refundNotifyUrl", 1024),
+        digest=hashlib.sha256(call.body).hexdigest(),
+    )
+
+
+def _inquiry_ask(call: Call, data: Mapping[str, Any]) -> Ask:
+    _check_scalars(data)
+    request_id, refund_id = _id(data, "refundRequestId"), _string(data, "refundId", 64)
+    if request_id is None and refund_id is None:
+        raise Invalid("refundRequestId", "refundRequestId and refundId cannot both be null")
+    return Ask(operation="inquiry", path=call.path, refund_request_id=request_id, refund_id=refund_id)
+
+
+_READERS: Final = {"refund": _refund_ask, "inquiryRefund": _inquiry_ask}
+
+
+def _string(data: Mapping[str, Any], field: str, longest: int, *, needed: bool = False) -> str | None:
+    value = data.get(field)
+    if value is None and not needed:
+        return None
+    if not isinstance(value, str) or not 1 <= len(value) <= longest:
+        raise Invalid(field, f"must be a String of 1 to {longest} characters")
+    return value
+
+
+def _id(data: Mapping[str, Any], field: str, *, needed: bool = False) -> str | None:
+    value = _string(data, field, 64, needed=needed)
+    if value is not None and _ID.fullmatch(value) is None:
+        raise Invalid(field, "special characters are not supported")
+    return value
+
+
+def _check_scalars(value: Any) -> None:
+    """Refuse numbers and booleans anywhere: "Set the data type of each field (except array) as String"."""
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            _check_scalars(part)
+    elif value is not None and not isinstance(value, str):
+        raise Invalid("body", "every field must be a String")
+
+
+# --- the fields of responses and notifications ------------------------------------------------------------------------
+
+
+def _amount(money: Money) -> dict[str, str]:
+    return {"currency": money.currency, "value": str(money.minor)}
+
+
+def _time(refund: Refund) -> dict[str, str]:
+    return {} if refund.finished_at is None else {"refundTime": refund.finished_at.isoformat(timespec="seconds")}
+
+
+def _exchange(refund: Refund) -> dict[str, Any]:
+    fixed = refund.settlement
+    if fixed is None:
+        return {}
+    return {
+        "grossSettlementAmount": _amount(fixed.of(refund.amount)),
+        "settlementQuote": {
+            "quoteId": f"Q{refund.refund_id}",
+            "quoteCurrencyPair": f"{refund.amount.currency}/{fixed.currency}",
+            "quotePrice": fixed.price,
+        },
+    }
+
+
+def _ids(said: Said, refund: Refund) -> dict[str, Any]:
+    return {
+        "refundRequestId": refund.refund_request_id,
+        "refundId": refund.refund_id,
+        "refundAmount": _amount(said.amount or refund.amount),
+    }
+
+
+def _nothing(wire: AntomWire, said: Said, refund: Refund, status: str) -> dict[str, Any]:
+    return {}
+
+
+def _refund_fields(wire: AntomWire, said: Said, refund: Refund, status: str) -> dict[str, Any]:
+    if status != "S":
+        return {}
+    return {**_ids(said, refund), "paymentId": refund.payment, **_time(refund), **_exchange(refund)}
+
+
+def _inquiry_fields(wire: AntomWire, said: Said, refund: Refund, status: str) -> dict[str, Any]:
+    if status != "S":
+        return {}
+    shown = wire.shown(said, refund)
+    done = {**_time(refund), **_exchange(refund)} if shown is State.SUCCESS else {}
+    return {**_ids(said, refund), "refundStatus": shown.value, **done}
+
+
+def _notification_fields(wire: AntomWire, said: Said, refund: Refund, status: str) -> dict[str, Any]:
+    state = said.state or refund.state
+    done = {**_time(refund), **_exchange(refund)} if state is State.SUCCESS else {}
+    return {"notifyType": "REFUND_RESULT", **_ids(said, refund), "refundStatus": state.value, **done}
+
+
+_WRITERS: Final = {"refund": _refund_fields, "inquiry": _inquiry_fields, "notification": _notification_fields}
+
+
+# --- the simulator ----------------------------------------------------------------------------------------------------
+
+
+class AntomSimulator(Simulator[AntomSettings]):
+    """Antom on loopback, with one merchant: `async with AntomSimulator(settings) as antom: antom.url`."""
+
+    def __init__(self, settings: AntomSettings, ports: Ports | None = None) -> None:
+        self._antom = AntomWire(settings)
+        super().__init__(self._antom, settings, ports)
+
+    def change(self, options: Mapping[str, Any]) -> None:
+        """Change settings while it runs; `Invalid` names the option and the rule."""
+        super().change(options)
+        self._antom.balance_shows_processing = self.settings.balance_shows_processing
+
+
+def account_section(name: str, url: str, keys_dir: Path, notify_url: str | None = None) -> str:
+    """Write the section of refundry.toml for an account at this simulator."""
+    keys = Keys(keys_dir.resolve())
+    lines = {
+        "provider": "antom",
+        "base_url": url,
+        "client_id": CLIENT_ID,
+        "private_key": str(keys.merchant),
+        "provider_public_key": str(keys.provider_public),
+    }
+    if notify_url is not None:
+        lines["notify_url"] = notify_url
+    # JSON's strings are TOML's basic strings.
+    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
+    return f"[accounts.{name}]\n{text}key_version = 1\n"
+
+
+@asynccontextmanager
+async def run(host: str, port: int, keys_dir: Path, options: Mapping[str, Any]) -> AsyncIterator[AntomSimulator]:
+    """Listen while the context is open; `Invalid` names what is wrong with the address, the keys or an option."""
+    settings = AntomSettings(host=host, port=port, keys=make_keys(keys_dir))
+    async with AntomSimulator(with_options(settings, options)) as simulator:
+        yield simulator
+
+
+PLUGIN: Final = SimulatorPlugin(name="antom", version="1.0.0", account_section=account_section, run=run)
