@@ -1,0 +1,199 @@
+"""How plugins are found, and what becomes of those that are broken."""
+
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import click
+import pytest
+
+from refundry.errors import PluginError
+from refundry.hooks import hookimpl, load_plugins
+from refundry.provider import ProviderPlugin, Terms
+from refundry.testing.settings import SimulatorPlugin, make_keys
+
+GOOD = EntryPoint("antom", "refundry_antom", "refundry")
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a module that a test writes to `tmp_path`."""
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "refundry_of_a_test"
+    sys.modules.pop("refundry_of_a_test", None)
+
+
+def write(directory: Path, module: str, text: str) -> EntryPoint:
+    (directory / f"{module}.py").write_text(dedent(text), "utf-8")
+    return EntryPoint("mine", module, "refundry")
+
+
+def plugin_named(name: str) -> ProviderPlugin:
+    def build(settings: object, terms: Terms) -> Any:
+        raise AssertionError("never built")
+
+    return ProviderPlugin(name=name, version="1", settings=object, build=build, codes={})
+
+
+class Brings:
+    """A plugin with a provider of this name."""
+
+    def __init__(self, name: str, plugin: str = "") -> None:
+        self._name = name
+        self.__name__ = plugin or name
+
+    @hookimpl
+    def refundry_providers(self) -> list[ProviderPlugin]:
+        return [plugin_named(self._name)]
+
+
+def test_our_plugin_comes_through_the_same_door() -> None:
+    """Antom is announced by an entry point, brings a provider and a simulator, and is without error."""
+    found = load_plugins()
+
+    assert "antom" in found.providers
+    assert "antom" in found.simulators()
+    assert [] == found.errors
+
+
+def test_an_extra_plugin_is_used() -> None:
+    """An object with hooks is a plugin."""
+    found = load_plugins([], [Brings("mine")])
+
+    assert ["mine"] == list(found.providers)
+    assert ["mine"] == [plugin.name for plugin in found.loaded]
+
+
+def test_two_entry_points_of_one_name_are_refused() -> None:
+    """The plugin library would silently take one of the two."""
+    with pytest.raises(PluginError, match="two plugins are called 'antom'"):
+        load_plugins([GOOD, EntryPoint("antom", "somewhere.else", "refundry")])
+
+
+def test_an_extra_plugin_with_a_name_that_is_taken_is_refused() -> None:
+    """Neither of two plugins of one name is dropped in silence."""
+    with pytest.raises(PluginError, match="two plugins are called 'same'"):
+        load_plugins([], [Brings("one", "same"), Brings("two", "same")])
+
+
+def test_two_providers_of_one_name_are_refused() -> None:
+    """Two plugins that both bring one provider are an error that names both."""
+    with pytest.raises(PluginError, match=r"provider 'antom'.*'antom' and 'other'"):
+        load_plugins([GOOD], [Brings("antom", "other")])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("raise RuntimeError('no licence')", "no licence"),
+        ("import a_package_that_nobody_has", "a_package_that_nobody_has"),
+        ("def broken(:", "SyntaxError"),
+        ("raise SystemExit(7)", "SystemExit"),
+        ("from refundry.hooks import hookimpl\n@hookimpl\ndef refundry_provider(): return []", "refundry_provider"),
+        ("from refundry.hooks import hookimpl\n@hookimpl\ndef refundry_providers(wrong): return []", "wrong"),
+        ("from refundry.hooks import hookimpl\n@hookimpl\ndef refundry_providers(): return None", "TypeError"),
+        ("from refundry.hooks import hookimpl\n@hookimpl\ndef refundry_providers(): return ['x']", "ProviderPlugin"),
+        ("from refundry.hooks import hookimpl\n@hookimpl\ndef refundry_providers(): 1 / 0", "ZeroDivisionError"),
+    ],
+    ids=["raises", "import", "syntax", "exit", "unknown hook", "argument", "none", "type", "fails"],
+)
+def test_a_broken_plugin_is_reported_and_the_others_are_used(
+    tmp_path: Path, module: str, text: str, reason: str
+) -> None:
+    """Whatever a plugin does when it is loaded, it is named with the reason, and the others work."""
+    found = load_plugins([GOOD, write(tmp_path, module, text)])
+
+    assert ["antom"] == list(found.providers)
+    (broken,) = found.errors
+    assert "mine" == broken.name
+    assert reason in (broken.error or "")
+    assert ["antom"] == list(found.simulators())
+
+
+def test_an_account_of_a_broken_plugin_is_told_why(tmp_path: Path, module: str) -> None:
+    """Asking for the provider of a broken plugin gives the reason why it is broken."""
+    found = load_plugins([write(tmp_path, module, "raise RuntimeError('no licence')")])
+    with pytest.raises(PluginError, match="no licence"):
+        found.provider("mine")
+    with pytest.raises(PluginError, match="no plugin brings the provider 'none'"):
+        found.provider("none")
+
+
+class Extras:
+    """A plugin with a simulator and a command."""
+
+    @hookimpl
+    def refundry_simulators(self) -> list[SimulatorPlugin]:
+        return [SimulatorPlugin(name="mine", version="1", account_section=None, run=None, make_keys=make_keys)]  # type: ignore[arg-type]  # never run  # fmt: skip
+
+    @hookimpl
+    def refundry_commands(self) -> list[click.Command]:
+        return [click.Command("reconcile"), click.Command("request")]
+
+
+class Fails:
+    """A plugin whose hooks raise."""
+
+    @hookimpl
+    def refundry_simulators(self) -> list[SimulatorPlugin]:
+        raise RuntimeError("no simulator\ntoday")
+
+    @hookimpl
+    def refundry_commands(self) -> list[click.Command]:
+        raise RuntimeError("no command\r\ntoday")
+
+
+def test_simulators_and_commands_are_collected() -> None:
+    """What every plugin brings is there, by its name."""
+    found = load_plugins([GOOD], [Extras()])
+
+    assert {"antom", "mine"} == set(found.simulators())
+    assert ["reconcile", "request"] == [command.name for command in found.commands()]
+
+
+def test_two_simulators_of_one_name_are_refused() -> None:
+    """As with providers."""
+
+    class Twin(Extras):
+        pass
+
+    with pytest.raises(PluginError, match="simulator 'mine'"):
+        load_plugins([], [Extras(), Twin()]).simulators()
+
+
+class Odd:
+    """A plugin that gives what is none, or ends the process."""
+
+    @hookimpl
+    def refundry_simulators(self) -> list[Any]:
+        return [None]
+
+    @hookimpl
+    def refundry_commands(self) -> list[click.Command]:
+        raise SystemExit(7)
+
+
+def test_a_hook_that_raises_is_reported_and_the_others_are_used() -> None:
+    """An error inside a hook is one line about that plugin, and stops no other plugin."""
+    found = load_plugins([GOOD], [Fails(), Odd(), Extras()])
+    for _ in range(2):
+        assert {"antom", "mine"} == set(found.simulators())
+        assert ["reconcile", "request"] == [command.name for command in found.commands()]
+
+    assert {
+        "plugin 'Fails' fails in refundry_simulators: RuntimeError: no simulator today",
+        "plugin 'Fails' fails in refundry_commands: RuntimeError: no command today",
+        "plugin 'Odd' fails in refundry_simulators: PluginError: what it gives has no name",
+        "plugin 'Odd' fails in refundry_commands: SystemExit: 7",
+    } == {plugin.error for plugin in found.errors}
+    assert "antom" in found.providers
+
+
+def test_a_reason_is_one_line(tmp_path: Path, module: str) -> None:
+    """Whatever an error says, the reason has no line breaks."""
+    found = load_plugins([write(tmp_path, module, "raise RuntimeError('no\\n\\nlicence')")])
+
+    assert ["plugin 'mine' cannot be loaded: RuntimeError: no licence"] == [plugin.error for plugin in found.errors]
