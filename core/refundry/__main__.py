@@ -1,0 +1,5 @@
+"""`python -m refundry` is the command line."""
+
+from refundry.cli import main
+
+main()
