@@ -1,0 +1,75 @@
+"""The real command line in real processes."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from tests.system.shop import Order
+
+# Python ignores SIGXFSZ, so what goes beyond the limit is an error of the write.
+_LIMITED: Final = """
+import os, resource, sys
+limit = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@attrs.frozen
+class Ended:
+    """How a process ended."""
+
+    status: int | None
+    out: str
+    err: str
+
+    @property
+    def json(self) -> list[Any]:
+        """Every line as JSON."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+async def refundry(config: Path, *arguments: str, file_size: int | None = None) -> Ended:
+    """Run a command to its end; with `file_size`, no file it writes can grow beyond so many bytes."""
+    async with started(config, *arguments, file_size=file_size) as process:
+        out, err = await process.communicate()
+        return Ended(process.returncode, out.decode(), err.decode())
+
+
+@asynccontextmanager
+async def started(
+    config: Path, *arguments: str, file_size: int | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start a command, and kill it at the end if it still runs."""
+    limited = [] if file_size is None else ["-c", _LIMITED, str(file_size), sys.executable]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *limited, "-m", "refundry", "--config", str(config), *arguments,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+def asking(order: Order) -> list[str]:
+    """Give the arguments that ask for a refund."""
+    words = order.words
+    named = {"account": words["account"], "payment": words["payment"], "amount": words["amount"], "currency": "EUR"}
+    options = [part for name, value in named.items() for part in (f"--{name}", value)]
+    return ["request", *options, "--id", order.id, "--json", *([] if order.submit else ["--record-only"])]
+
+
+def write_csv(path: Path, orders: list[Order]) -> Path:
+    """Write the file that `import` takes."""
+    rows = [",".join((o.account, o.words["payment"], o.words["amount"], "EUR", o.id)) for o in orders]
+    path.write_text("\n".join(["account,payment,amount,currency,id", *rows, ""]), "utf-8")
+    return path
