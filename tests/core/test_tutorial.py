@@ -1,0 +1,54 @@
+"""What the tutorial shows for the shell works as it is written."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+from refundry.gateway import Gateway
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "tutorial.md"
+PATIENCE: Final = 120
+
+
+def shell(port: int) -> str:
+    """Give all shell blocks of the page as one script, with a port that is free here, and no process left behind."""
+    blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    return "\n".join(["set -e", "trap 'kill $!; wait' EXIT", *blocks]).replace("8701", str(port))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def test_the_shell_blocks_run(tmp_path: Path) -> None:
+    """Every command of the page succeeds, and the refunds end as the page says."""
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", shell(free_port()), cwd=tmp_path, env=environment, start_new_session=True,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    said = output.decode()
+    last = json.loads(said.splitlines()[-1])
+    async with Gateway.open(tmp_path / "refundry.toml") as gateway:
+        ended = {row.refund_request_id: str(row.status) for row in await gateway.list()}
+
+    assert process.returncode == 0, said
+    assert {"R1": "settled", "R2": "settled", "R3": "settled"} == ended
+    assert "1 settled, 0 failed, 0 driving, 0 waiting" in said
+    assert 2 == last["attempts"]
+    assert 4 == [event.get("outcome") for event in last["events"]].count("not_found")
