@@ -6,17 +6,16 @@ refund, and does not contradict itself; every other answer is `Unknown`, whateve
 """
 
 import re
-import unicodedata
-from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 import attrs
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
+from refundry import checks, echo, rsa, wire
 from refundry.money import MAX_DIGITS, Money, exponent_of
 from refundry.provider import (
     Acknowledgement,
@@ -27,7 +26,6 @@ from refundry.provider import (
     Exchange,
     Failed,
     Forged,
-    Headers,
     Heard,
     HttpUrl,
     Invalid,
@@ -49,9 +47,11 @@ from refundry.provider import (
     Unreadable,
     read_object,
 )
-from refundry_antom import __version__, details, signing, wire
+from refundry_antom import __version__, details, signing
 from refundry_antom.codes import INQUIRY_CODES, REFUND_CODES, STATUS_FAIL
+from refundry_antom.reports import SETTLEMENT_DETAILS
 from refundry_antom.wire import (
+    MULTIPLES,
     Amount,
     InquiryRequest,
     InquiryResponse,
@@ -78,15 +78,10 @@ _EXPONENTS: Final[Mapping[str, int]] = MappingProxyType(
 )
 """Antom's own minor units (docs.antom.com/ac/ref/cc); other currencies are taken from ISO 4217."""
 
-_ID: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _CLIENT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _TOKEN: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
-_NOTIFY_URL: Final = re.compile(r"https?://[!-~]+", re.ASCII)
-_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 # Either documented format of a time, and nothing that could shift the border between the time and the signed body.
 _TIME: Final = re.compile(r"[0-9A-Za-z:+.-]{1,40}", re.ASCII)
-_EPOCH_MS: Final = re.compile(r"[0-9]{12,14}", re.ASCII)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _MAX_ID: Final = 64
 _MAX_REASON: Final = 256
@@ -144,13 +139,13 @@ class AntomProvider:
 
     def check(self, order: Order) -> None:
         """Raise `Invalid` for an order that Antom's field rules refuse."""
-        _check_id("refund_request_id", order.refund_request_id)
+        checks.check_id("refund_request_id", order.refund_request_id, _MAX_ID, "Antom")
         if order.payment.startswith("merchant:"):
             raise Invalid("payment", "must be Antom's paymentId; Antom does not refund by the merchant's order number")
-        _check_id("payment", order.payment)
+        checks.check_id("payment", order.payment, _MAX_ID, "Antom")
         _check_amount(order.amount, self.exponent(order.amount.currency))
         if order.reason:
-            _check_reason(order.reason)
+            checks.check_line("reason", order.reason, _MAX_REASON, "Antom")
         if order.details is not None:
             details.check(order.details)
 
@@ -223,7 +218,7 @@ class AntomProvider:
     def _verify(self, method: str, path: str, message: Answer | Notification, time_header: str) -> None:
         """Raise `Forged` unless the raw message is signed by Antom and for this client."""
         client_id = self.settings.client_id
-        found = _once(message.headers, ("client-id", "signature", time_header))
+        found = checks.once(message.headers, ("client-id", "signature", time_header))
         if found.get("client-id", client_id) != client_id:
             raise Forged("it names another client")
         time = found.get(time_header)
@@ -244,7 +239,7 @@ class AntomProvider:
             raise Unreadable(f"a notification of another kind than {_NOTIFY_TYPE}")
         return Heard(
             refund_request_id=message.refund_request_id,
-            at=_moment(notification.header("request-time")),
+            at=checks.moment(notification.header("request-time")),
             read=partial(_read_notification, self, message),
             acknowledgement=ACKNOWLEDGEMENT,
         )
@@ -255,22 +250,10 @@ class AntomProvider:
             self._verify(notification.method, notification.path, notification, "request-time")
         except Forged:
             address = self.settings.notify_url
-            given = urlsplit(address)._replace(scheme="", netloc="").geturl() if address is not None else None
-            if given in (None, notification.path):
+            given = notification.path if address is None else checks.target_of(address)
+            if given == notification.path:
                 raise
-            self._verify(notification.method, given or "/", notification, "request-time")
-
-
-def _once(headers: Headers, wanted: Collection[str]) -> dict[str, str]:
-    """Give the wanted headers by their names in lower case; `Forged` if one of them stands twice."""
-    found: dict[str, str] = {}
-    for name, value in headers:
-        key = name.lower()
-        if key in wanted:
-            if key in found:
-                raise Forged(f"more than one {key} header")
-            found[key] = value
-    return found
+            self._verify(notification.method, given, notification, "request-time")
 
 
 # --- what is not signed -----------------------------------------------------------------------------------------------
@@ -334,8 +317,10 @@ def _read_inquiry(provider: AntomProvider, order: Order, answer: InquiryResponse
         return wrong
     code = INQUIRY_CODES.get(result.result_code)
     if code is None:
-        text = f"the inquiry was answered with {result.result_status}/{_shown(result.result_code)}"
-        return Unknown(text, _code(result.result_code), attention=f"{text}, a code that Antom does not document")
+        text = f"the inquiry was answered with {result.result_status}/{checks.shown(result.result_code)}"
+        return Unknown(
+            text, checks.as_code(result.result_code), attention=f"{text}, a code that Antom does not document"
+        )
     if code.meaning is CodeClass.OK:
         return _by_refund_status(provider, order, answer)
     if code.meaning is CodeClass.NOT_FOUND and (answer.refund_status is not None or answer.refund_id is not None):
@@ -355,7 +340,7 @@ def _by_refund_status(provider: AntomProvider, order: Order, answer: InquiryResp
         return Pending(status, "Antom works on the refund.", answer.refund_id)
     if status == "FAIL":
         return Failed(STATUS_FAIL.code, STATUS_FAIL.cause, STATUS_FAIL.advice)
-    return Unknown(f"the refund is in a state that Antom does not document: {_shown(status)}")
+    return Unknown(f"the refund is in a state that Antom does not document: {checks.shown(status)}")
 
 
 def _read_notification(provider: AntomProvider, message: RefundNotification, order: Order) -> Outcome:
@@ -367,9 +352,9 @@ def _read_notification(provider: AntomProvider, message: RefundNotification, ord
         return _settled(provider, order, message)
     if status == "FAIL" and result.result_status == "F" and result.result_code != "SUCCESS":
         known = REFUND_CODES.get(result.result_code, STATUS_FAIL)
-        return Failed(_code(result.result_code) or STATUS_FAIL.code, known.cause, known.advice)
-    said = f"{_shown(status)} with {_shown(result.result_status)}/{_shown(result.result_code)}"
-    return _contradiction(_code(result.result_code), f"the notification contradicts itself: {said}")
+        return Failed(checks.as_code(result.result_code) or STATUS_FAIL.code, known.cause, known.advice)
+    said = f"{checks.shown(status)} with {checks.shown(result.result_status)}/{checks.shown(result.result_code)}"
+    return _contradiction(checks.as_code(result.result_code), f"the notification contradicts itself: {said}")
 
 
 def _settled(provider: AntomProvider, order: Order, answer: _About) -> Outcome:
@@ -463,16 +448,18 @@ _OUTCOMES: Final[Mapping[CodeClass, Callable[[Code], Outcome]]] = MappingProxyTy
 
 
 def _unlisted_success(name: str) -> Outcome:
-    return Unknown("Antom reports a success with a code that it does not document", _code(name), resend=Resend.NEVER)
+    return Unknown(
+        "Antom reports a success with a code that it does not document", checks.as_code(name), resend=Resend.NEVER
+    )
 
 
 def _unlisted_failure(name: str) -> Outcome:
-    text = f"Antom reports a failure that it does not document: {_shown(name)}"
-    return Unknown(text, _code(name), resend=Resend.NEVER, attention=text)
+    text = f"Antom reports a failure that it does not document: {checks.shown(name)}"
+    return Unknown(text, checks.as_code(name), resend=Resend.NEVER, attention=text)
 
 
 def _unlisted_unknown(name: str) -> Outcome:
-    return Unknown("Antom does not know, and gives a reason that it does not document", _code(name))
+    return Unknown("Antom does not know, and gives a reason that it does not document", checks.as_code(name))
 
 
 _UNLISTED: Final[Mapping[str, Callable[[str], Outcome]]] = MappingProxyType(
@@ -483,7 +470,7 @@ _UNLISTED: Final[Mapping[str, Callable[[str], Outcome]]] = MappingProxyType(
 def _wrong_result(result: Result, codes: Mapping[str, Code]) -> Outcome | None:
     """Say what is wrong with a status that does not exist, or that the documents do not give for the code."""
     if result.result_status not in _UNLISTED:
-        return Unknown(f"a result status that Antom does not document: {_shown(result.result_status)}")
+        return Unknown(f"a result status that Antom does not document: {checks.shown(result.result_status)}")
     code = codes.get(result.result_code)
     if code is None or code.status == result.result_status:
         return None
@@ -496,29 +483,14 @@ def _contradiction(code: str | None, text: str) -> Outcome:
 
 
 def _wrong_echo(order: Order, answer: _About) -> Outcome | None:
-    """Say what is wrong when an answer is about something else than the order; absent fields are not judged here.
-
-    An answer about another id says nothing of ours. Another amount, payment or refundId under our own id means that
-    something may have moved that nobody asked for: it is never sent again.
-    """
-    if answer.refund_request_id not in (None, order.refund_request_id):
-        text = f"the provider answered about the refund {_shown(answer.refund_request_id)}, not about this one"
-        return Unknown(text, attention=text)
-    payment = getattr(answer, "payment_id", None)
-    if payment not in (None, order.payment):
-        return _elsewhere(f"the payment {_shown(payment)}, not about {order.payment}")
-    if order.provider_refund_id is not None and answer.refund_id not in (None, order.provider_refund_id):
-        return _elsewhere(f"the refundId {_shown(answer.refund_id)}, not about {order.provider_refund_id}")
-    amount, asked = answer.refund_amount, _amount(order.amount)
-    if amount is not None and (amount.currency, amount.value) != (asked.currency, asked.value):
-        said = f"{_shown(amount.value)} {_shown(amount.currency)}"
-        return _elsewhere(f"{said} in minor units, not about {asked.value} {asked.currency}")
-    return None
-
-
-def _elsewhere(what: str) -> Outcome:
-    text = f"the provider answered about {what}"
-    return Unknown(text, resend=Resend.NEVER, attention=text)
+    amount = answer.refund_amount
+    return echo.wrong_echo(
+        order,
+        refund_request_id=answer.refund_request_id,
+        payment=getattr(answer, "payment_id", None),
+        refund_id=answer.refund_id,
+        amount=None if amount is None else (amount.value, amount.currency),
+    )
 
 
 # --- small things -----------------------------------------------------------------------------------------------------
@@ -528,38 +500,6 @@ def _amount(money: Money) -> Amount:
     return Amount(currency=money.currency, value=str(money.minor))
 
 
-def _shown(text: str | None) -> str:
-    """Quote somebody else's words, short and without control characters."""
-    return ascii(text)[:80]
-
-
-def _code(text: str) -> str | None:
-    """Give a code that is shaped like one; nothing else gets into the log as a code."""
-    return text if _CODE.fullmatch(text) else None
-
-
-def _moment(text: str | None) -> datetime | None:
-    """Read a time in either format; None for one that names no moment."""
-    if text is None:
-        return None
-    try:
-        if _EPOCH_MS.fullmatch(text):
-            return _EPOCH + timedelta(milliseconds=int(text))
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo is not None else None
-    except (ValueError, OverflowError):
-        return None
-
-
-def _check_id(field: str, text: str) -> None:
-    if not text:
-        raise Invalid(field, "must not be empty")
-    if len(text) > _MAX_ID:
-        raise Invalid(field, f"has {len(text)} characters; Antom takes at most {_MAX_ID}")
-    if _ID.fullmatch(text) is None:
-        raise Invalid(field, "may hold letters, digits, _ and - only; Antom takes no special characters")
-
-
 def _check_amount(amount: Money, exponent: int) -> None:
     if amount.exponent != exponent:
         raise Invalid("amount", f"has {amount.exponent} decimals; Antom's {amount.currency} has {exponent}")
@@ -567,15 +507,8 @@ def _check_amount(amount: Money, exponent: int) -> None:
         raise Invalid("amount", "must be more than zero")
     if len(str(amount.minor)) > MAX_DIGITS:
         raise Invalid("amount", f"more than {MAX_DIGITS} digits in minor units")
-    if amount.minor % wire.MULTIPLES.get(amount.currency, 1):
+    if amount.minor % MULTIPLES.get(amount.currency, 1):
         raise Invalid("amount", f"Antom takes {amount.currency} without decimals: nothing after the point but zeros")
-
-
-def _check_reason(reason: str) -> None:
-    if len(reason) > _MAX_REASON:
-        raise Invalid("reason", f"has {len(reason)} characters; Antom takes at most {_MAX_REASON}")
-    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in reason):
-        raise Invalid("reason", "must not hold control characters or line breaks")
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
@@ -585,33 +518,21 @@ def build(settings: AntomSettings, terms: Terms) -> AntomProvider:
     """Make the provider of an account; `Invalid` names the setting that is wrong."""
     _check_settings(settings)
     secret = settings.private_key
-    private_key = None if secret is None else signing.load_private_key(secret.reveal(), "private_key")
-    public_key = signing.load_public_key(bytes(settings.provider_public_key), "provider_public_key")
+    private_key = None if secret is None else rsa.load_private_key(secret.reveal(), "private_key")
+    public_key = rsa.load_public_key(bytes(settings.provider_public_key), "provider_public_key")
     return AntomProvider(settings, terms, private_key, public_key)
 
 
 def _check_settings(settings: AntomSettings) -> None:
-    address = urlsplit(settings.base_url)
-    if not address.netloc or address.path or address.query or address.fragment:
-        raise Invalid("base_url", "must be the host alone, such as https://open-de-global.alipay.com")
+    checks.check_host("base_url", settings.base_url, "https://open-de-global.alipay.com")
     if _CLIENT_ID.fullmatch(settings.client_id) is None:
         raise Invalid("client_id", "must be 1 to 64 letters, digits, _ and -")
     for field in ("key_version", "provider_key_version"):
-        version = getattr(settings, field)
-        if version is not None and not 0 <= version < 10**9:
-            raise Invalid(field, "must be a whole number from 0 to 999999999")
-    _check_notify_url(settings.notify_url)
+        checks.check_version(field, getattr(settings, field))
+    if settings.notify_url is not None:
+        checks.check_address("notify_url", settings.notify_url, _MAX_NOTIFY_URL, "Antom")
     if settings.agent_token is not None and _TOKEN.fullmatch(settings.agent_token) is None:
         raise Invalid("agent_token", "must be 1 to 128 printable ASCII characters without spaces")
-
-
-def _check_notify_url(url: str | None) -> None:
-    if url is None:
-        return
-    if len(url) > _MAX_NOTIFY_URL:
-        raise Invalid("notify_url", f"has {len(url)} characters; Antom takes at most {_MAX_NOTIFY_URL}")
-    if _NOTIFY_URL.fullmatch(url) is None:
-        raise Invalid("notify_url", "must be a whole http or https address in ASCII")
 
 
 PLUGIN: Final = ProviderPlugin(
@@ -621,4 +542,6 @@ PLUGIN: Final = ProviderPlugin(
     build=build,
     codes=MappingProxyType({"refund": REFUND_CODES, "inquire": INQUIRY_CODES}),
     terms=Terms(inquire_by=("refund_request_id",)),
+    reports=(SETTLEMENT_DETAILS,),
+    notifications=True,
 )

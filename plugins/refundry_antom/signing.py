@@ -4,46 +4,14 @@ The rule of this module: what is signed is the bytes that travelled, never a tex
 them. Source: Antom, "Sign a request and verify the signature".
 """
 
-import base64
-import binascii
-import re
 from typing import Final
-from urllib.parse import quote_plus
 
-import attrs
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from refundry.errors import Forged, Invalid
+from refundry import rsa
 
 ALGORITHM: Final = "RSA256"
 """The only algorithm that is accepted, whatever a header names."""
-MIN_KEY_BITS: Final = 2048
-
-_MAX_HEADER: Final = 4096
-# What stands behind a `%` is looked at when it is decoded: here every character would cost an alternative.
-_HEADER: Final = re.compile(
-    r"algorithm=(?P<algorithm>[A-Za-z0-9]{1,32}), *"
-    r"keyVersion=(?P<key_version>0|[1-9][0-9]{0,8}), *"
-    r"signature=(?P<signature>[A-Za-z0-9%]+)",
-    re.ASCII,
-)
-# Java's URLEncoder escapes just three characters of base64; notifications write the hex digits in lower case too.
-_ESCAPES: Final = (("%2B", "+"), ("%2F", "/"), ("%3D", "="), ("%2b", "+"), ("%2f", "/"), ("%3d", "="))
-_PADDING: Final = padding.PKCS1v15()
-_HASH: Final = hashes.SHA256()
-
-
-@attrs.frozen(slots=True)
-class SignatureHeader:
-    """The three parts of a `signature` header; the signature is decoded."""
-
-    algorithm: str
-    key_version: str
-    signature: bytes
 
 
 def content(method: str, path: str, client_id: str, time: str, body: bytes) -> bytes:
@@ -55,8 +23,7 @@ def content(method: str, path: str, client_id: str, time: str, body: bytes) -> b
 
 def sign(key: RSAPrivateKey, content: bytes, key_version: int | str = 1) -> str:
     """Sign `content` and give the whole value of the header."""
-    encoded = quote_plus(base64.b64encode(key.sign(content, _PADDING, _HASH)))
-    return f"algorithm={ALGORITHM}, keyVersion={key_version}, signature={encoded}"
+    return rsa.SignatureHeader(ALGORITHM, str(key_version), rsa.sign(key, content)).written()
 
 
 def verify(key: RSAPublicKey, header: str | None, content: bytes, key_version: int | str | None = None) -> None:
@@ -64,65 +31,4 @@ def verify(key: RSAPublicKey, header: str | None, content: bytes, key_version: i
 
     `key_version`, if given, is the only version that is accepted: the version itself is not part of what is signed.
     """
-    if header is None:
-        raise Forged("no signature header, or more than one")
-    parts = parse_header(header)
-    if parts.algorithm != ALGORITHM:
-        raise Forged(f"the signature's algorithm is not {ALGORITHM}")
-    if key_version is not None and parts.key_version != str(key_version):
-        raise Forged("the signature was made with another version of the key than the configured one")
-    try:
-        key.verify(parts.signature, content, _PADDING, _HASH)
-    except InvalidSignature:
-        raise Forged("the signature does not fit the message") from None
-
-
-def parse_header(header: str) -> SignatureHeader:
-    """Read `algorithm=.., keyVersion=.., signature=..`, with or without spaces; `Forged` if it is anything else.
-
-    The signature must be base64 in percent-encoding: a bare `+` would read as a space elsewhere, so nobody may send it.
-    """
-    match = _HEADER.fullmatch(header) if len(header) <= _MAX_HEADER else None
-    if match is None:
-        raise Forged("the signature header cannot be read")
-    encoded = match["signature"]
-    for escape, character in _ESCAPES:
-        encoded = encoded.replace(escape, character)
-    try:
-        signature = base64.b64decode(encoded, validate=True)
-    except binascii.Error:
-        raise Forged("the signature is not base64") from None
-    if base64.b64encode(signature).decode() != encoded:
-        raise Forged("the signature is not written in the one way base64 has")
-    return SignatureHeader(match["algorithm"], match["key_version"], signature)
-
-
-def load_private_key(pem: bytes, field: str) -> RSAPrivateKey:
-    """Read an RSA private key (PKCS#8 or PKCS#1, unencrypted); `Invalid` names `field` and never shows the key."""
-    try:
-        key = load_pem_private_key(pem, password=None)
-    except TypeError:
-        raise Invalid(field, "must be a PEM private key without a password") from None
-    except Exception:  # The library raises four kinds for what is not a key, some of them quoting the input.
-        raise Invalid(field, "is not a PEM private key (BEGIN PRIVATE KEY or BEGIN RSA PRIVATE KEY)") from None
-    if not isinstance(key, RSAPrivateKey):
-        raise Invalid(field, "is not an RSA key")
-    _check_size(key.key_size, field)
-    return key
-
-
-def load_public_key(pem: bytes, field: str) -> RSAPublicKey:
-    """Read an RSA public key; `Invalid` names `field`."""
-    try:
-        key = load_pem_public_key(pem)
-    except Exception:
-        raise Invalid(field, "is not a PEM public key (BEGIN PUBLIC KEY)") from None
-    if not isinstance(key, RSAPublicKey):
-        raise Invalid(field, "is not an RSA key")
-    _check_size(key.key_size, field)
-    return key
-
-
-def _check_size(bits: int, field: str) -> None:
-    if bits < MIN_KEY_BITS:
-        raise Invalid(field, f"has {bits} bits; a key needs at least {MIN_KEY_BITS}")
+    rsa.verify_header(key, header, content, ALGORITHM, key_version)

@@ -18,19 +18,29 @@ import attrs
 from refundry.errors import Forged, Invalid
 from refundry.money import Money
 from refundry.ports import Ports
+from refundry.rsa import load_private_key, load_public_key
 from refundry.testing.books import Ask, Refund, State, Verdict
-from refundry.testing.settings import Check, Keys, Settings, SimulatorPlugin, make_keys, text, with_options
+from refundry.testing.notices import INTERVALS
+from refundry.testing.settings import (
+    Check,
+    Keys,
+    Settings,
+    SimulatorPlugin,
+    account_text,
+    flag,
+    make_keys,
+    text,
+    with_options,
+)
 from refundry.testing.simulator import Simulator
-from refundry.testing.wire import Call, Flaw, Headers, Said
+from refundry.testing.wire import Call, Flaw, Headers, Said, identifier, spoilt, string
 from refundry.untrusted import Unreadable, read_object
-from refundry_antom.signing import content, load_private_key, load_public_key, sign, verify
+from refundry_antom.signing import content, sign, verify
 
 CLIENT_ID: Final = "SANDBOX_5Y000000000SIM"
 
 _PATH: Final = re.compile(r"/ams/(?:sandbox/)?api/v1/payments/(refund|inquiryRefund)(?:\?.*)?", re.ASCII | re.DOTALL)
 _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-"""`Special characters are not supported` does not say which those are; assumed: all but letters, digits, _ and -."""
 
 _MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
     "SUCCESS": ("S", "Success"),
@@ -107,7 +117,7 @@ class AntomSettings(Settings):
 
     OPTIONS: ClassVar[Mapping[str, Check]] = {
         **Settings.OPTIONS,
-        "balance_shows_processing": Settings.OPTIONS["notify_sync"],
+        "balance_shows_processing": flag,
     }
 
 
@@ -115,6 +125,7 @@ class AntomWire:
     """Antom's messages."""
 
     provider = "antom"
+    notice_intervals = INTERVALS
 
     def __init__(self, settings: AntomSettings) -> None:
         self._client_id = text("client_id", settings.client_id)
@@ -187,10 +198,14 @@ class AntomWire:
             return headers, body
         key = self._wrong_key if flaw is Flaw.WRONG_KEY else self._key
         signature = sign(key, content("POST", said.path, client, time, body), self._key_version)
-        headers.append(("Signature" if told else "signature", _spoilt(signature, flaw)))
+        headers.append(("Signature" if told else "signature", spoilt(signature, flaw)))
         if flaw is not Flaw.NO_TIME:
             headers.append(("Request-Time" if told else "response-time", time))
         return headers, body
+
+    def notifies(self, state: State) -> bool:
+        """Tell of success and of failure."""
+        return True
 
     def acknowledged(self, status: int, body: bytes) -> bool:
         """Take the documented fixed body with HTTP 200, whatever its order and spaces, and nothing else."""
@@ -213,13 +228,6 @@ def _header_safe(value: str | None) -> str | None:
     return value if value and value.isascii() and value.isprintable() else None
 
 
-def _spoilt(header: str, flaw: Flaw | None) -> str:
-    if flaw is not Flaw.FLIPPED_BIT:
-        return header
-    head, equals, value = header.rpartition("signature=")
-    return f"{head}{equals}{'B' if value[0] == 'A' else 'A'}{value[1:]}"
-
-
 # --- the fields of requests -------------------------------------------------------------------------------------------
 
 
@@ -228,51 +236,35 @@ def _refund_ask(call: Call, data: Mapping[str, Any]) -> Ask:
     amount = data.get("refundAmount")
     if not isinstance(amount, dict):
         raise Invalid("refundAmount", "must be an Amount object")
-    value, currency = _string(amount, "value", 16, needed=True) or "", amount.get("currency")
+    value, currency = string(amount, "value", 16, needed=True) or "", amount.get("currency")
     if not isinstance(currency, str) or _CURRENCY.fullmatch(currency) is None:
         raise Invalid("refundAmount.currency", "must be three capital letters")
     money = Money.of_minor(value, currency, field="refundAmount.value")
     if currency == "IDR" and money.minor % 100:
         raise Invalid("refundAmount.value", "must be a multiple of 100 for IDR")
-    _string(data, "referenceRefundId", 64)
-    _string(data, "captureId", 64)
-    _string(data, "refundReason", 256)
+    string(data, "referenceRefundId", 64)
+    string(data, "captureId", 64)
+    string(data, "refundReason", 256)
     return Ask(
         operation="refund",
         path=call.path,
-        refund_request_id=_id(data, "refundRequestId", needed=True),
-        payment=_string(data, "paymentId", 64, needed=True) or "",
+        refund_request_id=identifier(data, "refundRequestId", 64, needed=True),
+        payment=string(data, "paymentId", 64, needed=True) or "",
         amount=money,
-        notify_url=_string(data, "refundNotifyUrl", 1024),
+        notify_url=string(data, "refundNotifyUrl", 1024),
         digest=hashlib.sha256(call.body).hexdigest(),
     )
 
 
 def _inquiry_ask(call: Call, data: Mapping[str, Any]) -> Ask:
     _check_scalars(data)
-    request_id, refund_id = _id(data, "refundRequestId"), _string(data, "refundId", 64)
+    request_id, refund_id = identifier(data, "refundRequestId", 64), string(data, "refundId", 64)
     if request_id is None and refund_id is None:
         raise Invalid("refundRequestId", "refundRequestId and refundId cannot both be null")
     return Ask(operation="inquiry", path=call.path, refund_request_id=request_id, refund_id=refund_id)
 
 
 _READERS: Final = {"refund": _refund_ask, "inquiryRefund": _inquiry_ask}
-
-
-def _string(data: Mapping[str, Any], field: str, longest: int, *, needed: bool = False) -> str | None:
-    value = data.get(field)
-    if value is None and not needed:
-        return None
-    if not isinstance(value, str) or not 1 <= len(value) <= longest:
-        raise Invalid(field, f"must be a String of 1 to {longest} characters")
-    return value
-
-
-def _id(data: Mapping[str, Any], field: str, *, needed: bool = False) -> str | None:
-    value = _string(data, field, 64, needed=needed)
-    if value is not None and _ID.fullmatch(value) is None:
-        raise Invalid(field, "special characters are not supported")
-    return value
 
 
 def _check_scalars(value: Any) -> None:
@@ -363,18 +355,15 @@ class AntomSimulator(Simulator[AntomSettings]):
 def account_section(name: str, url: str, keys_dir: Path, notify_url: str | None = None) -> str:
     """Write the section of refundry.toml for an account at this simulator."""
     keys = Keys(keys_dir.resolve())
-    lines = {
+    settings: dict[str, str | int] = {
         "provider": "antom",
         "base_url": url,
         "client_id": CLIENT_ID,
         "private_key": str(keys.merchant),
         "provider_public_key": str(keys.provider_public),
+        "key_version": 1,
     }
-    if notify_url is not None:
-        lines["notify_url"] = notify_url
-    # JSON's strings are TOML's basic strings.
-    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
-    return f"[accounts.{name}]\n{text}key_version = 1\n"
+    return account_text(name, settings if notify_url is None else settings | {"notify_url": notify_url})
 
 
 @asynccontextmanager

@@ -1,39 +1,17 @@
 """Antom's messages: refund, inquiryRefund and notifyRefund, field by field.
 
-The rule of this module: nothing is guessed and nothing is dropped. An attribute has the name of its field in
-snake_case (`refundRequestId` is `refund_request_id`); a field that is not described here is kept in `extra`. A field
-that decides must have the documented type, else the message is `Unreadable`; a field that only informs (settlement,
-quote, trace numbers) and has another shape is kept in `extra` as it came, so that it cannot hide that money moved.
-A null is an absent field. Sources: Antom's pages of the three messages and the models of its official SDK.
+The rule of this module: it only describes; how a message is read and written is the rule of `refundry.wire`. What
+decides (ids, amounts, status) must have the documented type; settlement, quote and trace numbers only inform. Sources:
+Antom's pages of the three messages and the models of its official SDK.
 """
 
-import json
-from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, TypeVar, get_args
+from typing import Any, Final
 
 import attrs
 
-from refundry.untrusted import Unreadable, read_object
-
-_NOTHING_MORE: Final[Mapping[str, Any]] = MappingProxyType({})
-
-
-def _informs() -> Any:
-    return attrs.field(default=None, metadata={"informs": True})
-
-
-@attrs.frozen(slots=True, kw_only=True)
-class Message:
-    """What every message and every part of one has."""
-
-    extra: Mapping[str, Any] = _NOTHING_MORE
-    """The fields that are not described here, and those that only inform and have another shape than described."""
-
-
-_Message = TypeVar("_Message", bound=Message)
-
+from refundry.wire import Message, informs
 
 # --- parts ------------------------------------------------------------------------------------------------------------
 
@@ -59,7 +37,7 @@ class Quote(Message):
     quote_id: str | None = None
     quote_start_time: str | None = None
     quote_expiry_time: str | None = None
-    guaranteed: str | None = _informs()
+    guaranteed: str | None = informs()
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -107,12 +85,12 @@ class RefundResponse(Message):
     payment_id: str | None = None
     refund_amount: Amount | None = None
     refund_time: str | None = None
-    gross_settlement_amount: Amount | None = _informs()
-    settlement_quote: Quote | None = _informs()
-    actual_refund_amount: Amount | None = _informs()
-    acquirer_reference_no: str | None = _informs()
+    gross_settlement_amount: Amount | None = informs()
+    settlement_quote: Quote | None = informs()
+    actual_refund_amount: Amount | None = informs()
+    acquirer_reference_no: str | None = informs()
     acquirer_info: Any = None
-    refund_non_guarantee_coupon_amount: Amount | None = _informs()
+    refund_non_guarantee_coupon_amount: Amount | None = informs()
 
 
 # --- inquiryRefund ----------------------------------------------------------------------------------------------------
@@ -137,12 +115,12 @@ class InquiryResponse(Message):
     refund_amount: Amount | None = None
     refund_time: str | None = None
     refund_status: str | None = None
-    gross_settlement_amount: Amount | None = _informs()
-    settlement_quote: Quote | None = _informs()
-    actual_refund_amount: Amount | None = _informs()
-    arn: str | None = _informs()
-    rrn: str | None = _informs()
-    authorization_code: str | None = _informs()
+    gross_settlement_amount: Amount | None = informs()
+    settlement_quote: Quote | None = informs()
+    actual_refund_amount: Amount | None = informs()
+    arn: str | None = informs()
+    rrn: str | None = informs()
+    authorization_code: str | None = informs()
     metadata: Any = None
     customized_info: Any = None
     acquirer_info: Any = None
@@ -163,11 +141,11 @@ class RefundNotification(Message):
     refund_id: str
     refund_amount: Amount
     refund_time: str | None = None
-    gross_settlement_amount: Amount | None = _informs()
-    settlement_quote: Quote | None = _informs()
-    actual_refund_amount: Amount | None = _informs()
-    arn: str | None = _informs()
-    authorization_code: str | None = _informs()
+    gross_settlement_amount: Amount | None = informs()
+    settlement_quote: Quote | None = informs()
+    actual_refund_amount: Amount | None = informs()
+    arn: str | None = informs()
+    authorization_code: str | None = informs()
     metadata: Any = None
     customized_info: Any = None
 
@@ -177,110 +155,3 @@ class NotifyAnswer(Message):
     """What Antom wants to hear back, unsigned."""
 
     result: Result
-
-
-# --- reading and writing ----------------------------------------------------------------------------------------------
-
-
-@attrs.frozen(slots=True)
-class _Field:
-    attribute: str
-    wire: str
-    read: Callable[[Any], Any]
-    required: bool
-    informs: bool
-
-
-def decode(kind: type[_Message], body: bytes) -> _Message:
-    """Read a message of `kind` from the raw bytes; `Unreadable` if they are not one."""
-    return read(kind, read_object(body))
-
-
-def read(kind: type[_Message], value: Any) -> _Message:
-    """Read a message, or a part of one, of `kind` from a JSON value."""
-    if type(value) is not dict:
-        raise Unreadable(f"not an object where {kind.__name__} should stand")
-    fields = _FIELDS[kind]
-    known: dict[str, Any] = {}
-    extra: dict[str, Any] = {}
-    for name, item in value.items():
-        field = fields.get(name)
-        if field is None:
-            extra[name] = item
-        elif item is not None:
-            try:
-                known[field.attribute] = field.read(item)
-            except Unreadable as error:
-                if not field.informs:
-                    raise Unreadable(f"{field.wire}: {error}") from None
-                extra[field.wire] = item
-    missing = [field.wire for field in fields.values() if field.required and field.attribute not in known]
-    if missing:
-        raise Unreadable(f"{', '.join(missing)} missing in {kind.__name__}")
-    return kind(**known, extra=extra)
-
-
-_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-
-
-def encode(message: Message) -> bytes:
-    """Write a message as compact JSON in UTF-8. Equal messages give equal bytes."""
-    return _JSON.encode(to_wire(message)).encode("utf-8")
-
-
-def to_wire(message: Message, without: Collection[str] = ()) -> dict[str, Any]:
-    """Give a message as a JSON object, absent fields left out, fields we do not know at its end."""
-    written: dict[str, Any] = {}
-    for field in _FIELDS[type(message)].values():
-        item = getattr(message, field.attribute)
-        if item is not None and field.wire not in without:
-            written[field.wire] = to_wire(item) if isinstance(item, Message) else item
-    written.update(message.extra)
-    return written
-
-
-def _describe(field: "attrs.Attribute[Any]") -> _Field:
-    head, *rest = field.name.split("_")
-    return _Field(
-        attribute=field.name,
-        wire=head + "".join(word.capitalize() for word in rest),
-        read=_reader(field.type),
-        required=field.default is attrs.NOTHING,
-        informs=bool(field.metadata.get("informs")),
-    )
-
-
-def _reader(kind: Any) -> Callable[[Any], Any]:
-    plain = next((part for part in get_args(kind) if part is not type(None)), kind)
-    if plain is str:
-        return _text
-    return partial(read, plain) if isinstance(plain, type) and issubclass(plain, Message) else _as_it_came
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise Unreadable("not a string")
-    return value
-
-
-def _as_it_came(value: Any) -> Any:
-    return value
-
-
-def _by_wire(kind: type[Message]) -> Mapping[str, _Field]:
-    described = (field for field in attrs.fields(kind) if field.name != "extra")
-    return {field.wire: field for field in map(_describe, described)}
-
-
-_KINDS: Final[tuple[type[Message], ...]] = (
-    Amount,
-    Quote,
-    Result,
-    RefundRequest,
-    RefundResponse,
-    InquiryRequest,
-    InquiryResponse,
-    RefundNotification,
-    NotifyAnswer,
-)
-_FIELDS: Final[Mapping[type[Message], Mapping[str, _Field]]] = {kind: _by_wire(kind) for kind in _KINDS}

@@ -11,8 +11,9 @@ import attrs
 from aiohttp import web
 
 from refundry.errors import Forged
+from refundry.rsa import load_private_key, load_public_key
 from refundry.testing.settings import Keys
-from refundry_antom.signing import content, load_private_key, load_public_key, sign, verify
+from refundry_antom.signing import content, sign, verify
 from refundry_antom.simulator import CLIENT_ID
 
 PATH = "/ams/sandbox/api/v1/payments/"

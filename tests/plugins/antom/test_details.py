@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refundry import wire
 from refundry.errors import Invalid
 from refundry.provider import Order
-from refundry_antom import details, wire
+from refundry_antom import details
 from refundry_antom.wire import RefundRequest
 from tests.plugins.antom.given import AT, DETAILS, ORDER, provider
 
@@ -47,7 +48,7 @@ def test_every_field_of_the_request_can_be_given() -> None:
     further = {name: item for name, item in written.items() if name in DETAILS}
     assert further == DETAILS
     fixed = {"refundRequestId", "paymentId", "refundAmount", "refundReason", "refundNotifyUrl"}
-    assert {*DETAILS, *fixed} == wire._FIELDS[RefundRequest].keys()
+    assert {*DETAILS, *fixed} == wire.described(RefundRequest).keys()
     assert list(DETAILS) == list(written)[3:]
 
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from refundry.errors import Invalid
 from refundry.money import Money
 from refundry.provider import Order
+from refundry.rsa import load_private_key
 from refundry.testing.books import Payment, Settlement, State
 from refundry.testing.settings import Keys, make_keys
-from refundry_antom.signing import load_private_key
 from refundry_antom.simulator import CLIENT_ID, PLUGIN, AntomSettings, AntomSimulator
 from tests.plugins.antom.given import AT, DETAILS, provider
 from tests.plugins.antom.merchant import PATH, TIME, Letterbox, Merchant

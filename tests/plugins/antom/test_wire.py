@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refundry import wire
 from refundry.untrusted import Unreadable
-from refundry_antom import wire
+from refundry.wire import Message
 from refundry_antom.wire import (
     Amount,
     InquiryRequest,
     InquiryResponse,
-    Message,
     Quote,
     RefundNotification,
     RefundRequest,

@@ -1,0 +1,144 @@
+"""RSA signatures as payment providers use them: PKCS#1 v1.5 with SHA-256, keys from PEM, signatures in base64.
+
+The rule of this module: a signature has one spelling, a key is an RSA key of at least 2048 bits, and no error ever
+quotes a key. What is signed, and in which header it travels, is for each provider to say.
+"""
+
+import base64
+import binascii
+import re
+from typing import Final
+from urllib.parse import quote_plus
+
+import attrs
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+from refundry.errors import Forged, Invalid
+
+MIN_KEY_BITS: Final = 2048
+
+_MAX_HEADER: Final = 4096
+# What stands behind a `%` is looked at when it is decoded: here every character would cost an alternative.
+_HEADER: Final = re.compile(
+    r"algorithm=(?P<algorithm>[A-Za-z0-9]{1,32}), *"
+    r"keyVersion=(?P<key_version>0|[1-9][0-9]{0,8}), *"
+    r"signature=(?P<signature>[A-Za-z0-9%]+)",
+    re.ASCII,
+)
+# Java's URLEncoder escapes just three characters of base64; some write the hex digits in lower case.
+_ESCAPES: Final = (("%2B", "+"), ("%2F", "/"), ("%3D", "="), ("%2b", "+"), ("%2f", "/"), ("%3d", "="))
+_PADDING: Final = padding.PKCS1v15()
+_HASH: Final = hashes.SHA256()
+
+
+# --- signatures -------------------------------------------------------------------------------------------------------
+
+
+def sign(key: RSAPrivateKey, content: bytes) -> str:
+    """Sign `content`; give the signature in base64."""
+    return base64.b64encode(key.sign(content, _PADDING, _HASH)).decode("ascii")
+
+
+def verify(key: RSAPublicKey, signature: str, content: bytes) -> None:
+    """Raise `Forged` unless `signature`, in base64, is that of `content` by the owner of `key`."""
+    try:
+        raw = base64.b64decode(signature.encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise Forged("the signature is not base64") from None
+    if base64.b64encode(raw).decode("ascii") != signature:
+        raise Forged("the signature is not written in the one way base64 has")
+    try:
+        key.verify(raw, content, _PADDING, _HASH)
+    except InvalidSignature:
+        raise Forged("the signature does not fit the message") from None
+
+
+# --- the header that several providers write --------------------------------------------------------------------------
+
+
+@attrs.frozen(slots=True)
+class SignatureHeader:
+    """The three parts of `algorithm=.., keyVersion=.., signature=..`; the signature is in base64."""
+
+    algorithm: str
+    key_version: str
+    signature: str
+
+    def written(self, separator: str = ", ") -> str:
+        """Give the value of the header; the signature is percent-encoded in it."""
+        parts = (
+            f"algorithm={self.algorithm}",
+            f"keyVersion={self.key_version}",
+            f"signature={quote_plus(self.signature)}",
+        )
+        return separator.join(parts)
+
+
+def parse_header(header: str) -> SignatureHeader:
+    """Read `algorithm=.., keyVersion=.., signature=..`, with or without spaces; `Forged` if it is anything else.
+
+    The signature must be base64 in percent-encoding: a bare `+` would read as a space elsewhere, so nobody may send it.
+    """
+    match = _HEADER.fullmatch(header) if len(header) <= _MAX_HEADER else None
+    if match is None:
+        raise Forged("the signature header cannot be read")
+    encoded = match["signature"]
+    for escape, character in _ESCAPES:
+        encoded = encoded.replace(escape, character)
+    return SignatureHeader(match["algorithm"], match["key_version"], encoded)
+
+
+def verify_header(
+    key: RSAPublicKey, header: str | None, content: bytes, algorithm: str, key_version: int | str | None = None
+) -> None:
+    """Raise `Forged` unless `header` names `algorithm` and is the signature of `content` by the owner of `key`.
+
+    `key_version`, if given, is the only version that is accepted: the version itself is not part of what is signed.
+    """
+    if header is None:
+        raise Forged("no signature header, or more than one")
+    parts = parse_header(header)
+    if parts.algorithm != algorithm:
+        raise Forged(f"the signature's algorithm is not {algorithm}")
+    if key_version is not None and parts.key_version != str(key_version):
+        raise Forged("the signature was made with another version of the key than the configured one")
+    verify(key, parts.signature, content)
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def load_private_key(pem: bytes, field: str) -> RSAPrivateKey:
+    """Read an RSA private key (PKCS#8 or PKCS#1, unencrypted); `Invalid` names `field` and never shows the key."""
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except TypeError:
+        raise Invalid(field, "must be a PEM private key without a password") from None
+    except Exception:  # The library raises four kinds for what is not a key, some of them quoting the input.
+        raise Invalid(field, "is not a PEM private key (BEGIN PRIVATE KEY or BEGIN RSA PRIVATE KEY)") from None
+    if not isinstance(key, RSAPrivateKey):
+        raise Invalid(field, "is not an RSA key")
+    check_size(key.key_size, field)
+    return key
+
+
+def load_public_key(pem: bytes, field: str) -> RSAPublicKey:
+    """Read an RSA public key; `Invalid` names `field`."""
+    try:
+        key = load_pem_public_key(pem)
+    except Exception:
+        raise Invalid(field, "is not a PEM public key (BEGIN PUBLIC KEY)") from None
+    if not isinstance(key, RSAPublicKey):
+        raise Invalid(field, "is not an RSA key")
+    check_size(key.key_size, field)
+    return key
+
+
+def check_size(bits: int, field: str) -> None:
+    """Raise `Invalid` for a key that is too short to mean anything."""
+    if bits < MIN_KEY_BITS:
+        raise Invalid(field, f"has {bits} bits; a key needs at least {MIN_KEY_BITS}")
