@@ -20,6 +20,7 @@ from refundry.provider import (
     Blocked,
     Exchange,
     Failed,
+    Noted,
     NotFound,
     NotSent,
     Outcome,
@@ -33,7 +34,7 @@ from refundry.transport import NoAnswer, Transport
 _SIGNERS: Final = 4
 _SIGNED_AT_ONCE: Final = 8
 """So many signatures are made before the first of them is handed over: a few milliseconds."""
-_OUTCOMES: Final = (Settled, Pending, Failed, NotFound, Unknown, Blocked)
+_OUTCOMES: Final = (Settled, Pending, Failed, NotFound, Unknown, Blocked, Noted)
 _log = logging.getLogger("refundry")
 
 

@@ -77,3 +77,9 @@ class Forged(RefundryError):
     """A message claims to be the provider's and its signature does not say so."""
 
     next = "refuse it; nothing of it is believed"
+
+
+class Tampered(RefundryError):
+    """The log is not the one that was signed before: it shrank, or what is in it was changed."""
+
+    next = "keep the store as it is, and run `refundry audit verify` to see what was changed and where"

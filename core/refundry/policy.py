@@ -15,7 +15,19 @@ import attrs
 from refundry import provider as heard
 from refundry.errors import Invalid
 from refundry.provider import NotSent, Order, Outcome, Resend, Scope, Terms
-from refundry.refund import PERSON, Channel, Event, Failed, Failure, Inquired, Refund, Settled, Status, apply
+from refundry.refund import (
+    PERSON,
+    POINTED_OUT,
+    Channel,
+    Event,
+    Failed,
+    Failure,
+    Inquired,
+    Refund,
+    Settled,
+    Status,
+    apply,
+)
 
 
 @attrs.frozen(slots=True)
@@ -208,6 +220,10 @@ class Source:
 
 def learn(refund: Refund, outcome: Outcome | NotSent, source: Source, terms: Terms) -> Event | None:
     """Turn what was heard into the event that records it; None when it tells nothing that is not recorded already."""
+    if isinstance(outcome, heard.Noted):
+        if source.channel is Channel.NOTIFICATION:
+            return _note(refund, outcome, source)
+        outcome = heard.Unknown(f"the answer says nothing of where it stands: {outcome.cause}", outcome.code)
     if _overtaken(refund, source) and isinstance(outcome, NotSent | heard.NotFound):
         return None
     if refund.final:
@@ -222,7 +238,7 @@ def learn(refund: Refund, outcome: Outcome | NotSent, source: Source, terms: Ter
     if isinstance(outcome, heard.NotFound) and _confirms_failure(refund, source, terms):
         assert refund.said_failed is not None
         return _failure(refund.said_failed, source)
-    if isinstance(outcome, heard.Blocked) and _blocked_again(refund, outcome, source):
+    if isinstance(outcome, heard.Blocked) and terms.replays_refusals and _blocked_again(refund, outcome, source):
         return _failure(Failure(outcome.code, outcome.cause, _FINAL_AFTER_ALL), source)
     return _inquired(refund, outcome, source, terms)
 
@@ -311,9 +327,13 @@ def _failure(failure: Failure, source: Source) -> Failed:
 
 
 def _confirms_failure(refund: Refund, source: Source, terms: Terms) -> bool:
-    """It was refused for good in doubt, and is now not known often enough: both say that nothing will move."""
+    """It was refused for good in doubt, and is now not known often enough: both say that nothing will move.
+
+    Not where a refusal speaks for its own attempt only: the earlier one, refused or not, may still be worked on.
+    """
     heard_enough = refund.not_found >= terms.not_found_tries and source.sender == refund.sender
-    return refund.said_failed is not None and source.channel is Channel.INQUIRY and heard_enough
+    in_doubt = refund.said_failed is not None and source.channel is Channel.INQUIRY
+    return terms.replays_refusals and in_doubt and heard_enough
 
 
 def _blocked_again(refund: Refund, outcome: heard.Blocked, source: Source) -> bool:
@@ -321,6 +341,35 @@ def _blocked_again(refund: Refund, outcome: heard.Blocked, source: Source) -> bo
     mended = refund.attempts_before_resume > 0 and refund.attempts > refund.attempts_before_resume
     same = refund.blocked_code == outcome.code
     return _first_word(refund, source) and mended and same and not refund.doubt
+
+
+def _note(refund: Refund, outcome: heard.Noted, source: Source) -> Inquired | None:
+    """Record a fact once, with everything that is planned left as it is; after a failure, it calls a person."""
+    if any(
+        (note.code, note.cause, note.details) == (outcome.code, outcome.cause, outcome.details) for note in refund.notes
+    ):
+        return None
+    return Inquired(
+        at=source.at,
+        channel=source.channel,
+        outcome=outcome.kind,
+        next_step="done" if refund.final else refund.next_step,
+        next_at=refund.next_at,
+        code=outcome.code,
+        cause=outcome.cause,
+        attention=_surprise(refund, outcome),
+        evidence=source.evidence,
+        plugin=source.plugin,
+        details=outcome.details,
+    )
+
+
+def _surprise(refund: Refund, outcome: heard.Noted) -> str | None:
+    """Say why a fact needs a person: of a refund that will never pay, there is nothing to tell."""
+    if refund.status is not Status.FAILED:
+        return None
+    text = f"failed here, and now the provider tells of it: {outcome.cause}"
+    return "; ".join(filter(None, (refund.attention, text)))
 
 
 def _repeats(refund: Refund, outcome: Outcome | NotSent) -> bool:
@@ -428,6 +477,30 @@ def resumed(refund: Refund, at: datetime, by: str, why: str, terms: Terms) -> In
     return event if refund.final else with_next(refund, event, terms)
 
 
+def pointed_out(refund: Refund, text: str, at: datetime, by: str, why: str, evidence: str | None) -> Inquired | None:
+    """Record that a person should look at a refund, with everything that is planned left; None if they should already.
+
+    Comparing books finds such things: it never changes where the refund stands.
+    """
+    known = list(filter(None, (refund.attention or "").split("; ")))
+    new = [part for part in text.split("; ") if part not in known]
+    if not new:
+        return None
+    return Inquired(
+        at=at,
+        channel=Channel.OPERATOR,
+        outcome=heard.Noted.kind,
+        next_step="done" if refund.final else refund.next_step,
+        next_at=refund.next_at,
+        code=POINTED_OUT,
+        cause=text,
+        attention="; ".join([*known, *new]),
+        evidence=evidence,
+        by=by,
+        why=why,
+    )
+
+
 def noted(outcome: Outcome | NotSent, source: Source) -> Inquired:
     """Record what a final refund's provider says when somebody asked, although it changes nothing."""
     return Inquired(
@@ -438,18 +511,24 @@ def noted(outcome: Outcome | NotSent, source: Source) -> Inquired:
         evidence=source.evidence,
         sender=source.sender,
         plugin=source.plugin,
+        details=outcome.details if isinstance(outcome, heard.Settled) else None,
         **_words(outcome),
     )
 
 
-def confirms_failure(refund: Refund, outcome: Outcome | NotSent, identity: str) -> bool:
-    """Say whether a new id may follow a failed refund, which its provider was just asked about as `identity`.
+def confirms_failure(
+    refund: Refund, outcome: Outcome | NotSent, identity: str, terms: Terms, asked_at: datetime
+) -> bool:
+    """Say whether a new id may follow a failed refund, which its provider was asked about as `identity`.
 
-    Only a new id can pay twice, so "not found" is enough only where a named person decided that it failed.
+    Only a new id can pay twice, so "not found" is enough only where a named person decided that it failed, and where
+    it was asked late enough after the last sending to say anything.
     """
     if refund.status is not Status.FAILED or refund.attention is not None or refund.sender not in (None, identity):
         return False
-    return isinstance(outcome, heard.Failed) or (refund.failed_by is not None and isinstance(outcome, heard.NotFound))
+    late_enough = asked_at >= _first_inquiry(refund, terms)
+    not_there = isinstance(outcome, heard.NotFound) and late_enough
+    return isinstance(outcome, heard.Failed) or (refund.failed_by is not None and not_there)
 
 
 def handed_over(refund: Refund, step: Person, at: datetime) -> Inquired:
@@ -500,7 +579,7 @@ def check_limits(order: Order, terms: Terms) -> None:
         raise Invalid("refund_request_id", f"may only have the characters {terms.id_characters}")
     limits = (
         ("refund_request_id", order.refund_request_id, terms.id_length),
-        ("payment", order.payment, terms.payment_length),
+        ("payment", order.payment.removeprefix("merchant:"), terms.payment_length),
         ("reason", order.reason or "", terms.reason_length),
     )
     for field, text, limit in limits:

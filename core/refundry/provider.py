@@ -22,9 +22,10 @@ from refundry.untrusted import MAX_BYTES, Unreadable, read_object
 
 __all__ = [
     "MAX_BYTES", "Acknowledgement", "Answer", "Blocked", "Code", "CodeClass", "Exchange", "Failed", "Forged",
-    "Headers", "Heard", "HttpUrl", "Invalid", "Listener", "NotFound", "NotSent", "Notification", "Order", "Outcome",
-    "Pending", "Provider", "ProviderPlugin", "PublicKeyPem", "Quote", "Request", "Resend", "Scope", "Secret",
-    "Settled", "Terms", "Unknown", "Unreadable", "read_object",
+    "Headers", "Heard", "HttpUrl", "Invalid", "Listener", "NotFound", "NotSent", "Noted", "Notification", "Order",
+    "Outcome",
+    "Pending", "Provider", "ProviderPlugin", "PublicKeyPem", "Quote", "ReportFormat", "Request", "Resend", "Scope",
+    "Secret", "Settled", "Terms", "Unknown", "Unreadable", "read_object",
 ]  # fmt: skip
 
 Headers = Sequence[tuple[str, str]]
@@ -53,11 +54,11 @@ class Order:
 
 @attrs.frozen(slots=True)
 class Request:
-    """An HTTP request, signed and ready to leave."""
+    """An HTTP request, signed and ready to leave. Tokens may be in its query and its headers: neither is shown."""
 
     method: str
-    url: str
-    headers: Headers
+    url: str = attrs.field(repr=lambda url: repr(url.partition("?")[0]))
+    headers: Headers = attrs.field(repr=lambda headers: f"<{', '.join(name for name, _ in headers)}>")
     body: bytes = attrs.field(repr=lambda body: f"<{len(body)} bytes>")
 
 
@@ -214,6 +215,22 @@ class Blocked:
 
 
 @attrs.frozen(slots=True)
+class Noted:
+    """A fact about the refund that changes nothing about where it stands, such as how a bank took the money.
+
+    It is recorded once, before the end or after it, and shown.
+    """
+
+    cause: str
+    """What the provider says happened, in a sentence for people."""
+    code: str | None = None
+    details: Mapping[str, Any] | None = None
+    """Everything it said of it: JSON values."""
+
+    kind: ClassVar[str] = "noted"
+
+
+@attrs.frozen(slots=True)
 class NotSent:
     """Certain: it failed before the first byte left. Only the transport may say so."""
 
@@ -222,7 +239,7 @@ class NotSent:
     kind: ClassVar[str] = "not_sent"
 
 
-Outcome = Settled | Pending | Failed | NotFound | Unknown | Blocked
+Outcome = Settled | Pending | Failed | NotFound | Unknown | Blocked | Noted
 """What a reader may return."""
 
 
@@ -249,7 +266,8 @@ class Exchange:
 class Heard:
     """A notification that is the provider's own: which refund it names, and what it says of it."""
 
-    refund_request_id: str
+    refund_request_id: str | None
+    """None for a notification that speaks of no refund: it is acknowledged, so that it stops, and not kept."""
     at: datetime | None
     """When the provider says it sent it, if it says so; the core judges freshness by it."""
     read: Callable[[Order], Outcome]
@@ -274,6 +292,10 @@ class Terms:
     """After which kinds of answer the same id may be sent again by itself; empty where nothing is promised."""
     resend_delay: float = 5.0
     """The first back-off before a resend; it doubles up to five minutes."""
+    replays_refusals: bool = True
+    """A repeated id is answered with its first final answer, so a refusal that comes again after its cause was mended
+    is final. False where the same id may pay once the cause is mended, however often it was refused before: there a
+    refusal speaks for its own attempt, and "not found" does not confirm it for an earlier one without an answer."""
     max_attempts: int = 20
     """How often one refund leaves before a person is called; with the default delays that is more than an hour."""
     id_horizon: float | None = None
@@ -290,6 +312,7 @@ class Terms:
     id_characters: str = "A-Za-z0-9_-"
     """What a refund_request_id may hold, as the inside of a character class."""
     payment_length: int = 64
+    """Of the number alone: `merchant:` before it does not count."""
     reason_length: int = 256
 
 
@@ -348,7 +371,7 @@ class Secret:
 
 
 class PublicKeyPem(bytes):
-    """A setting that names a PEM file or `env:NAME`; the plugin gets its bytes."""
+    """A setting that names a PEM file (a public key, a certificate) or `env:NAME`; the plugin gets its bytes."""
 
 
 class HttpUrl(str):
@@ -391,6 +414,37 @@ class Listener(Protocol):
 
 
 @attrs.frozen(slots=True, kw_only=True)
+class ReportFormat:
+    """A report of the provider's as a CSV file: which rows are refunds, and in which column what stands.
+
+    Spaces and tabs around a value do not count. Amounts may have a sign: what is refunded is its size.
+    """
+
+    name: str
+    refund_request_id: str
+    """The column with our id of the refund."""
+    amount: str
+    """The column with what was refunded, a decimal amount."""
+    currency: str
+    """The column with the currency; or the currency itself, where the report has no such column."""
+    provider_refund_id: str | None = None
+    """The column with the provider's id of the refund, if there is one."""
+    refunds: Mapping[str, str] = attrs.field(factory=dict)
+    """The value that a column has in the rows that are refunds; all rows are if nothing is named."""
+    settled: Mapping[str, str] = attrs.field(factory=dict)
+    """The value that a column has in the rows of refunds that are done; all are if nothing is named."""
+    minor_units: bool = False
+    """The amounts are whole minor units instead."""
+    encoding: str = "utf-8"
+    comment: str | None = None
+    """Lines that begin with it are no rows."""
+    end: str | None = None
+    """The line after the last row."""
+    source: str = ""
+    """Where the provider documents it."""
+
+
+@attrs.frozen(slots=True, kw_only=True)
 class ProviderPlugin:
     """What the `refundry_providers` hook returns: one kind of provider."""
 
@@ -398,7 +452,10 @@ class ProviderPlugin:
     """The value of `provider` in refundry.toml."""
     version: str
     settings: type
-    """An attrs class with the account's keys; types may be str, int, bool, HttpUrl, Secret, PublicKeyPem, or | None."""
+    """An attrs class with the account's keys.
+
+    Types may be str, int, bool, tuple[str, ...], HttpUrl, Secret, PublicKeyPem, each also with `| None`.
+    """
     build: Callable[[Any, Terms], Provider]
     """Make the account's provider from its settings and terms; raise `Invalid` naming the key that is wrong.
 
@@ -407,3 +464,7 @@ class ProviderPlugin:
     codes: Mapping[str, Mapping[str, Code]]
     """For every operation (`refund`, `inquire`) its table of documented codes."""
     terms: Terms = Terms()
+    reports: tuple[ReportFormat, ...] = ()
+    """The reports that `refundry reconcile` reads without being told how."""
+    notifications: bool = False
+    """Whether what `build` makes is a `Listener` too; the contract compares."""

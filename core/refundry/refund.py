@@ -17,6 +17,8 @@ from refundry.provider import Quote, Resend
 
 PERSON: Final = "person"
 """The `next_step` of a refund that waits for a person."""
+POINTED_OUT: Final = "RECONCILIATION"
+"""The code of a note by which somebody who compared books called a person."""
 
 
 class Channel(StrEnum):
@@ -63,6 +65,8 @@ class Requested:
     """The id of the failed refund that this one replaces."""
     details: Mapping[str, Any] | None = None
     """Further fields for the provider, under its own names: JSON values."""
+    plugin: str | None = None
+    """Name and version of the plugin that checked it."""
 
     topic: ClassVar[str] = "requested"
 
@@ -94,7 +98,7 @@ class Inquired:
     channel: Channel
     outcome: str
     """`pending`, `not_found`, `unknown`, `blocked`, `not_sent`, `settled` or `failed` (heard, not believed yet),
-    `resumed` (a person says: go on)."""
+    `resumed` (a person says: go on), `noted` (a fact that changes nothing)."""
     next_step: str
     """`submit`, `inquire`, `person` or `done`."""
     next_at: datetime | None = None
@@ -113,6 +117,8 @@ class Inquired:
     plugin: str | None = None
     by: str | None = None
     why: str | None = None
+    details: Mapping[str, Any] | None = None
+    """Everything else the provider said, where it is not kept by what ended the refund: JSON values."""
 
     topic: ClassVar[str] = "inquired"
 
@@ -205,6 +211,17 @@ class Failure:
     advice: str
 
 
+@attrs.frozen(slots=True)
+class Note:
+    """A fact that the provider told and that changes nothing about where the refund stands."""
+
+    at: datetime
+    """When we heard of it."""
+    cause: str
+    code: str | None = None
+    details: Mapping[str, Any] | None = None
+
+
 @attrs.frozen(slots=False, kw_only=True)
 class Refund:
     """One refund as its events say it is."""
@@ -280,6 +297,7 @@ class Refund:
     failure: Failure | None = None
     failed_by: str | None = None
     """The person who decided that it failed, if one did."""
+    notes: tuple[Note, ...] = ()
 
     @property
     def final(self) -> bool:
@@ -374,9 +392,15 @@ def _submitted(state: _State, event: Submitted) -> None:
 
 def _inquired(state: _State, event: Inquired) -> None:
     outcome = event.outcome
+    before = state.get("status")
+    if outcome == "noted" and before is not None:
+        # Not even the time of the last change: what is next, and when, was planned from there.
+        state["notes"] = (*state.get("notes", ()), Note(event.at, event.cause or "", event.code, event.details))
+        if event.attention is not None:
+            state["attention"] = event.attention
+        return
     if outcome == "resumed":
         _check_named(event)
-    before = state.get("status")
     # With an earlier attempt in doubt, "this one did not leave" does not make it a refund that was never sent.
     _move(state, "inquired" if outcome == "not_sent" and state.get("doubt") else f"inquired {outcome}", "inquired")
     state["updated_at"] = event.at
@@ -507,13 +531,23 @@ def _close(state: _State, event: Settled | Failed) -> None:
     _move(state, f"{event.topic} by a person" if person else event.topic, event.topic if person else None)
     state.update(
         updated_at=event.at,
-        attention=None,
+        attention=_still_pointed_out(state) if event.topic == "failed" and not person else None,
         blocked=None,
         out=False,
         last=event.topic,
         next_step="done",
         next_at=None,
     )
+
+
+def _still_pointed_out(state: _State) -> str | None:
+    """Give what books that do not agree called a person for, and no person has looked at.
+
+    A report that has a refund agrees with it once it is settled; it does not once it has failed.
+    """
+    looked = state.get("resumed_at")
+    notes = [note for note in state.get("notes", ()) if note.code == POINTED_OUT and (not looked or note.at > looked)]
+    return "; ".join(dict.fromkeys(note.cause for note in notes)) or None
 
 
 def _check_named(event: Inquired | Settled | Failed) -> None:

@@ -11,6 +11,7 @@ from refundry.policy import Source
 from refundry.provider import (
     Blocked,
     Failed,
+    Noted,
     NotFound,
     NotSent,
     Outcome,
@@ -89,6 +90,7 @@ def outcomes() -> st.SearchStrategy[Outcome | NotSent]:
         st.builds(Pending, codes, codes, ids),
         st.builds(Failed, st.sampled_from(["A", "B"]), st.just("cause"), st.just("advice")),
         st.builds(Unknown, st.just("cause"), codes, st.sampled_from(Resend), codes),
+        st.builds(Noted, st.just("cause"), codes),
     )
 
 
@@ -100,6 +102,7 @@ def terms() -> st.SearchStrategy[Terms]:
         not_found_tries=st.integers(0, 3),
         max_attempts=st.integers(1, 4),
         id_horizon=st.sampled_from([None, 600.0, 86_400.0]),
+        replays_refusals=st.booleans(),
         resend_after=st.frozensets(st.sampled_from([Resend.SAME, Resend.AFTER_NOT_FOUND])),
         call_person_after=st.sampled_from([60.0, 3600.0]),
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from refundry import policy
 from refundry import provider as heard
 from refundry.provider import Outcome, Resend, Terms
-from refundry.refund import PERSON, Channel, Event, Refund, Status, Submitted, apply
+from refundry.refund import PERSON, Channel, Event, Failed, Inquired, Refund, Status, Submitted, apply
 from tests.core.strategies import (
     ALPHABET,
     EUROS,
@@ -239,6 +239,8 @@ def test_no_sequence_of_words_breaks_the_fold(rules: Terms, words: list[Outcome 
         if event is None:
             continue
         refund = apply(refund, event)
+        if isinstance(event, Inquired) and event.outcome == "noted":
+            continue  # what was planned stays, whatever it was
 
         assert policy.next_step(refund, rules, event.at).name == refund.next_step
         assert (refund.next_at is None) == (refund.next_step in (PERSON, "done"))
@@ -280,6 +282,84 @@ def test_no_order_of_facts_takes_a_settled_refund_back(order: tuple[str, ...]) -
         refund = _learnt(refund, ALPHABET[name], source(at, Channel.INQUIRY, 1), Terms())
 
     assert (Status.SETTLED, None) == (refund.status, refund.attention)
+
+
+@pytest.mark.parametrize("name", ["nothing", "pending", "not found", "unknown", "settled", "failed"])
+def test_a_note_changes_nothing_but_the_notes(name: str) -> None:
+    """A noted fact leaves all but a failed refund's attention as it is, before the end and after, and is noted once."""
+    told = heard.Noted("The bank sent the money back.", "DBACK_F", {"dback_status": "F"})
+    before = _sent()
+    if name != "nothing":
+        before = _learnt(before, ALPHABET[name], source(_AT, Channel.INQUIRY, 1), Terms())
+    after = _learnt(before, told, source(_AT + timedelta(days=1), Channel.NOTIFICATION), Terms())
+    again = policy.learn(after, told, source(_AT + timedelta(days=2), Channel.NOTIFICATION), Terms())
+
+    called = (
+        "failed here, and now the provider tells of it: The bank sent the money back." if name == "failed" else None
+    )
+
+    assert before == attrs.evolve(after, version=before.version, notes=(), attention=before.attention)
+    assert called == (after.attention if after.final else None)
+    assert [("DBACK_F", {"dback_status": "F"})] == [(note.code, note.details) for note in after.notes]
+    assert again is None
+
+
+@pytest.mark.parametrize(("name", "looked"), [("settled", False), ("failed", False), ("failed", True)])
+def test_books_that_do_not_agree_outlast_a_failure(name: str, looked: bool) -> None:
+    """A refund that other books have and that fails here still calls a person, unless one has looked."""
+    event = policy.pointed_out(_sent(), "the report says refunded", _AT, "ada", "reconciliation", None)
+    assert event is not None
+    refund = apply(_sent(), event)
+    if looked:
+        refund = apply(refund, policy.resumed(refund, _AT, "ada", "looked", Terms()))
+    refund = _learnt(refund, ALPHABET[name], source(_AT, Channel.INQUIRY, 1), Terms())
+
+    called = "the report says refunded" if name == "failed" and not looked else None
+    assert (True, called) == (refund.final, refund.attention)
+
+
+def test_a_person_s_decision_answers_books_that_do_not_agree() -> None:
+    """Whoever decides how a refund ended has seen what other books said of it: nobody is called any more."""
+    event = policy.pointed_out(_sent(), "the report says refunded", _AT, "ada", "reconciliation", None)
+    assert event is not None
+    decided = Failed(
+        at=_AT, channel=Channel.OPERATOR, code="OPERATOR", cause="c", advice="a", by="ada", why="seen in the console"
+    )
+
+    assert apply(apply(_sent(), event), decided).attention is None
+
+
+@pytest.mark.parametrize(("replays", "status"), [(True, Status.FAILED), (False, Status.UNKNOWN)])
+def test_not_found_confirms_a_refusal_only_where_refusals_are_replayed(replays: bool, status: Status) -> None:
+    """Refused in doubt and then not known: failed where a repetition is answered as at first, else a person."""
+    rules = Terms(replays_refusals=replays, not_found_tries=1)
+    refund = _submitted(_learnt(_sent(), heard.Unknown("lost"), source(_AT, Channel.REPLY, 1), rules), _AT, rules)
+    refund = _learnt(refund, heard.Failed("NO", "c", "a"), source(_AT, Channel.REPLY, 2), rules)
+    for minutes in (1, 2):
+        refund = _learnt(refund, heard.NotFound(), source(_AT + timedelta(minutes=minutes), Channel.INQUIRY, 2), rules)
+
+    assert (status, "done" if replays else PERSON) == (refund.status, refund.next_step)
+
+
+@pytest.mark.parametrize("channel", [Channel.REPLY, Channel.INQUIRY])
+def test_an_answer_that_only_notes_is_no_answer(channel: Channel) -> None:
+    """A note says nothing of where the refund stands: as an answer it leaves it unknown, and it is asked again."""
+    event = policy.learn(_sent(), heard.Noted("odd"), source(_AT, channel, 1), Terms())
+
+    assert ("unknown", "inquire") == (getattr(event, "outcome", None), getattr(event, "next_step", None))
+
+
+@pytest.mark.parametrize(("replays", "status"), [(True, Status.FAILED), (False, Status.UNKNOWN)])
+def test_a_refusal_that_comes_again_is_final_only_where_refusals_are_replayed(replays: bool, status: Status) -> None:
+    """Mended and refused again with the same code: final where ids are answered as at first, else a person again."""
+    rules = Terms(replays_refusals=replays)
+    refund = _learnt(_sent(), heard.Blocked("LOW", "low", "top up"), source(_AT, Channel.REPLY, 1), rules)
+    refund = apply(refund, policy.resumed(refund, _AT, "ada", "topped up", rules))
+    refund = _submitted(refund, _AT, rules)
+    refund = _learnt(refund, heard.Blocked("LOW", "low", "top up"), source(_AT, Channel.REPLY, 2), rules)
+
+    assert status is refund.status
+    assert refund.final or refund.next_step == PERSON
 
 
 @pytest.mark.parametrize("order", [("settled", "failed"), ("failed", "settled"), ("failed", "pending")])
