@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
+from itertools import chain, count
 from typing import Any, Final
 
 import attrs
@@ -42,6 +43,7 @@ class Verdict(StrEnum):
     EXCEEDED = "exceeded"
     BALANCE = "balance"
     INCONSISTENT = "inconsistent"
+    NOT_TOTAL = "not total"
 
 
 @attrs.frozen
@@ -64,6 +66,8 @@ class Payment:
 
     id: str
     amount: Money
+    merchant_id: str | None = None
+    """The merchant's own order number, where the provider takes it in place of its id."""
     status: str = "SUCCESS"
     refundable_until: datetime | None = None
     balance: int | None = None
@@ -108,6 +112,8 @@ class Ask:
     refund_request_id: str | None = None
     refund_id: str | None = None
     payment: str = ""
+    merchant_payment: str | None = None
+    """The payment by the merchant's order number, where `payment` is empty."""
     amount: Money | None = None
     """Set for every `refund`."""
     notify_url: str | None = None
@@ -119,6 +125,8 @@ class Ask:
 class Refund:
     """A refund under its one request id."""
 
+    key: str
+    """Its name in the books: its request id, with the payment's before it if another refund has that id."""
     refund_request_id: str
     refund_id: str
     payment: str
@@ -134,6 +142,8 @@ class Refund:
     settlement: Settlement | None = None
     notices_sent: int = 0
     notices_acknowledged: int = 0
+    facts: dict[str, Any] = attrs.field(factory=dict)
+    """What only one kind of provider knows of a refund."""
 
     def seen(self, digest: str) -> None:
         """Count one more request for it."""
@@ -145,6 +155,7 @@ class Refund:
 class Movement:
     """Money that left: once per line."""
 
+    key: str
     refund_request_id: str
     payment: str
     amount: Money
@@ -156,46 +167,82 @@ class Books:
     """Everything the simulated provider knows. `take_any`: a payment nobody declared counts as paid and ample."""
 
     take_any: bool = True
+    ample: int = AMPLE
+    """The minor units of a payment that nobody declared."""
+    per_payment: bool = False
+    """A request id is unique within its payment only."""
+    forgives: bool = False
+    """A refund that was refused or failed may be asked for again under its id, and may pay then."""
     payments: dict[str, Payment] = attrs.field(factory=dict)
     refunds: dict[str, Refund] = attrs.field(factory=dict)
     movements: list[Movement] = attrs.field(factory=list)
     fired: Counter[str] = attrs.field(factory=Counter)
     """How often each fault happened, and what clients did wrong (`redirect followed`)."""
     _by_refund_id: dict[str, str] = attrs.field(factory=dict)
+    _by_request: dict[tuple[str, str], str] = attrs.field(factory=dict)
+    _by_merchant_id: dict[str, str] = attrs.field(factory=dict)
+    _refunded: Counter[str] = attrs.field(factory=Counter)
 
     def declare(self, payment: Payment) -> None:
         """Add a payment; `Invalid` if its id is taken."""
         if payment.id in self.payments:
             raise Invalid("id", f"payment {payment.id} is already in the books")
+        if payment.merchant_id is not None:
+            if payment.merchant_id in self._by_merchant_id:
+                raise Invalid("merchant_id", f"{payment.merchant_id} is already in the books")
+            self._by_merchant_id[payment.merchant_id] = payment.id
         self.payments[payment.id] = payment
 
     def find(self, ask: Ask) -> Refund | None:
         """Find by the provider's id, which takes precedence, or by the merchant's."""
-        request_id = self._by_refund_id.get(ask.refund_id) if ask.refund_id is not None else ask.refund_request_id
-        return self.refunds.get(request_id) if request_id is not None else None
+        if ask.refund_id is not None:
+            key = self._by_refund_id.get(ask.refund_id)
+        else:
+            key = self._by_request.get(self._request(self._named(ask)))
+        return self.refunds.get(key) if key is not None else None
+
+    def payment_of(self, ask: Ask) -> Payment | None:
+        """Give the payment that a request names, if it is in the books."""
+        return self.payments.get(self._payment_id(ask))
+
+    def inquire(self, ask: Ask) -> tuple[Verdict, Refund | None]:
+        """Look a refund up."""
+        found = self.find(ask)
+        if found is not None:
+            return Verdict.DONE, found
+        named = bool(ask.payment or ask.merchant_payment)
+        unknown = named and not self.take_any and self.payment_of(ask) is None
+        return Verdict.UNKNOWN_PAYMENT if unknown else Verdict.NOT_FOUND, None
 
     def request(self, ask: Ask, now: datetime) -> tuple[Verdict | str, Refund | None]:
-        """Take a refund request: a new one is accepted (PROCESSING) or refused (FAIL); a known one is told as it is."""
-        assert ask.refund_request_id is not None
+        """Take a refund request: a new one is accepted (PROCESSING) or refused (FAIL); a known one is told as it is.
+
+        A request without an id is for the whole payment, and goes by the payment's.
+        """
         assert ask.amount is not None
-        known = self.refunds.get(ask.refund_request_id)
+        payment = self._payment(ask)
+        partly = ask.refund_request_id is None and payment is not None and ask.amount.minor != payment.amount.minor
+        ask = self._named(ask)
+        assert ask.amount is not None
+        known = self.find(ask)
         if known is not None:
             known.seen(ask.digest)
-            same = (known.amount, known.payment) == (ask.amount, ask.payment)
-            return (known.reason, known) if same else (Verdict.INCONSISTENT, None)
-        payment = self._payment(ask.payment, ask.amount)
+            if not (self.forgives and known.state is State.FAIL):
+                same = (known.amount, known.payment) == (ask.amount, ask.payment)
+                return (known.reason, known) if same else (Verdict.INCONSISTENT, None)
         refused = Verdict.UNKNOWN_PAYMENT if payment is None else payment.refusal(ask.amount, now)
-        refund = self._record(ask, refused or Verdict.IN_PROCESS, now)
-        if payment is not None and refused is None:
+        reason = refused or (Verdict.NOT_TOTAL if partly else Verdict.IN_PROCESS)
+        refund = self._record(ask, reason, now) if known is None else _again(known, ask.amount, reason, now)
+        if payment is not None and reason == Verdict.IN_PROCESS:
             payment.reserve(ask.amount.minor)
             refund.settlement = payment.settlement
         return refund.reason, refund
 
     def refuse(self, ask: Ask, code: str, now: datetime) -> Refund:
         """Record a refusal with the provider's own code against a new id; a known id stays as it is."""
-        known = self.refunds.get(ask.refund_request_id or "")
+        known = self.find(ask)
         if known is None:
-            return self._record(ask, code, now)
+            return self._record(self._named(ask), code, now)
         known.seen(ask.digest)
         return known
 
@@ -206,27 +253,56 @@ class Books:
         refund.state, refund.finished_at = state, now
         if state is State.SUCCESS:
             refund.reason = Verdict.DONE
-            self.movements.append(Movement(refund.refund_request_id, refund.payment, refund.amount, now))
+            self._refunded[refund.payment] += refund.amount.minor
+            self.movements.append(Movement(refund.key, refund.refund_request_id, refund.payment, refund.amount, now))
         else:
             refund.reason = Verdict.FAILED
             self.payments[refund.payment].reserve(-refund.amount.minor)
         return True
 
-    def moved(self) -> Counter[str]:
-        """Count the movements of money for each request id."""
-        return Counter(movement.refund_request_id for movement in self.movements)
+    def refunded(self, refund: Refund) -> Money:
+        """Give how much of a refund's payment has been refunded so far."""
+        return attrs.evolve(refund.amount, minor=self._refunded[refund.payment])
 
-    def _payment(self, id: str, amount: Money) -> Payment | None:
+    def moved(self) -> Counter[str]:
+        """Count the movements of money for each refund, by its key."""
+        return Counter(movement.key for movement in self.movements)
+
+    def _named(self, ask: Ask) -> Ask:
+        """Give a request with the ids of its payment and its refund."""
+        payment = self.payment_of(ask)
+        if payment is None:
+            return attrs.evolve(ask, refund_request_id=ask.refund_request_id or ask.merchant_payment or ask.payment)
+        name = ask.refund_request_id or payment.merchant_id or payment.id
+        return attrs.evolve(ask, payment=payment.id, refund_request_id=name)
+
+    def _request(self, ask: Ask) -> tuple[str, str]:
+        return (self._payment_id(ask) if self.per_payment else "", ask.refund_request_id or "")
+
+    def _payment_id(self, ask: Ask) -> str:
+        if ask.payment or ask.merchant_payment is None:
+            return ask.payment
+        return self._by_merchant_id.get(ask.merchant_payment, f"OF-{ask.merchant_payment}")
+
+    def _payment(self, ask: Ask) -> Payment | None:
+        assert ask.amount is not None
+        id = self._payment_id(ask)
         if id not in self.payments and self.take_any:
-            self.payments[id] = Payment(id=id, amount=attrs.evolve(amount, minor=AMPLE))
+            merchant_id = None if ask.payment else ask.merchant_payment
+            self.declare(Payment(id=id, merchant_id=merchant_id, amount=attrs.evolve(ask.amount, minor=self.ample)))
         return self.payments.get(id)
+
+    def _free_key(self, id: str, payment: str) -> str:
+        names = chain((id, f"{payment}/{id}"), (f"{payment}/{id}/{number}" for number in count(2)))
+        return next(name for name in names if name not in self.refunds)
 
     def _record(self, ask: Ask, reason: str, now: datetime) -> Refund:
         assert ask.refund_request_id is not None
         assert ask.amount is not None
-        accepted = reason == Verdict.IN_PROCESS
+        id, accepted = ask.refund_request_id, reason == Verdict.IN_PROCESS
         refund = Refund(
-            refund_request_id=ask.refund_request_id,
+            key=self._free_key(id, ask.payment),
+            refund_request_id=id,
             refund_id=f"{now:%Y%m%d}194010800100188{len(self.refunds) + 1:09d}",
             payment=ask.payment,
             amount=ask.amount,
@@ -236,9 +312,19 @@ class Books:
             finished_at=None if accepted else now,
         )
         refund.seen(ask.digest)
-        self.refunds[refund.refund_request_id] = refund
-        self._by_refund_id[refund.refund_id] = refund.refund_request_id
+        self.refunds[refund.key] = refund
+        self._by_refund_id[refund.refund_id] = refund.key
+        self._by_request[self._request(ask)] = refund.key
         return refund
+
+
+def _again(refund: Refund, amount: Money, reason: str, now: datetime) -> Refund:
+    """Begin again with a refund that was refused or failed."""
+    accepted = reason == Verdict.IN_PROCESS
+    refund.amount, refund.reason = amount, reason
+    refund.state = State.PROCESSING if accepted else State.FAIL
+    refund.finished_at = None if accepted else now
+    return refund
 
 
 # --- showing them -----------------------------------------------------------------------------------------------------
@@ -283,7 +369,7 @@ def as_json(books: Books) -> dict[str, Any]:
             }
             for payment in books.payments.values()
         ],
-        "refunds": [refund_as_json(refund, moved[refund.refund_request_id]) for refund in books.refunds.values()],
+        "refunds": [refund_as_json(refund, moved[refund.key]) for refund in books.refunds.values()],
         "movements": [
             {
                 "refund_request_id": movement.refund_request_id,
@@ -312,7 +398,7 @@ def as_text(books: Books) -> str:
             f"{refund.state.value} ({refund.reason})",
             str(refund.requested),
             str(len(refund.bodies)),
-            str(moved[refund.refund_request_id]),
+            str(moved[refund.key]),
             f"{refund.notices_acknowledged}/{refund.notices_sent}",
         )
         for refund in books.refunds.values()

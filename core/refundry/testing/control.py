@@ -29,6 +29,8 @@ async def control(simulator: "Simulator[Any]", method: str, target: str, body: b
     try:
         if split.path.startswith("/control/refunds/"):
             return _refund(simulator, method, split.path, body)
+        if split.path.startswith("/control/payments/"):
+            return _change_payment(simulator, method, split.path, body)
         actions = _ROUTES.get(split.path)
         if actions is None:
             return _json({"error": {"field": "path", "rule": f"is none of {', '.join(_ROUTES)}"}}, 404)
@@ -49,13 +51,15 @@ def _json(value: Any, status: int = 200) -> web.Response:
 
 def _refund(simulator: "Simulator[Any]", method: str, path: str, body: bytes) -> web.Response:
     parts = [unquote(part) for part in path.split("/")[3:]]
-    if parts[0] not in simulator.books.refunds or parts[1:] not in ([], ["notify"]):
+    if parts[0] not in simulator.books.refunds or parts[1:] not in ([], ["notify"], *([act] for act in simulator.acts)):
         return _json({"error": {"field": "refund_request_id", "rule": "is not in the books"}}, 404)
     refund = simulator.books.refunds[parts[0]]
     if method == "POST":
         data = read_object(body) if body.strip() else {}
         _only(data, ("status",))
-        if parts[1:]:
+        if parts[1:] and parts[1] in simulator.acts:
+            simulator.acts[parts[1]](parts[0], data)
+        elif parts[1:]:
             simulator.notify(parts[0], _state(data) if data else None)
         else:
             simulator.finish(parts[0], _state(data))
@@ -116,7 +120,8 @@ async def _add_payment(simulator: "Simulator[Any]", data: Json) -> Json:
 # --- payments ---------------------------------------------------------------------------------------------------------
 
 _PAYMENT: Final = (
-    "id", "amount", "currency", "status", "refundable_until", "balance", "settlement_currency", "settlement_price",
+    "id", "merchant_id", "amount", "currency", "status", "refundable_until", "balance", "settlement_currency",
+    "settlement_price",
 )  # fmt: skip
 _STATUSES: Final = ("SUCCESS", "PROCESSING", "FAIL", "CANCELLED")
 
@@ -126,16 +131,37 @@ def payment_from(data: Json) -> Payment:
     _only(data, _PAYMENT)
     currency = _required(data, "currency")
     amount = Money.parse(_required(data, "amount"), currency)
-    if data.get("status", "SUCCESS") not in _STATUSES:
-        raise Invalid("status", f"is none of {', '.join(_STATUSES)}")
     return Payment(
         id=_required(data, "id"),
+        merchant_id=_required(data, "merchant_id") if "merchant_id" in data else None,
         amount=amount,
-        status=data.get("status", "SUCCESS"),
+        status=_status(data.get("status", "SUCCESS")),
         refundable_until=_time(data.get("refundable_until")),
         balance=_balance(data.get("balance"), currency),
         settlement=_settlement(data),
     )
+
+
+def _change_payment(simulator: "Simulator[Any]", method: str, path: str, body: bytes) -> web.Response:
+    """Change what may stand in the way of refunding a payment, such as to top its balance up."""
+    payment = simulator.books.payments.get(unquote(path.split("/")[3]))
+    if payment is None:
+        return _json({"error": {"field": "id", "rule": "is not in the books"}}, 404)
+    if method != "POST":
+        return _json({"error": {"field": "method", "rule": "is none of POST"}}, 405)
+    data = read_object(body)
+    _only(data, ("status", "refundable_until", "balance"))
+    status = _status(data.get("status", payment.status))
+    until = _time(data["refundable_until"]) if "refundable_until" in data else payment.refundable_until
+    balance = _balance(data["balance"], payment.amount.currency) if "balance" in data else payment.balance
+    payment.status, payment.refundable_until, payment.balance = status, until, balance
+    return _json({"id": payment.id})
+
+
+def _status(value: Any) -> str:
+    if value not in _STATUSES:
+        raise Invalid("status", f"is none of {', '.join(_STATUSES)}")
+    return str(value)
 
 
 def _required(data: Json, field: str) -> str:

@@ -40,6 +40,8 @@ class Plan:
     state: State | None = None
     work: bool = True
     telling: list[Telling] = attrs.field(factory=list)
+    rewrites: list[tuple[bytes, bytes]] = attrs.field(factory=list)
+    """Bytes to replace in the body before it is signed."""
     garbles: list[str] = attrs.field(factory=list)
     signed: bool = True
     flaw: Flaw | None = None
@@ -79,6 +81,12 @@ def _flag(field: str, value: Any) -> bool:
 def _text(field: str, value: Any) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= 64:
         raise Invalid(field, "is not a text of 1 to 64 characters")
+    return value
+
+
+def _replacement(field: str, value: Any) -> str:
+    if not isinstance(value, str) or len(value) > 1024:
+        raise Invalid(field, "is not a text of at most 1024 characters")
     return value
 
 
@@ -146,6 +154,11 @@ def _answer(plan: Plan, params: Params) -> None:
     plan.work = params["work"] == "do"
 
 
+def _rewrite(plan: Plan, params: Params) -> None:
+    found, replacement = (params[name].encode("utf-8", "surrogatepass") for name in ("find", "replace"))
+    plan.rewrites.append((found, replacement))
+
+
 def _garble(plan: Plan, params: Params) -> None:
     kind, signed = params["kind"], params["signed"]
     plan.garbles.append(kind)
@@ -178,7 +191,14 @@ def _misstate_currency(plan: Plan, params: Params) -> None:
 
 
 def _other_refund(plan: Plan, params: Params) -> None:
-    plan.telling.append(lambda said, books: attrs.evolve(said, refund=_another(said.refund, books), amount=None))
+    def tell(said: Said, books: Books) -> Said:
+        other = _another(said.refund, books)
+        if other is None:
+            return said
+        payment, refunded = books.payments.get(other.payment), books.refunded(other)
+        return attrs.evolve(said, refund=other, payment=payment, refunded=refunded, amount=None)
+
+    plan.telling.append(tell)
 
 
 def _another(refund: Refund | None, books: Books) -> Refund | None:
@@ -215,6 +235,7 @@ FAULTS: Final[Mapping[str, _Fault]] = {
         },
     ),
     "garble": _Fault(_garble, {"kind": (_one_of(*GARBLES), ...), "signed": (_flag, None)}),
+    "rewrite": _Fault(_rewrite, {"find": (_text, ...), "replace": (_replacement, ...)}),
     "missign": _Fault(_missign, {"how": (_one_of(*Flaw), Flaw.WRONG_KEY.value)}),
     "misstate_amount": _Fault(_misstate_amount, {"more": (_positive, 1)}),
     "misstate_currency": _Fault(_misstate_currency, {"currency": (_text, None)}),

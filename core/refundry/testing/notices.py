@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import aiohttp
+import attrs
 from yarl import URL
 
 from refundry.accounts import is_loopback
@@ -19,12 +20,28 @@ from refundry.testing.settings import Settings
 from refundry.testing.wire import Message, Said, Wire
 
 INTERVALS: Final = (0, 120, 600, 600, 3_600, 7_200, 21_600, 54_000)
-"""Seconds before each try, for Antom and Alipay ("0s, 2min, 10min, 10min, 1h, 2h, 6h, 15h")."""
+"""What Antom and Alipay document: "0s, 2min, 10min, 10min, 1h, 2h, 6h, 15h"."""
 _MAX_ANSWER: Final = 64 * 1024
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
 _log = logging.getLogger("refundry.simulator")
 
 Write = Callable[[Said, Plan], Awaitable[Message]]
+
+
+@attrs.frozen
+class News:
+    """What the merchant shall hear of: a final state of a refund, or something else by the provider's own name."""
+
+    refund: Refund
+    state: State
+    event: str | None = None
+    url: str | None = None
+    """Where it goes, if not where the refund's notifications go."""
+
+    @property
+    def code(self) -> str:
+        """Give what is said of it."""
+        return self.event or (Verdict.DONE if self.state is State.SUCCESS else Verdict.FAILED)
 
 
 class Notifier:
@@ -46,20 +63,21 @@ class Notifier:
         if self._session is not None:
             await self._session.close()
 
-    async def tell(self, refund: Refund, state: State, settings: Settings, books: Books, faults: Faults) -> None:
-        """Notify of one final state, again and again until it is acknowledged or the intervals are used up."""
-        url = _target(refund.notify_url or settings.notify_url, books)
-        if url is None:
+    async def tell(self, news: News, settings: Settings, books: Books, faults: Faults) -> None:
+        """Notify of something, again and again until it is acknowledged or the intervals are used up."""
+        refund = news.refund
+        url = _target(news.url or refund.notify_url or settings.notify_url, books)
+        if url is None or not (news.event or self._wire.notifies(news.state)):
             return
-        for wait in INTERVALS:
+        for wait in self._wire.notice_intervals:
             await self._ports.sleep(wait * settings.time_scale)
             plan = faults.plan("notification", refund.refund_request_id, books)
-            if await self._attempt(url, refund, state, plan, books):
+            if await self._attempt(url, news, plan, books):
                 refund.notices_acknowledged += 1
                 return
         _log.warning("the notification of refund %s was never acknowledged", refund.refund_request_id)
 
-    async def _attempt(self, url: URL, refund: Refund, state: State, plan: Plan, books: Books) -> bool:
+    async def _attempt(self, url: URL, news: News, plan: Plan, books: Books) -> bool:
         if plan.lose_request:
             return False
         if plan.wait_before + plan.wait_after:
@@ -69,14 +87,16 @@ class Notifier:
         said = Said(
             operation="notification",
             path=url.raw_path_qs,
-            code=plan.code or (Verdict.DONE if state is State.SUCCESS else Verdict.FAILED),
+            code=plan.code or news.code,
             status=plan.status,
-            refund=refund,
-            state=plan.state or state,
+            refund=news.refund,
+            state=plan.state or news.state,
+            refunded=books.refunded(news.refund),
+            payment=books.payments.get(news.refund.payment),
         )
         for tell in plan.telling:
             said = tell(said, books)
-        acknowledged = [await self._post(url, said, plan, refund) for _ in range(plan.deliveries)]
+        acknowledged = [await self._post(url, said, plan, news.refund) for _ in range(plan.deliveries)]
         self._release()
         return any(acknowledged) and plan.lose_answer is None
 

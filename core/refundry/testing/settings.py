@@ -4,6 +4,7 @@ The rule of this module: nothing is guessed and nothing is overwritten: an unkno
 that is there stays as it is.
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -22,7 +23,9 @@ from refundry.testing.books import State
 Check = Callable[[str, Any], Any]
 
 
-def _choice(*choices: str) -> Check:
+def choice(*choices: str) -> Check:
+    """Make the check of an option that has so many values."""
+
     def check(field: str, value: Any) -> str:
         if value not in choices:
             raise Invalid(field, f"is none of {', '.join(choices)}")
@@ -31,7 +34,8 @@ def _choice(*choices: str) -> Check:
     return check
 
 
-def _flag(field: str, value: Any) -> bool:
+def flag(field: str, value: Any) -> bool:
+    """Check an option that is true or false, as a text or as JSON."""
     if value not in (True, False, "true", "false") or (isinstance(value, int) and not isinstance(value, bool)):
         raise Invalid(field, "is neither true nor false")
     return value in (True, "true")
@@ -91,12 +95,12 @@ class Settings:
     """Of the dice that faults with a probability throw."""
 
     OPTIONS: ClassVar[Mapping[str, Check]] = {
-        "mode": _choice("sync", "async"),
+        "mode": choice("sync", "async"),
         "async_delay": _delay,
-        "async_result": _choice(State.SUCCESS, State.FAIL),
-        "payments": _choice("any", "declared"),
+        "async_result": choice(State.SUCCESS, State.FAIL),
+        "payments": choice("any", "declared"),
         "notify_url": _notify_url,
-        "notify_sync": _flag,
+        "notify_sync": flag,
         "time_scale": _number,
         "seed": _seed,
     }
@@ -204,7 +208,8 @@ def _make_pair(private: Path, public: Path) -> None:
 
 def _load_private(private: Path) -> rsa.RSAPrivateKey:
     try:
-        key = serialization.load_pem_private_key(private.read_bytes(), None)
+        # Checking the primes takes most of a start, and the public key beside it says what a key of ours must be.
+        key = serialization.load_pem_private_key(private.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, rsa.RSAPrivateKey):
@@ -218,6 +223,13 @@ def _create(path: Path, content: bytes, mode: int) -> None:
 
 
 # --- how the command line finds it ------------------------------------------------------------------------------------
+
+
+def account_text(name: str, settings: Mapping[str, str | int]) -> str:
+    """Write the section `[accounts.NAME]` of refundry.toml."""
+    # JSON's strings and numbers are TOML's.
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+    return f"[accounts.{name}]\n{lines}"
 
 
 class Running(Protocol):

@@ -6,7 +6,7 @@ never see half of each other; what is then said about it may be lost, late or wr
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any, Final, Generic, Self, TypeVar
@@ -19,7 +19,7 @@ from refundry.ports import Ports
 from refundry.testing.books import Ask, Books, Payment, Refund, State, Verdict
 from refundry.testing.control import control
 from refundry.testing.faults import Faults, Plan, Rule, garbled
-from refundry.testing.notices import Notifier
+from refundry.testing.notices import News, Notifier
 from refundry.testing.settings import Keys, Running, Settings, SimulatorPlugin, make_keys, with_options
 from refundry.testing.wire import Call, Message, Said, Wire
 
@@ -31,6 +31,8 @@ _SIGNERS: Final = 2
 _log = logging.getLogger("refundry.simulator")
 
 S = TypeVar("S", bound=Settings)
+Act = Callable[[str, Mapping[str, Any]], None]
+"""Something that can be done to a refund by a control call: its key, and the fields of the call."""
 
 
 class Simulator(Generic[S]):
@@ -38,7 +40,7 @@ class Simulator(Generic[S]):
 
     def __init__(self, wire: Wire, settings: S, ports: Ports | None = None) -> None:
         self.settings: S = settings
-        self.books = Books(settings.payments == "any")
+        self.books = self.new_books()
         self.faults = Faults(_dice(settings))
         self._wire = wire
         self._ports = ports or Ports()
@@ -87,6 +89,15 @@ class Simulator(Generic[S]):
 
     # --- control, the same as over HTTP -------------------------------------------------------------------------------
 
+    def new_books(self) -> Books:
+        """Open books; a provider that keeps them otherwise overrides this."""
+        return Books(self.settings.payments == "any")
+
+    @property
+    def acts(self) -> Mapping[str, Act]:
+        """Give what only this provider can do to a refund, by the names that a control call uses."""
+        return {}
+
     def fault(self, name: str, **fields: Any) -> Rule:
         """Add a fault; `Invalid` names the field and the rule."""
         return self.faults.add({"fault": name, **fields})
@@ -109,7 +120,7 @@ class Simulator(Generic[S]):
     def notify(self, refund_request_id: str, state: State | None = None) -> Refund:
         """Send a signed notification now, of the refund's own state or of another that it claims."""
         refund = self._known(refund_request_id)
-        self._spawn(self._tell(refund, state or refund.state), _task_name(refund))
+        self._tell(News(refund, state or refund.state))
         return refund
 
     def change(self, options: Mapping[str, Any]) -> None:
@@ -120,11 +131,11 @@ class Simulator(Generic[S]):
     async def reset(self) -> None:
         """Forget everything: books, faults, and what was still to come."""
         await self._forget_tasks()
-        self.books = Books(self.settings.payments == "any")
+        self.books = self.new_books()
         self.faults = Faults(_dice(self.settings))
 
-    def _known(self, refund_request_id: str) -> Refund:
-        refund = self.books.refunds.get(refund_request_id)
+    def _known(self, key: str) -> Refund:
+        refund = self.books.refunds.get(key)
         if refund is None:
             raise Invalid("refund_request_id", "is not in the books")
         return refund
@@ -174,31 +185,36 @@ class Simulator(Generic[S]):
             said = self._process(ask)
         elif ask.operation == "refund" and self._wire.recorded(plan.code or ""):
             refund = self.books.refuse(ask, plan.code or "", self._ports.now())
-            said = Said(operation="refund", path=ask.path, code=Verdict.FAILED, refund=refund, state=refund.state)
+            said = self._said(ask, Verdict.FAILED, refund)
         else:
-            said = Said(operation=ask.operation, path=ask.path, code=Verdict.FAILED, refund=self.books.find(ask))
+            said = attrs.evolve(self._said(ask, Verdict.FAILED, self.books.find(ask)), state=None)
         return attrs.evolve(said, code=plan.code or said.code, status=plan.status, state=plan.state or said.state)
 
     def _process(self, ask: Ask) -> Said:
         if ask.operation == "inquiry":
-            found = self.books.find(ask)
-            verdict = Verdict.DONE if found else Verdict.NOT_FOUND
-            return Said(
-                operation="inquiry", path=ask.path, code=verdict, refund=found, state=found.state if found else None
-            )
+            return self._said(ask, *self.books.inquire(ask))
+        known = self.books.find(ask)
+        repeat = known is not None and known.state is State.PROCESSING
         reason, refund = self.books.request(ask, self._ports.now())
-        if refund is not None and reason == Verdict.IN_PROCESS:
-            self._drive(refund)
-            reason = refund.reason
-        state = refund.state if refund else None
-        return Said(operation="refund", path=ask.path, code=reason, refund=refund, state=state)
+        if refund is None or reason != Verdict.IN_PROCESS:
+            return self._said(ask, reason, refund)
+        self._drive(refund, repeat)
+        return attrs.evolve(self._said(ask, refund.reason, refund), moved=refund.state is State.SUCCESS)
 
-    def _drive(self, refund: Refund) -> None:
+    def _said(self, ask: Ask, code: str, refund: Refund | None) -> Said:
+        said = Said(operation=ask.operation, path=ask.path, code=code, ask=ask, payment=self.books.payment_of(ask))
+        if refund is None:
+            return said
+        payment = self.books.payments.get(refund.payment)
+        refunded = self.books.refunded(refund)
+        return attrs.evolve(said, refund=refund, state=refund.state, payment=payment, refunded=refunded)
+
+    def _drive(self, refund: Refund, repeat: bool) -> None:
         """Take an accepted refund on: at once, after the delay, or (asked again) now, as a repeat does."""
         if self.settings.mode == "sync":
             self._finish(refund, State.SUCCESS, notify=self.settings.notify_sync)
         elif self.settings.async_delay is not None:
-            if refund.requested > 1:
+            if repeat:
                 self._finish(refund, State(self.settings.async_result))
             else:
                 self._spawn(self._finish_later(refund, self.settings.async_delay))
@@ -210,13 +226,18 @@ class Simulator(Generic[S]):
     def _finish(self, refund: Refund, state: State, *, notify: bool = True) -> bool:
         done = self.books.finish(refund, state, self._ports.now())
         if done and notify:
-            self._spawn(self._tell(refund, state), _task_name(refund))
+            self._tell(News(refund, state))
+        if done and state is State.SUCCESS:
+            self.paid(refund)
         return done
+
+    def paid(self, refund: Refund) -> None:
+        """Do what else this provider does when the money of a refund has moved; it overrides this."""
 
     # --- notifications ------------------------------------------------------------------------------------------------
 
-    async def _tell(self, refund: Refund, state: State) -> None:
-        await self._notifier.tell(refund, state, self.settings, self.books, self.faults)
+    def _tell(self, news: News) -> None:
+        self._spawn(self._notifier.tell(news, self.settings, self.books, self.faults), _task_name(news.refund))
 
     async def _notify_before_reply(self, ask: Ask, seconds: float) -> None:
         refund = self.books.find(ask)
@@ -225,19 +246,21 @@ class Simulator(Generic[S]):
         self._finish(refund, State(self.settings.async_result))
         name = _task_name(refund)
         if not any(task.get_name() == name for task in self._tasks):
-            self._spawn(self._tell(refund, refund.state), name)
+            self._tell(News(refund, refund.state))
         await asyncio.wait([task for task in self._tasks if task.get_name() == name], timeout=seconds)
 
     # --- leaving ------------------------------------------------------------------------------------------------------
 
     async def _write(self, said: Said, plan: Plan) -> Message:
         now = self._ports.now()
-        status, kind, body = 200, "application/json", self._wire.body(said, now)
+        status, kind, body = 200, "", self._wire.body(said, now)
+        for found, replacement in plan.rewrites:
+            body = body.replace(found, replacement)
         for garble in plan.garbles:
             status, kind, body = garbled(garble, body, self._noise)
         extra = [("location", ELSEWHERE)] if "redirect" in plan.garbles else []
         if not plan.signed:
-            return Message(status, [("content-type", kind), *extra], body)
+            return Message(status, [("content-type", kind or "application/json"), *extra], body)
         loop = asyncio.get_running_loop()
         headers, body = await loop.run_in_executor(self._pool, self._wire.seal, said, body, now, plan.flaw)
         return Message(status, [*_with_kind(headers, kind), *extra], body)
@@ -284,7 +307,7 @@ def _path(request: web.BaseRequest) -> str:
 
 
 def _task_name(refund: Refund) -> str:
-    return f"tell {refund.refund_request_id}"
+    return f"tell {refund.key}"
 
 
 def _response(message: Message) -> web.Response:
@@ -292,7 +315,7 @@ def _response(message: Message) -> web.Response:
 
 
 def _with_kind(headers: Any, kind: str) -> list[tuple[str, str]]:
-    return [(name, kind if name.lower() == "content-type" else value) for name, value in headers]
+    return [(name, kind or value if name.lower() == "content-type" else value) for name, value in headers]
 
 
 def _hang_up(request: web.BaseRequest) -> web.Response:

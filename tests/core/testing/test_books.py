@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,3 +115,53 @@ def test_books_can_be_read() -> None:
     ]
     assert "12.33 EUR" in as_text(books)
     assert "faults that happened: none" in as_text(Books())
+
+
+def test_an_id_within_its_payment() -> None:
+    """Where ids are of one payment, two payments may use the same one; elsewhere the second is another amount's."""
+    within, overall = Books(per_payment=True), Books()
+    for books in (within, overall):
+        books.request(ask("R1", 10, "P1"), NOW)
+    second = ask("R1", 20, "P2")
+
+    assert [Verdict.IN_PROCESS, Verdict.INCONSISTENT] == [books.request(second, NOW)[0] for books in (within, overall)]
+    assert ["R1", "P2/R1"] == [refund.key for refund in within.refunds.values()]
+    found = within.find(second)
+    assert found is not None
+    assert 20 == found.amount.minor
+
+
+def test_a_refusal_that_is_forgiven() -> None:
+    """Where refusals are forgiven, the same id pays once its payment can; a refund that is done is done."""
+    books = Books(take_any=False, forgives=True)
+    books.declare(Payment(id="P1", amount=Money.of_minor("100", "EUR"), balance=0))
+    refused, refund = books.request(ask("R1", 10), NOW)
+    books.payments["P1"].balance = 100
+    accepted, again = books.request(ask("R1", 10), NOW)
+    assert refund is not None
+    books.finish(refund, State.SUCCESS, NOW)
+
+    assert (Verdict.BALANCE, Verdict.IN_PROCESS, refund) == (refused, accepted, again)
+    assert Verdict.INCONSISTENT == books.request(ask("R1", 11), NOW)[0]
+    assert ({"R1": 1}, 90) == (books.moved(), books.payments["P1"].refundable)
+
+
+def test_a_refund_of_the_whole_payment() -> None:
+    """A request without an id is for all of the payment, and is found by the payment's number."""
+    books = Books(take_any=False)
+    books.declare(Payment(id="P1", merchant_id="T1", amount=Money.of_minor("100", "EUR")))
+    part, whole = (attrs.evolve(ask("", minor), refund_request_id=None) for minor in (99, 100))
+
+    assert Verdict.NOT_TOTAL == Books(take_any=True, ample=100).request(part, NOW)[0]
+    assert Verdict.IN_PROCESS == books.request(whole, NOW)[0]
+    assert books.refunds["T1"] is books.find(whole)
+
+
+def test_what_an_inquiry_finds() -> None:
+    """A refund, a payment without it, or no payment at all."""
+    books = Books(take_any=False)
+    books.declare(Payment(id="P1", amount=Money.of_minor("100", "EUR")))
+    books.request(ask("R1", 10), NOW)
+    verdicts = [books.inquire(ask(id, 10, payment))[0] for id, payment in (("R1", "P1"), ("R2", "P1"), ("R2", "P2"))]
+
+    assert [Verdict.DONE, Verdict.NOT_FOUND, Verdict.UNKNOWN_PAYMENT] == verdicts
