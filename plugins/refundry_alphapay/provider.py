@@ -1,0 +1,457 @@
+"""AlphaPay (Canada), version 2.0: a refund becomes a signed request, and a signed answer becomes an outcome.
+
+The rule of this module: an answer is believed when it is signed by AlphaPay over its raw bytes, is about exactly this
+refund, and does not contradict itself; every other answer is `Unknown`, whatever it says. Only refundStatus settles or
+fails a refund: the reply to `refund` says that it was accepted, and no more. Sources: AlphaPay's pages of `refund`,
+`inquiryRefund`, the notification and the signature, version 2.0, and its official SDK.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+import attrs
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
+from refundry import checks, echo, rsa, wire
+from refundry.money import Money, exponent_of
+from refundry.provider import (
+    Acknowledgement,
+    Answer,
+    Code,
+    Exchange,
+    Failed,
+    Forged,
+    Heard,
+    HttpUrl,
+    Invalid,
+    NotFound,
+    Notification,
+    Order,
+    Outcome,
+    Pending,
+    ProviderPlugin,
+    PublicKeyPem,
+    Request,
+    Resend,
+    Secret,
+    Settled,
+    Terms,
+    Unknown,
+    Unreadable,
+    read_object,
+)
+from refundry_alphapay import __version__, signing
+from refundry_alphapay.codes import INQUIRY_CODES, REFUND_CODES, REFUND_STATUS
+from refundry_alphapay.wire import (
+    Amount,
+    InquiryRequest,
+    InquiryResponse,
+    NotifyAnswer,
+    Refund,
+    RefundNotification,
+    RefundRequest,
+    RefundResponse,
+    Result,
+)
+
+_Message = TypeVar("_Message", bound=wire.Message)
+_About = RefundResponse | InquiryResponse | RefundNotification
+
+_PATH: Final = "/api/v2.0/payments/"
+_MERCHANT_CODE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+# Nothing that could shift the borders between time, nonce and body: a nonce has no point, and a body starts with {.
+_TIME: Final = re.compile(r"[0-9A-Za-z:+.-]{1,40}", re.ASCII)
+_NONCE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+
+_MAX_ID: Final = 64  # assumed: AlphaPay gives no limit
+_MAX_DIGITS: Final = 7
+_MAX_DESCRIPTION: Final = 128
+_MAX_NOTIFY_URL: Final = 1024  # assumed: AlphaPay gives no limit
+
+ACKNOWLEDGEMENT: Final = Acknowledgement(
+    200,
+    (("content-type", "application/json"),),
+    wire.encode(NotifyAnswer(result=Result(result_code="SUCCESS", result_status="S", result_message="success"))),
+)
+"""The answer to every notification that is kept; AlphaPay repeats none of a refund, whatever is answered."""
+
+TERMS: Final = Terms(
+    # Nobody promises that a repeated refundRequestId pays once: nothing is ever sent again by itself. A refund that
+    # AlphaPay, asked four times, does not know is a person's.
+    resend_after=frozenset(),
+    replays_refusals=False,
+    # refundId is required in the documents, and a caller that lost the answer does not have it: our own id, which the
+    # official test sends as well, is enough to ask by.
+    inquire_by=("refund_request_id", "provider_refund_id"),
+    id_length=_MAX_ID,
+    reason_length=_MAX_DESCRIPTION,
+)
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class AlphaPaySettings:
+    """The keys of an account with `provider = "alphapay"`."""
+
+    base_url: HttpUrl
+    """The host that AlphaPay's documents give, without a path. No sandbox is documented."""
+    merchant_code: str
+    provider_public_key: PublicKeyPem = attrs.field(repr=False)
+    """AlphaPay's public key: what answers and notifications are checked with."""
+    private_key: Secret | None = None
+    key_version: int = 1
+    """The version of our key at AlphaPay."""
+    provider_key_version: int | None = None
+    """The only version of AlphaPay's key to accept; any version where it is not set (the key decides)."""
+    notify_url: str | None = None
+    """Where AlphaPay should post that a refund succeeded; it does not notify where this is not set."""
+
+
+@attrs.frozen(slots=True)
+class AlphaPayProvider:
+    """One account at AlphaPay: `Provider` and `Listener`."""
+
+    settings: AlphaPaySettings
+    terms: Terms
+    _private_key: RSAPrivateKey | None = attrs.field(repr=False, eq=False)
+    _public_key: RSAPublicKey = attrs.field(repr=False, eq=False)
+
+    @property
+    def identity(self) -> str:
+        """Name the merchant and the host: a refund is only known to the merchant that sent it."""
+        return f"{self.settings.merchant_code} at {self.settings.base_url}"
+
+    # --- orders -------------------------------------------------------------------------------------------------------
+
+    def exponent(self, currency: str) -> int:
+        """Give the number of decimals of ISO 4217: "the minimum denomination unit of given currency"."""
+        return exponent_of(currency)
+
+    def check(self, order: Order) -> None:
+        """Raise `Invalid` for an order that AlphaPay's field rules refuse."""
+        checks.check_id("refund_request_id", order.refund_request_id, _MAX_ID, "AlphaPay")
+        if order.payment.startswith("merchant:"):
+            raise Invalid("payment", "must be AlphaPay's paymentId; it does not refund by the merchant's order number")
+        checks.check_id("payment", order.payment, _MAX_ID, "AlphaPay")
+        _check_amount(order.amount, self.exponent(order.amount.currency))
+        checks.check_line("reason", order.reason or "", _MAX_DESCRIPTION, "AlphaPay")
+        if order.details:
+            raise Invalid("details", "AlphaPay's refund has no further fields")
+
+    def refund(self, order: Order, at: datetime) -> Exchange:
+        """Ask AlphaPay to refund; equal orders give equal bytes."""
+        body = order.sent if order.sent is not None else wire.encode(self._refund_request(order))
+        return self._exchange("refund", body, at, RefundResponse, partial(_read_refund, order))
+
+    def inquire(self, order: Order, at: datetime) -> Exchange:
+        """Ask AlphaPay where the refund stands: by our id, and by its own as well once it is known.
+
+        By the letter its own id is required, so it is sent where we have it; which of the two it looks at does not
+        matter, for the answer must name both.
+        """
+        request = InquiryRequest(refund_id=order.provider_refund_id, refund_request_id=order.refund_request_id)
+        return self._exchange("inquiryRefund", wire.encode(request), at, InquiryResponse, partial(_read_inquiry, order))
+
+    def _refund_request(self, order: Order) -> RefundRequest:
+        return RefundRequest(
+            payment_id=order.payment,
+            refund_request_id=order.refund_request_id,
+            refund=Refund(
+                # The page has the value alone. The SDK sends the currency too: AlphaPay can then refuse what would
+                # else be the same number of another currency.
+                refund_amount=Amount(value=str(order.amount.minor), currency=order.amount.currency),
+                description=order.reason or None,
+                notify_url=self.settings.notify_url,
+            ),
+        )
+
+    # --- exchanges ----------------------------------------------------------------------------------------------------
+
+    def _exchange(
+        self, call: str, body: bytes, at: datetime, kind: type[_Message], read: Callable[[_Message], Outcome]
+    ) -> Exchange:
+        path, moment = _PATH + call, at.astimezone(UTC)
+        return Exchange(
+            body=body,
+            sign=partial(self._sign, path, body, moment),
+            read=partial(self._read, path, kind, read),
+            key_version=str(self.settings.key_version),
+        )
+
+    def _sign(self, path: str, body: bytes, at: datetime) -> Request:
+        if self._private_key is None:
+            raise Invalid("private_key", "is needed to send")
+        settings = self.settings
+        # In whole seconds, as the official SDK sends it; one language of the documents asks for milliseconds.
+        time = at.isoformat(timespec="seconds")
+        nonce = signing.nonce(settings.merchant_code, path, body, at)
+        signed = signing.content("POST", path, settings.merchant_code, time, nonce, body)
+        headers = (
+            # In the documents' own spelling: "field name is case sensitive".
+            ("Content-Type", "application/json; charset=UTF-8"),
+            ("Accept", "application/json"),
+            ("Merchant-Code", settings.merchant_code),
+            ("Request-Time", time),
+            ("Nonce", nonce),
+            ("Signature", signing.sign(self._private_key, signed, settings.key_version)),
+        )
+        return Request("POST", settings.base_url + path, headers, body)
+
+    def _read(self, path: str, kind: type[_Message], read: Callable[[_Message], Outcome], answer: Answer) -> Outcome:
+        if answer.status != 200:
+            return Unknown(f"HTTP status {answer.status}")
+        try:
+            self._verify("POST", path, answer, "response-time")
+            return read(wire.decode(kind, answer.body))
+        except Forged as error:
+            return _not_believed(error, answer)
+        except Unreadable as error:
+            return Unknown(f"cannot be read: {error}", attention=f"signed by AlphaPay and not understood: {error}")
+
+    def _verify(self, method: str, path: str, message: Answer | Notification, time_header: str) -> None:
+        """Raise `Forged` unless the raw message is signed by AlphaPay and for this merchant.
+
+        The official SDK skips this where a header is missing; here a missing header is a message of nobody's.
+        """
+        merchant_code = self.settings.merchant_code
+        found = checks.once(message.headers, ("merchant-code", "signature", "nonce", time_header))
+        if found.get("merchant-code", merchant_code) != merchant_code:
+            raise Forged("it names another merchant")
+        time = _shaped(found, time_header, _TIME)
+        nonce = _shaped(found, "nonce", _NONCE)
+        signed = signing.content(method, path, merchant_code, time, nonce, message.body)
+        signing.verify(self._public_key, found.get("signature"), signed, self.settings.provider_key_version)
+
+    # --- notifications ------------------------------------------------------------------------------------------------
+
+    def hear(self, notification: Notification) -> Heard:
+        """Verify and read what AlphaPay posts when a refund succeeded; any other notification is `Unreadable`."""
+        if notification.header("merchant-code") is None:
+            raise Forged("no merchant-code header, or more than one")
+        self._verify_notification(notification)
+        message = wire.decode(RefundNotification, notification.body)
+        return Heard(
+            refund_request_id=message.refund_request_id,
+            at=checks.moment(notification.header("request-time")),
+            read=partial(_read_notification, message),
+            acknowledgement=ACKNOWLEDGEMENT,
+        )
+
+    def _verify_notification(self, notification: Notification) -> None:
+        """Take the path that reached us or that of the address we gave, which a web server may have shortened.
+
+        Inferred: no page says which path AlphaPay signs. Either one is bound to this account by merchant and key.
+        """
+        try:
+            self._verify(notification.method, notification.path, notification, "request-time")
+        except Forged:
+            address = self.settings.notify_url
+            given = notification.path if address is None else checks.target_of(address)
+            if given == notification.path:
+                raise
+            self._verify(notification.method, given, notification, "request-time")
+
+
+def _shaped(headers: Mapping[str, str], name: str, shape: re.Pattern[str]) -> str:
+    value = headers.get(name, "")
+    if shape.fullmatch(value) is None:
+        raise Forged(f"no readable {name} header")
+    return value
+
+
+# --- what is not signed -----------------------------------------------------------------------------------------------
+
+
+def _not_believed(error: Forged, answer: Answer) -> Unknown:
+    """Give what is left of an answer that is not signed by AlphaPay: a reason to ask, and a person to look at it."""
+    cause = f"not signed by AlphaPay: {error}"
+    claimed = _claimed(answer.body)
+    if claimed is not None:
+        cause += f"; it claims {_said(claimed)}, which proves nothing"
+    attention = (
+        "an answer that is not signed by AlphaPay: check both keys and their versions, and look for somebody in between"
+    )
+    return Unknown(cause, attention=attention)
+
+
+def _claimed(body: bytes) -> Result | None:
+    try:
+        return wire.read(Result, read_object(body).get("result"))
+    except Unreadable:
+        return None
+
+
+def _said(result: Result) -> str:
+    """Give a result in one line; only its message says more than that it is not a success."""
+    text = f"{checks.shown(result.result_status)}/{checks.shown(result.result_code)}"
+    return text if result.result_message is None else f"{text}: {checks.shown(result.result_message)}"
+
+
+# --- what an answer means ---------------------------------------------------------------------------------------------
+
+
+def _read_refund(order: Order, answer: RefundResponse) -> Outcome:
+    wrong = _wrong_echo(order, answer) or _wrong_result(answer.result, REFUND_CODES)
+    if wrong is not None:
+        return wrong
+    row, code = REFUND_CODES[answer.result.result_status], checks.as_code(answer.result.result_code)
+    if row.status == "F":
+        text = f"AlphaPay refuses the refund ({_said(answer.result)})"
+        return Unknown(text, code, resend=Resend.NEVER, attention=f"{text}. {row.advice}")
+    refund_id = answer.refund_id if answer.refund_request_id is not None else None
+    # Who does not know yet, and has given the refund an id, has taken it.
+    if row.status == "U" and refund_id is None:
+        return Unknown(row.cause, code, resend=Resend.NEVER)
+    return Pending(code, row.cause, refund_id)
+
+
+def _read_inquiry(order: Order, answer: InquiryResponse) -> Outcome:
+    wrong = _wrong_echo(order, answer) or _wrong_result(answer.result, INQUIRY_CODES)
+    if wrong is not None:
+        return wrong
+    row, code = INQUIRY_CODES[answer.result.result_status], checks.as_code(answer.result.result_code)
+    if row.status == "S":
+        return _by_refund_status(order, answer)
+    if row.status == "U":
+        return Unknown(f"{row.cause} ({_said(answer.result)})", code)
+    if answer.refund_status is not None or answer.refund_id is not None:
+        return _contradiction(code, "the answer says that the inquiry failed, and describes the refund")
+    return NotFound(code or row.code, f"{row.cause} ({_said(answer.result)})")
+
+
+def _by_refund_status(order: Order, answer: InquiryResponse) -> Outcome:
+    status = answer.refund_status
+    if status is None:
+        return Unknown("AlphaPay answered, and did not say where the refund stands")
+    if answer.refund_request_id is None:
+        return Unknown("AlphaPay's answer does not name the refund", checks.as_code(status))
+    row = REFUND_STATUS.get(status)
+    if row is None:
+        return Unknown(f"the refund is in a state that AlphaPay does not document: {checks.shown(status)}")
+    return _BY_STATUS[row.code](row, order, answer)
+
+
+def _in_process(row: Code, order: Order, answer: _About) -> Outcome:
+    return Pending(row.code, row.cause, answer.refund_id)
+
+
+def _failed(row: Code, order: Order, answer: _About) -> Outcome:
+    return Failed(row.code, row.cause, row.advice)
+
+
+def _settled(row: Code, order: Order, answer: _About) -> Outcome:
+    # Whether a refundRequestId is unique among all payments, or within its own, no page says.
+    if answer.refund is None or answer.refund.refund_amount is None or answer.payment_id is None:
+        text = "AlphaPay reports a success and does not say of which amount and payment"
+        return Unknown(text, row.code, resend=Resend.NEVER)
+    return Settled(
+        amount=order.amount,
+        provider_refund_id=answer.refund_id,
+        details=_details(answer) or None,
+    )
+
+
+_BY_STATUS: Final[Mapping[str, Callable[[Code, Order, _About], Outcome]]] = MappingProxyType(
+    {"REFUND_IN_PROCESS": _in_process, "SUCCESS": _settled, "FAILED": _failed}
+)
+
+
+def _details(answer: _About) -> dict[str, Any]:
+    """Give what was said beyond the described fields, each where it stood, and refundTime.
+
+    That is no time of settlement: the official SDK comments it as the time of initiation, in either answer.
+    """
+    left = dict(answer.extra)
+    if answer.refund_time is not None:
+        left["refundTime"] = answer.refund_time
+    result = getattr(answer, "result", None)
+    if result is not None and result.extra:
+        left["result"] = dict(result.extra)
+    refund = answer.refund
+    if refund is not None:
+        amount = refund.refund_amount
+        inside = dict(refund.extra)
+        if amount is not None and amount.extra:
+            inside["refundAmount"] = dict(amount.extra)
+        if inside:
+            left["refund"] = inside
+    return left
+
+
+def _read_notification(message: RefundNotification, order: Order) -> Outcome:
+    wrong = _wrong_echo(order, message)
+    if wrong is not None:
+        return wrong
+    if message.refund_status != "SUCCESS":
+        text = f"AlphaPay notifies of successes, and this notification says {checks.shown(message.refund_status)}"
+        return _contradiction(checks.as_code(message.refund_status), text)
+    return _settled(REFUND_STATUS["SUCCESS"], order, message)
+
+
+def _wrong_result(result: Result, codes: Mapping[str, Code]) -> Outcome | None:
+    """Say what is wrong with a status that does not exist, or that a listed code does not come with."""
+    if result.result_status not in ("S", "F", "U"):
+        return Unknown(f"a result status that AlphaPay does not document: {checks.shown(result.result_status)}")
+    row = codes.get(result.result_code or "")
+    if row is None or row.status == result.result_status:
+        return None
+    text = f"{row.code} came with status {result.result_status}; it goes with {row.status}"
+    return _contradiction(row.code, text)
+
+
+def _contradiction(code: str | None, text: str) -> Outcome:
+    return Unknown(text, code, resend=Resend.NEVER, attention=text)
+
+
+def _wrong_echo(order: Order, answer: _About) -> Outcome | None:
+    """Compare the currency where it is said: the page has the value alone, in the currency of the payment."""
+    amount = None if answer.refund is None else answer.refund.refund_amount
+    return echo.wrong_echo(
+        order,
+        refund_request_id=answer.refund_request_id,
+        payment=answer.payment_id,
+        refund_id=answer.refund_id,
+        amount=None if amount is None else (amount.value, amount.currency),
+    )
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def _check_amount(amount: Money, exponent: int) -> None:
+    if amount.exponent != exponent:
+        raise Invalid("amount", f"has {amount.exponent} decimals; AlphaPay's {amount.currency} has {exponent}")
+    if amount.minor <= 0:
+        raise Invalid("amount", "must be more than zero")
+    # Documented of orders; a refund is never more than its order.
+    if len(str(amount.minor)) > _MAX_DIGITS:
+        raise Invalid("amount", f"more than {_MAX_DIGITS} digits in minor units: AlphaPay has no payment of that size")
+
+
+def build(settings: AlphaPaySettings, terms: Terms) -> AlphaPayProvider:
+    """Make the provider of an account; `Invalid` names the setting that is wrong."""
+    checks.check_host("base_url", settings.base_url, "https://openapi.alphapay.ca")
+    if _MERCHANT_CODE.fullmatch(settings.merchant_code) is None:
+        raise Invalid("merchant_code", "must be 1 to 64 letters, digits, _ and -")
+    checks.check_version("key_version", settings.key_version)
+    checks.check_version("provider_key_version", settings.provider_key_version)
+    if settings.notify_url is not None:
+        checks.check_address("notify_url", settings.notify_url, _MAX_NOTIFY_URL, "AlphaPay")
+    secret = settings.private_key
+    private_key = None if secret is None else rsa.load_private_key(secret.reveal(), "private_key")
+    public_key = rsa.load_public_key(bytes(settings.provider_public_key), "provider_public_key")
+    return AlphaPayProvider(settings, terms, private_key, public_key)
+
+
+PLUGIN: Final = ProviderPlugin(
+    name="alphapay",
+    version=__version__,
+    settings=AlphaPaySettings,
+    build=build,
+    codes=MappingProxyType({"refund": REFUND_CODES, "inquire": INQUIRY_CODES}),
+    terms=TERMS,
+    notifications=True,
+)
