@@ -1,0 +1,340 @@
+"""Every gateway code, sub-code and business code that Alipay documents, and what it means for a refund.
+
+The rule of this module: data only, one row for each code. How a row is chosen:
+
+- A gateway code other than 10000 and 40004 refuses the call before the refund is looked at, so it decides nothing; a
+  sub-code only says why. A sub-code that is not listed is read as its gateway code.
+- The business codes (`ACQ.`, with gateway code 40004) are about the refund. One that is not listed is never taken for
+  a result.
+
+Alipay asks that a refund that failed be tried again under the same number ("same out_request_no and amount"), and pays
+a number once. So a code whose cause can be mended without another request (the seller's balance, an account, the state
+of the trade) is BUG, not FAIL: the refund waits for a person, who resumes it under its number. FAIL is left for causes
+that nobody can mend under this number: the trade takes no refund any more, or what would have to change is part of the
+request, which is the same bytes for life. Sources: the code tables of `alipay.trade.refund`,
+`alipay.trade.fastpay.refund.query` and of the gateway ("common error codes").
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from refundry.provider import Code, CodeClass
+
+SUCCESS: Final = "10000"
+UNAVAILABLE: Final = "20000"
+BUSINESS_FAILED: Final = "40004"
+
+_PREFIX: Final = "ACQ."
+_SUPPORT: Final = "Ask Alipay's support for the reason"
+_NEW: Final = "request a new refund"
+_GO_ON: Final = "then resume the account: each refund that still waits goes on under its own number"
+_RESUME: Final = "then resume the refund: it goes on under its own number"
+
+
+def _conf(status: str, code: str, cause: str, advice: str) -> Code:
+    return Code(
+        code=code,
+        status=status,
+        meaning=CodeClass.CONF,
+        cause=cause,
+        advice=f"{advice}; {_GO_ON}.",
+        same_id="once after the fix",
+        new_id="manual",
+        breaker="account",
+    )
+
+
+def _bug(code: str, cause: str, advice: str, status: str = BUSINESS_FAILED) -> Code:
+    return Code(
+        code=code,
+        status=status,
+        meaning=CodeClass.BUG,
+        cause=cause,
+        advice=f"{advice}; {_RESUME}.",
+        same_id="once after the fix",
+        new_id="manual",
+        breaker="request",
+    )
+
+
+def _fail(code: str, cause: str, advice: str, new_id: str = "never") -> Code:
+    return Code(code=code, status=BUSINESS_FAILED, meaning=CodeClass.FAIL, cause=cause, advice=advice, new_id=new_id)
+
+
+def _fail_new(code: str, cause: str, advice: str) -> Code:
+    return Code(
+        code=code, status=BUSINESS_FAILED, meaning=CodeClass.FAIL_NEW, cause=cause, advice=advice, new_id="required"
+    )
+
+
+def _unknown(status: str, code: str, cause: str) -> Code:
+    advice = "It is asked about, and sent again under the same number if Alipay does not have it."
+    return Code(code=code, status=status, meaning=CodeClass.SAME, cause=cause, advice=advice, same_id="after inquiry")
+
+
+def _later(status: str, code: str, cause: str) -> Code:
+    advice = f"It is sent again later under the same number. {_SUPPORT} if that goes on."
+    return Code(code=code, status=status, meaning=CodeClass.SAME, cause=cause, advice=advice, same_id="back-off")
+
+
+def _unchanged(status: str, code: str, cause: str) -> Code:
+    advice = "Nothing is known about the refund from this; the query is repeated."
+    return Code(code=code, status=status, meaning=CodeClass.UNCHANGED, cause=cause, advice=advice)
+
+
+def _table(*rows: Code) -> Mapping[str, Code]:
+    return MappingProxyType({row.code: row for row in rows})
+
+
+# --- the gateway ------------------------------------------------------------------------------------------------------
+
+_NO_ANSWER: Final = "Alipay's gateway could not carry out the call."
+_BUSY: Final = "Alipay gets more calls than it allows at the moment."
+_AUTHORIZE: Final = "Get a new app_auth_token from the merchant"
+_KEYS: Final = "Check private_key against the key or certificate of this app at Alipay"
+_CHANGED: Final = "Look for a proxy that changes the request"
+_CONTRACT: Final = "Check at Alipay what this app may call, and the merchant's contract"
+
+_CONFIGURATION: Final = (
+    _conf("20001", "20001", "Alipay does not accept the authorization of the call.", _AUTHORIZE),
+    _conf("20001", "aop.invalid-auth-token", "The authorization token is not valid.", _AUTHORIZE),
+    _conf("20001", "aop.auth-token-time-out", "The authorization token has run out.", _AUTHORIZE),
+    _conf("20001", "aop.invalid-app-auth-token", "The app_auth_token is not valid.", _AUTHORIZE),
+    _conf(
+        "20001",
+        "aop.invalid-app-auth-token-no-api",
+        "The merchant's authorization does not cover this call.",
+        _AUTHORIZE,
+    ),
+    _conf("20001", "aop.app-auth-token-time-out", "The app_auth_token has run out.", _AUTHORIZE),
+    _conf("20001", "aop.no-product-reg-by-partner", "The merchant has no contract for this product.", _CONTRACT),
+    _conf("40001", "40001", "A parameter of the call is missing at Alipay.", _CHANGED),
+    _conf("40001", "isv.missing-method", "The parameter method is missing at Alipay.", _CHANGED),
+    _conf("40001", "isv.missing-signature", "The signature is missing at Alipay.", _CHANGED),
+    _conf("40001", "isv.missing-signature-type", "The parameter sign_type is missing at Alipay.", _CHANGED),
+    _conf("40001", "isv.missing-signature-key", "Alipay has no key of this app.", _KEYS),
+    _conf("40001", "isv.missing-app-id", "The parameter app_id is missing at Alipay.", _CHANGED),
+    _conf("40001", "isv.missing-timestamp", "The parameter timestamp is missing at Alipay.", _CHANGED),
+    _conf("40001", "isv.missing-version", "The parameter version is missing at Alipay.", _CHANGED),
+    _conf(
+        "40001",
+        "isv.decryption-error-missing-encrypt-type",
+        "Alipay expects this app to encrypt its calls.",
+        "Turn off the encryption of content for this app at Alipay",
+    ),
+    _conf("40002", "40002", "Alipay does not accept a parameter of the call.", "Compare the account with Alipay's app"),
+    _conf("40002", "isv.invalid-method", "Alipay does not offer this call.", "Check base_url"),
+    _conf("40002", "isv.invalid-format", "Alipay does not accept the parameter format.", _CHANGED),
+    _conf("40002", "isv.invalid-signature-type", "Alipay does not accept RSA2 for this app.", _KEYS),
+    _conf("40002", "isv.invalid-signature", "Our signature does not fit the key that Alipay has.", _KEYS),
+    _conf("40002", "isv.invalid-encrypt-type", "Alipay does not accept the encryption of the call.", _CHANGED),
+    _conf("40002", "isv.invalid-encrypt", "Alipay cannot decrypt the call.", _CHANGED),
+    _conf("40002", "isv.invalid-app-id", "Alipay does not know this app.", "Check app_id and base_url"),
+    _conf("40002", "isv.invalid-timestamp", "Alipay does not accept the time of the call.", "Set this machine's clock"),
+    _conf("40002", "isv.invalid-charset", "Alipay does not accept the charset of the call.", "Check charset"),
+    _conf("40002", "isv.invalid-digest", "Alipay does not accept the digest of the call.", _CHANGED),
+    _conf("40002", "isv.missing-signature-config", "Alipay has no key of this app.", _KEYS),
+    _conf("40002", "isv.not-support-app-auth", "This call takes no app_auth_token.", "Check app_auth_token"),
+    _conf("40003", "40003", "A condition of the call is not met.", _CONTRACT),
+    _conf("40006", "40006", "This app may not make the call.", _CONTRACT),
+    _conf("40006", "isv.insufficient-isv-permissions", "This app may not make the call.", _CONTRACT),
+    _conf("40006", "isv.insufficient-user-permissions", "The merchant does not allow the call.", _CONTRACT),
+    _conf("40006", "isv.route-no-permissions", "This app may not make the call there.", _CONTRACT),
+    _conf("40006", "isv.access-forbidden", "Alipay forbids the call.", _CONTRACT),
+)
+_REQUEST: Final = (
+    _bug(
+        "isv.invalid-parameter",
+        "Alipay does not accept a parameter of the call.",
+        "Compare the request with Alipay's documents",
+        status="40002",
+    ),
+    _bug(
+        "isv.suspected-attack",
+        "Alipay takes the request for an attack.",
+        "Look for unusual characters in the request, and ask Alipay's support",
+        status="40002",
+    ),
+)
+_UNAVAILABLE: Final = (UNAVAILABLE, "isp.unknow-error", "aop.unknow-error")
+
+# --- alipay.trade.refund ----------------------------------------------------------------------------------------------
+
+_SYSTEM_ERROR: Final = "A system error occurred at Alipay; the refund may be done or not."
+_INVALID_PARAMETER: Final = "Alipay does not accept a field of the request."
+_COMPARE: Final = "Compare the request with Alipay's documents and the answer's sub_msg"
+_NO_TRADE: Final = "Alipay does not know the trade under this app."
+_CHECK_TRADE: Final = "Check the trade number and the account"
+_ENTERPRISE: Final = "The enterprise that pays for the buyer could not be reached."
+_BUYER: Final = "Ask Alipay's support about the buyer's account"
+_AMOUNT: Final = f"Compare the earlier refunds of this trade first, then {_NEW} over at most what is left."
+_OTHERWISE: Final = "Pay the customer back in another way; Alipay will not refund this trade."
+
+REFUND_CODES: Final = _table(
+    Code(
+        code=SUCCESS,
+        status=SUCCESS,
+        meaning=CodeClass.OK,
+        cause="The call was answered; fund_change says whether money moved.",
+        advice="Nothing is left to do where fund_change is Y; otherwise it is asked about.",
+    ),
+    *(_unknown(UNAVAILABLE, code, _NO_ANSWER) for code in _UNAVAILABLE),
+    *_CONFIGURATION,
+    *_REQUEST,
+    _later("40005", "40005", _BUSY),
+    Code(
+        code=BUSINESS_FAILED,
+        status=BUSINESS_FAILED,
+        meaning=CodeClass.FAIL_CHECK,
+        cause="Alipay reports a failure without a reason.",
+        advice=f"{_SUPPORT}, and decide by what the query says.",
+        new_id="manual",
+    ),
+    _unknown(BUSINESS_FAILED, "ACQ.SYSTEM_ERROR", _SYSTEM_ERROR),
+    _unknown(BUSINESS_FAILED, "AQC.SYSTEM_ERROR", _SYSTEM_ERROR),
+    _unknown(BUSINESS_FAILED, "ACQ.ENTERPRISE_PAY_BIZ_ERROR", _ENTERPRISE),
+    _later(BUSINESS_FAILED, "ACQ.REFUND_CHARGE_ERROR", "Alipay could not give back its fee at the moment."),
+    _bug("ACQ.SELLER_BALANCE_NOT_ENOUGH", "The seller's balance is too low for this refund.", "Fill the balance"),
+    _bug("ACQ.INVALID_PARAMETER", _INVALID_PARAMETER, _COMPARE),
+    _bug("ACQ.TRADE_NOT_EXIST", _NO_TRADE, _CHECK_TRADE),
+    _bug(
+        "ACQ.TRADE_STATUS_ERROR",
+        "The trade is not in a state that can be refunded.",
+        "See in Alipay's console that it is paid",
+    ),
+    _bug(
+        "ACQ.REASON_TRADE_STATUS_INVALID",
+        "The trade is not in a state that can be refunded.",
+        "See in Alipay's console that it is paid",
+    ),
+    _bug(
+        "ACQ.TRADE_NOT_ALLOW_REFUND",
+        "The trade takes no refund in its state, or by the contract.",
+        "See in Alipay's console that it is paid, and check what the contract says of refunds",
+    ),
+    _bug("ACQ.REASON_TRADE_BEEN_FREEZEN", "The trade is frozen.", "Ask Alipay's support to release it"),
+    _bug("ACQ.TRADE_SETTLE_ERROR", "The settlement of the trade is in the way.", "Ask Alipay's support about it"),
+    _bug("ACQ.CUSTOMER_VALIDATE_ERROR", "An account of the refund did not pass Alipay's check.", _BUYER),
+    _bug("ACQ.BUYER_ENABLE_STATUS_FORBID", "The buyer's account cannot take money in its state.", _BUYER),
+    _bug("ACQ.BUYER_ERROR", "The buyer's account is in the way.", _BUYER),
+    _bug("ACQ.BUYER_NOT_EXIST", "Alipay does not find the buyer's account.", _BUYER),
+    _bug("ACQ.USER_NOT_MATCH_ERR", "The trade is another merchant's.", "Check the account and its app_auth_token"),
+    _bug(
+        "ACQ.REFUND_ACCOUNT_NOT_EXIST",
+        "The account that pays for the refund does not exist or is closed.",
+        "Mend the account at Alipay",
+    ),
+    _bug(
+        "ACQ.REFUND_ROYALTY_PAYEE_ACCOUNT_NOT_EXIST",
+        "The account of somebody who shared in the payment does not exist.",
+        "Mend the account at Alipay",
+    ),
+    _bug(
+        "ACQ.REFUNDALLOC_UNAUTH_LIMIT",
+        "Somebody who shared in the payment has not allowed that it is taken back.",
+        "Get the permission at Alipay",
+    ),
+    _bug(
+        "ACQ.OVERDRAFT_AGREEMENT_NOT_MATCH",
+        "The agreement does not cover a refund on credit.",
+        "Check the agreement at Alipay, or fill the balance",
+    ),
+    _bug(
+        "ACQ.OVERDRAFT_ASSIGN_ACCOUNT_INVALID",
+        "The account that lends the money for refunds is not valid.",
+        "Mend the account at Alipay, or fill the balance",
+    ),
+    Code(
+        code="ACQ.DISCORDANT_REPEAT_REQUEST",
+        status=BUSINESS_FAILED,
+        meaning=CodeClass.INQUIRE,
+        cause="Alipay has this number with another amount; that refund may have paid.",
+        advice="Find out who else uses the number; compare what Alipay's console says about it.",
+        new_id="manual",
+        breaker="request",
+    ),
+    _fail(
+        "ACQ.TRADE_HAS_FINISHED",
+        "The trade is finished: the time in which it can be refunded is over.",
+        _OTHERWISE,
+    ),
+    _fail(
+        "ACQ.TRADE_HAS_CLOSE",
+        "The trade is closed: it was never paid, or is refunded as a whole.",
+        "Compare the earlier refunds of this trade: nothing is left to refund under it.",
+    ),
+    _fail(
+        "ACQ.ONLINE_TRADE_VOUCHER_NOT_ALLOW_REFUND",
+        "The trade was paid with a voucher that takes no refund.",
+        _OTHERWISE,
+    ),
+    _fail_new(
+        "ACQ.NOT_ALLOW_PARTIAL_REFUND",
+        "The trade can be refunded as a whole only.",
+        f"To return everything, {_NEW} over the whole trade.",
+    ),
+    _fail_new("ACQ.REFUND_AMT_NOT_EQUAL_TOTAL", "The refund would exceed what is left of the trade.", _AMOUNT),
+    _fail_new("ACQ.REASON_TRADE_REFUND_FEE_ERR", "The amount of the refund is not one the trade allows.", _AMOUNT),
+    _fail_new("ACQ.REFUND_FEE_ERROR", "The amount of the refund is not one the trade allows.", _AMOUNT),
+    _fail_new(
+        "ACQ.ALLOC_AMOUNT_VALIDATE_ERROR",
+        "What is to be taken back from those who shared in the payment is too much.",
+        f"Compare refund_royalty_parameters with the shares, then {_NEW}.",
+    ),
+    _fail_new(
+        "ACQ.CURRENCY_NOT_SUPPORT",
+        "The trade cannot be refunded in this currency.",
+        f"Refund in the currency of the trade: {_NEW}.",
+    ),
+)
+"""What `alipay.trade.refund` can answer."""
+
+INQUIRY_CODES: Final = _table(
+    Code(
+        code=SUCCESS,
+        status=SUCCESS,
+        meaning=CodeClass.OK,
+        cause="The query was answered; refund_status says where the refund stands.",
+        advice="Nothing is left to do where refund_status is REFUND_SUCCESS.",
+    ),
+    *(_unchanged(UNAVAILABLE, code, _NO_ANSWER) for code in _UNAVAILABLE),
+    *_CONFIGURATION,
+    *_REQUEST,
+    _unchanged("40005", "40005", _BUSY),
+    _unchanged(BUSINESS_FAILED, BUSINESS_FAILED, "The query failed at Alipay without a reason."),
+    _unchanged(BUSINESS_FAILED, "ACQ.SYSTEM_ERROR", "A system error occurred at Alipay while it was asked."),
+    _unchanged(BUSINESS_FAILED, "AQC.SYSTEM_ERROR", "A system error occurred at Alipay while it was asked."),
+    _unchanged(BUSINESS_FAILED, "ACQ.ENTERPRISE_PAY_BIZ_ERROR", _ENTERPRISE),
+    _bug("ACQ.INVALID_PARAMETER", _INVALID_PARAMETER, _COMPARE),
+    _bug("ACQ.TRADE_NOT_EXIST", _NO_TRADE, _CHECK_TRADE),
+    _bug("TRADE_NOT_EXIST", _NO_TRADE, _CHECK_TRADE),
+)
+"""What `alipay.trade.fastpay.refund.query` can answer about the query."""
+
+NOT_DONE: Final = Code(
+    code="NO_REFUND_STATUS",
+    status=SUCCESS,
+    meaning=CodeClass.NOT_FOUND,
+    cause="Alipay did not get the refund, or it failed, or is not done yet.",
+    advice="Asked again ten seconds later, it is sent again under the same number and amount.",
+    same_id="after inquiry",
+)
+"""Not a code: what an answer to the query without `refund_status` means."""
+
+
+def find(table: Mapping[str, Code], code: str, sub_code: str | None) -> Code | None:
+    """Give the row of an answer, or None for one that Alipay does not document.
+
+    A business code counts with and without its prefix. The row's `status` may be another gateway code than the answer
+    has: the answer then contradicts itself, unless it only says that the gateway is not available.
+    """
+    row = table.get(code) if not sub_code else _named(table, sub_code)
+    if code == UNAVAILABLE and (row is None or row.status != code):
+        return table[code]
+    return table.get(code) if row is None and code not in (SUCCESS, BUSINESS_FAILED) else row
+
+
+def _named(table: Mapping[str, Code], sub_code: str) -> Code | None:
+    row = table.get(sub_code) or table.get(_PREFIX + sub_code)
+    return row if row is not None and row.code != row.status else None

@@ -1,0 +1,358 @@
+"""What Alipay's words mean for one refund: (order, verified message) -> outcome.
+
+The rule of this module: pure, and nothing settles that is not about exactly this trade, number and amount, as far as
+the message can say so. Sources: Alipay Open Platform, `alipay.trade.refund`, `alipay.trade.fastpay.refund.query` and
+the asynchronous notification of a trade.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
+from types import MappingProxyType
+from typing import Final
+
+from refundry.errors import Invalid
+from refundry.money import Money
+from refundry.provider import (
+    Blocked,
+    Code,
+    CodeClass,
+    Failed,
+    Noted,
+    NotFound,
+    Order,
+    Outcome,
+    Pending,
+    Resend,
+    Scope,
+    Settled,
+    Unknown,
+)
+from refundry.wire import to_wire
+from refundry_alipay.codes import INQUIRY_CODES, NOT_DONE, REFUND_CODES, SUCCESS, find
+from refundry_alipay.details import CURRENCY
+from refundry_alipay.wire import (
+    Answer,
+    DepositBack,
+    DepositBackMessage,
+    QueryResponse,
+    RefundResponse,
+    TradeNotification,
+)
+
+BEIJING: Final = timezone(timedelta(hours=8))
+MERCHANT: Final = "merchant:"
+DBACK_FAILED: Final = "The bank did not take the money; Alipay put it into the buyer's balance. The refund stays done."
+
+_About = RefundResponse | QueryResponse | TradeNotification | DepositBackMessage
+_TIME: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}) ([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{3})?)", re.ASCII)
+_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_REFUNDED_IN: Final = frozenset({"TRADE_SUCCESS", "TRADE_CLOSED", "TRADE_FINISHED"})
+"""The states of a trade that a refund can leave: in part, as a whole, and later at its end."""
+_DBACK: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "S": "The bank has taken the money.",
+        "F": DBACK_FAILED,
+        "P": "The bank has not answered yet.",
+    }
+)
+
+
+def named(payment: str) -> tuple[str, str]:
+    """Give the field that names a payment, and its number."""
+    if payment.startswith(MERCHANT):
+        return "out_trade_no", payment.removeprefix(MERCHANT)
+    return "trade_no", payment
+
+
+# --- the answer to a refund -------------------------------------------------------------------------------------------
+
+
+def refunded(order: Order, answer: RefundResponse) -> Outcome:
+    """Say what an answer to `alipay.trade.refund` means."""
+    wrong = _wrong_trade(order, answer) or _wrong_currency(answer)
+    if wrong is not None:
+        return wrong
+    row = find(REFUND_CODES, answer.code, answer.sub_code)
+    if row is None:
+        name = answer.sub_code or answer.code
+        said = "success" if answer.code == SUCCESS else "failure"
+        text = f"Alipay reports a {said} that it does not document: {_shown(name)}"
+        return Unknown(text, _code(name), resend=Resend.NEVER, attention=text)
+    if row.status != answer.code:
+        return _contradicts_code(row, answer)
+    return _by_fund_change(order, answer) if row.meaning is CodeClass.OK else _by_class(row)
+
+
+def _by_fund_change(order: Order, answer: RefundResponse) -> Outcome:
+    if answer.fund_change == "Y":
+        return _moved(order, answer)
+    if answer.fund_change in (None, "", "N"):
+        # Also what the repetition of a refund that is done is answered with: only the query can tell.
+        return Unknown("Alipay answered that no money moved by this call")
+    text = f"a fund_change that Alipay does not document: {_shown(answer.fund_change)}"
+    return _contradiction(None, text)
+
+
+def _moved(order: Order, answer: RefundResponse) -> Outcome:
+    # `refund_fee` is the sum of all refunds of the trade, so a sum that is larger than this refund is no contradiction:
+    # there were others. That the answer is about this refund and no other of the trade is known from the call alone
+    # (Alipay does not echo out_request_no here); a smaller sum proves that it is not.
+    if not answer.refund_fee or not _names_trade(order, answer):
+        text = "Alipay says that money moved, and does not say of which trade and how much"
+        return Unknown(text, resend=Resend.NEVER)
+    total = _yuan(answer.refund_fee)
+    if total is None or total.minor < order.amount.minor:
+        return _elsewhere(f"{_shown(answer.refund_fee)} yuan in all, which is no sum with {order.amount} in it")
+    return _settled(order, answer, answer.gmt_refund_pay)
+
+
+# --- the answer to a query --------------------------------------------------------------------------------------------
+
+
+def queried(order: Order, answer: QueryResponse) -> Outcome:
+    """Say what an answer to `alipay.trade.fastpay.refund.query` means."""
+    if (answer.out_request_no or order.refund_request_id) != order.refund_request_id:
+        text = f"the provider answered about the refund {_shown(answer.out_request_no)}, not about this one"
+        return Unknown(text, attention=text)
+    wrong = _wrong_trade(order, answer) or _wrong_amount(order, answer)
+    if wrong is not None:
+        return wrong
+    row = find(INQUIRY_CODES, answer.code, answer.sub_code)
+    if row is None:
+        name = answer.sub_code or answer.code
+        text = f"the query was answered with {_shown(name)}, a code that Alipay does not document"
+        return Unknown(text, _code(name), attention=text)
+    if row.status != answer.code:
+        return _contradicts_code(row, answer)
+    return _by_refund_status(order, answer) if row.meaning is CodeClass.OK else _by_class(row)
+
+
+def _by_refund_status(order: Order, answer: QueryResponse) -> Outcome:
+    status = answer.refund_status
+    if not status:
+        return _not_done(answer)
+    # Alipay's page writes it in lower case, its SDKs in upper case.
+    if status.upper() != "REFUND_SUCCESS":
+        return Unknown(f"the refund is in a state that Alipay does not document: {_shown(status)}", _code(status))
+    if not (answer.out_request_no and answer.refund_amount and _names_trade(order, answer)):
+        text = "Alipay reports a success and does not say of which refund, trade and amount"
+        return Unknown(text, _code(status), resend=Resend.NEVER)
+    return _settled(order, answer, answer.gmt_refund_pay)
+
+
+def _not_done(answer: QueryResponse) -> Outcome:
+    if answer.gmt_refund_pay:
+        return _contradiction(None, "the answer has no refund_status, and says when the refund was paid")
+    if answer.error_code:
+        return NotFound(_code(answer.error_code), f"Alipay says that it failed: {_shown(answer.error_code)}")
+    return NotFound(NOT_DONE.code, NOT_DONE.cause)
+
+
+# --- what Alipay posts ------------------------------------------------------------------------------------------------
+
+
+def notified(message: TradeNotification, order: Order) -> Outcome:
+    """Say what the notification of a trade that a refund changed means for that refund."""
+    if message.out_biz_no != order.refund_request_id:
+        text = f"the notification is about the refund {_shown(message.out_biz_no)}, not about this one"
+        return Unknown(text, attention=text)
+    wrong = _wrong_trade(order, message)
+    if wrong is not None:
+        return wrong
+    if message.trade_status not in _REFUNDED_IN:
+        return _contradiction(None, f"a refund of a trade in the state {_shown(message.trade_status)}")
+    total = _yuan(message.refund_fee)
+    if total is None or total.minor < order.amount.minor or not _names_trade(order, message):
+        return _elsewhere(f"{_shown(message.refund_fee)} yuan in all, which is no sum with {order.amount} in it")
+    if total.minor > order.amount.minor:
+        # The sum of several refunds: it does not say how much of it this one is.
+        return Pending(cause="Alipay reports this refund among others of the trade; it is asked about.")
+    return _settled(order, message, message.gmt_refund)
+
+
+def banked(message: DepositBackMessage, order: Order) -> Outcome:
+    """Say what the message about the buyer's bank means: it is noted, and moves nothing."""
+    if message.out_request_no != order.refund_request_id:
+        text = f"the message is about the refund {_shown(message.out_request_no)}, not about this one"
+        return Unknown(text, attention=text)
+    wrong = _wrong_trade(order, message)
+    if wrong is not None:
+        return wrong
+    status = message.dback_status.upper()
+    cause = _DBACK.get(status, "The bank's answer is one that Alipay does not document.")
+    return Noted(cause, _code(f"DBACK_{status}"), to_wire(message))
+
+
+# --- settled ----------------------------------------------------------------------------------------------------------
+
+_CONSUMED: Final = frozenset(
+    {"code", "msg", "sub_code", "sub_msg", "fund_change", "out_request_no", "refund_amount", "refund_status"}
+)
+_TRANSPORT: Final = frozenset(
+    {
+        "notify_time",
+        "notify_type",
+        "notify_id",
+        "app_id",
+        "auth_app_id",
+        "charset",
+        "version",
+        "sign_type",
+        "sign",
+        "alipay_cert_sn",
+        "out_biz_no",
+    }
+)
+# Who the buyer is, and the shop's own words, are no facts of the refund. They are in the evidence, which can be erased;
+# an event cannot.
+_PERSONAL: Final = frozenset(
+    {
+        "buyer_id",
+        "buyer_logon_id",
+        "buyer_user_id",
+        "buyer_open_id",
+        "open_id",
+        "seller_email",
+        "subject",
+        "body",
+        "passback_params",
+    }
+)
+_LEFT_OUT: Final = _CONSUMED | _TRANSPORT | _PERSONAL
+
+
+def _settled(order: Order, answer: RefundResponse | QueryResponse | TradeNotification, paid_at: str | None) -> Settled:
+    left_out = _LEFT_OUT | {named(order.payment)[0]}
+    left = {name: value for name, value in to_wire(answer).items() if name not in left_out}
+    settled_at = with_offset(paid_at)
+    if settled_at is not None:
+        del left["gmt_refund" if isinstance(answer, TradeNotification) else "gmt_refund_pay"]
+    if not isinstance(answer, TradeNotification) and _bank_refused(answer):
+        left["bank_return"] = DBACK_FAILED
+    return Settled(amount=order.amount, settled_at=settled_at, details=left or None)
+
+
+def _bank_refused(answer: RefundResponse | QueryResponse) -> bool:
+    one = answer.deposit_back_info
+    told: tuple[DepositBack, ...] = (answer.deposit_back_info_list or ()) + (() if one is None else (one,))
+    return any((part.dback_status or "").upper() == "F" for part in told)
+
+
+# --- by code ----------------------------------------------------------------------------------------------------------
+
+
+def _by_class(row: Code) -> Outcome:
+    """Turn a row of a table into the outcome of its class."""
+    return _OUTCOMES[row.meaning](row)
+
+
+def _failed(row: Code) -> Outcome:
+    return Failed(row.code, row.cause, row.advice)
+
+
+def _again(row: Code) -> Outcome:
+    resend = Resend.SAME if row.same_id == "back-off" else Resend.AFTER_NOT_FOUND
+    return Unknown(row.cause, row.code, resend=resend)
+
+
+def _doubtful(row: Code) -> Outcome:
+    return Unknown(row.cause, row.code, resend=Resend.NEVER, attention=f"{row.code}: {row.cause} {row.advice}")
+
+
+_OUTCOMES: Final[Mapping[CodeClass, Callable[[Code], Outcome]]] = MappingProxyType(
+    {
+        CodeClass.SAME: _again,
+        CodeClass.INQUIRE: _doubtful,
+        CodeClass.FAIL: _failed,
+        CodeClass.FAIL_NEW: _failed,
+        CodeClass.FAIL_CHECK: _doubtful,
+        CodeClass.CONF: lambda row: Blocked(row.code, row.cause, row.advice, Scope.ACCOUNT),
+        CodeClass.BUG: lambda row: Blocked(row.code, row.cause, row.advice, Scope.REQUEST),
+        CodeClass.UNCHANGED: lambda row: Unknown(row.cause, row.code),
+    }
+)
+
+
+def _contradicts_code(row: Code, answer: Answer) -> Outcome:
+    text = f"{row.code} came with the gateway code {_shown(answer.code)}; it is documented with {row.status}"
+    return _contradiction(row.code, text)
+
+
+def _contradiction(code: str | None, text: str) -> Outcome:
+    return Unknown(text, code, resend=Resend.NEVER, attention=text)
+
+
+# --- echoes -----------------------------------------------------------------------------------------------------------
+
+
+def _names_trade(order: Order, message: _About) -> bool:
+    field, number = named(order.payment)
+    return bool(getattr(message, field) == number)
+
+
+def _wrong_trade(order: Order, message: _About) -> Outcome | None:
+    """Say what is wrong when a message is about another trade; an absent number is not judged here.
+
+    Under our own number another trade, currency or amount means that something may have moved that nobody asked for:
+    it is never sent again.
+    """
+    field, number = named(order.payment)
+    said = getattr(message, field)
+    return _elsewhere(f"the {field} {_shown(said)}, not about {number}") if said and said != number else None
+
+
+def _wrong_currency(answer: RefundResponse) -> Outcome | None:
+    said = answer.refund_currency
+    return _elsewhere(f"a refund in {_shown(said)}, not in {CURRENCY}") if said and said != CURRENCY else None
+
+
+def _wrong_amount(order: Order, answer: QueryResponse) -> Outcome | None:
+    if not answer.refund_amount or _yuan(answer.refund_amount) == order.amount:
+        return None
+    return _elsewhere(f"{_shown(answer.refund_amount)} yuan, not about {order.amount}")
+
+
+def _elsewhere(what: str) -> Outcome:
+    text = f"the provider answered about {what}"
+    return Unknown(text, resend=Resend.NEVER, attention=text)
+
+
+# --- small things -----------------------------------------------------------------------------------------------------
+
+
+def _yuan(text: str | None) -> Money | None:
+    """Read yuan as Alipay writes them (`88`, `12.3`, `12.33`); None for anything else, and for nothing at all."""
+    try:
+        return Money.parse(text or "", CURRENCY, 2)
+    except Invalid:
+        return None
+
+
+def moment(text: str | None) -> datetime | None:
+    """Read a time of Alipay's, which is Beijing time; None for one that names no moment."""
+    written = with_offset(text)
+    return None if written is None else datetime.fromisoformat(written)
+
+
+def with_offset(text: str | None) -> str | None:
+    """Write a time of Alipay's with its offset: `2014-11-27T15:45:57+08:00`; None for one that names no moment."""
+    match = _TIME.fullmatch(text or "")
+    if match is None:
+        return None
+    written = f"{match[1]}T{match[2]}+08:00"
+    try:
+        datetime.fromisoformat(written)
+    except ValueError:
+        return None
+    return written
+
+
+def _shown(text: str | None) -> str:
+    """Quote somebody else's words, short and without control characters."""
+    return ascii(text)[:80]
+
+
+def _code(text: str) -> str | None:
+    """Give a code that is shaped like one; nothing else gets into the log as a code."""
+    return text if _CODE.fullmatch(text) else None

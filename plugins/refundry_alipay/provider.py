@@ -1,0 +1,494 @@
+"""The Alipay Open Platform: a refund becomes a signed call of its gateway, and a signed answer becomes an outcome.
+
+The rule of this module: an answer is believed when it is signed by Alipay over its raw text, in the charset of the
+account and by the certificate that is configured; every other answer is `Unknown`, whatever it says. What a believed
+one means is in `refundry_alipay.meaning`. Sources: Alipay Open Platform, `alipay.trade.refund`,
+`alipay.trade.fastpay.refund.query`, asynchronous notifications, signatures and public key certificates.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+import attrs
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
+from refundry import wire as reading
+from refundry.money import Money
+from refundry.provider import (
+    Acknowledgement,
+    Answer,
+    Exchange,
+    Forged,
+    Heard,
+    HttpUrl,
+    Invalid,
+    Notification,
+    Order,
+    Outcome,
+    ProviderPlugin,
+    PublicKeyPem,
+    Request,
+    Scope,
+    Secret,
+    Terms,
+    Unknown,
+    Unreadable,
+    read_object,
+)
+from refundry_alipay import __version__, certs, details, meaning, signing
+from refundry_alipay.codes import INQUIRY_CODES, REFUND_CODES
+from refundry_alipay.details import CURRENCY, QUERY_OPTIONS, REFUND_OPTIONS
+from refundry_alipay.meaning import BEIJING, MERCHANT
+from refundry_alipay.reports import TRADE_BILL
+from refundry_alipay.wire import (
+    DepositBackMessage,
+    QueryRequest,
+    QueryResponse,
+    RefundRequest,
+    RefundResponse,
+    TradeNotification,
+)
+
+_Response = TypeVar("_Response", RefundResponse, QueryResponse)
+
+REFUND: Final = "alipay.trade.refund"
+QUERY: Final = "alipay.trade.fastpay.refund.query"
+DEPOSIT_BACK: Final = "alipay.trade.refund.depositback.completed"
+
+_GATEWAY: Final = "/gateway.do"
+_CHARSETS: Final = ("utf-8", "gbk")
+_PLACES: Final = 2
+_MAX_NUMBER: Final = 64
+_MAX_REASON: Final = 256
+_MAX_PRICE: Final = 16
+_MAX_NOTIFY_URL: Final = 256
+
+_ID: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_ORDER_NUMBER: Final = re.compile(r"[!-~]+", re.ASCII)
+_APP_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
+_SELLER_ID: Final = re.compile(r"[0-9]{1,28}", re.ASCII)
+_TOKEN: Final = re.compile(r"[!-~]{1,40}", re.ASCII)
+_NOTIFY_URL: Final = re.compile(r"https?://[!-~]+", re.ASCII)
+
+ACKNOWLEDGEMENT: Final = Acknowledgement(200, (("content-type", "text/plain"),), b"success")
+"""The answer to every notification that is kept: these seven bytes and nothing else, or Alipay sends it again."""
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class AlipaySettings:
+    """The keys of an account with `provider = "alipay"`."""
+
+    base_url: HttpUrl
+    """The whole address of the gateway, `https://openapi.alipay.com/gateway.do`."""
+    app_id: str
+    private_key: Secret | None = None
+    provider_public_key: PublicKeyPem | None = attrs.field(default=None, repr=False)
+    """Public key mode: Alipay's public key for this app."""
+    app_cert: PublicKeyPem | None = attrs.field(default=None, repr=False)
+    """Certificate mode: the certificate of `private_key`."""
+    provider_cert: PublicKeyPem | None = attrs.field(default=None, repr=False)
+    """Certificate mode: the certificate that Alipay signs with."""
+    root_cert: PublicKeyPem | None = attrs.field(default=None, repr=False)
+    """Certificate mode: Alipay's bundle of root certificates."""
+    app_auth_token: str | None = attrs.field(default=None, repr=False)
+    """For calls in the name of a merchant who has authorized this app."""
+    seller_id: str | None = None
+    """The only seller whose notifications are heard; any seller of the app where it is not set."""
+    charset: str = "utf-8"
+    """`utf-8` or `gbk`: what requests are written and answers are read in."""
+    query_options: tuple[str, ...] = ("refund_detail_item_list", "gmt_refund_pay", "deposit_back_info")
+    """What Alipay is asked to tell besides, in answers to refunds too as far as it can."""
+    notify_url: str | None = None
+    """Sent with refunds where it is set. Only cross-border refunds honour it; others are notified to the address that
+    came with the payment."""
+
+
+@attrs.frozen(slots=True)
+class Keys:
+    """What signs and verifies, and in certificate mode how the certificates are named."""
+
+    private: RSAPrivateKey | None = attrs.field(repr=False)
+    public: RSAPublicKey = attrs.field(repr=False)
+    app_cert_sn: str | None = None
+    provider_cert_sn: str | None = None
+    root_cert_sn: str | None = None
+
+
+@attrs.frozen(slots=True)
+class AlipayProvider:
+    """One account at Alipay: `Provider` and `Listener`."""
+
+    settings: AlipaySettings
+    terms: Terms
+    _keys: Keys = attrs.field(repr=False, eq=False)
+
+    @property
+    def identity(self) -> str:
+        """Name the app and the gateway, and with app_auth_token whom it calls for.
+
+        A refund is only known to the app that sent it, and an order number (`merchant:`) is another trade at another
+        merchant. A token that is renewed is the same sender where seller_id is set.
+        """
+        settings = self.settings
+        if settings.app_auth_token is None:
+            return f"{settings.app_id} at {settings.base_url}"
+        token = hashlib.sha256(settings.app_auth_token.encode()).hexdigest()[:12]
+        return f"{settings.app_id} for {settings.seller_id or token} at {settings.base_url}"
+
+    # --- orders -------------------------------------------------------------------------------------------------------
+
+    def exponent(self, currency: str) -> int:
+        """Give the decimals of the yuan; `Invalid` for another currency, which Alipay's documents do not refund."""
+        if currency != CURRENCY:
+            raise Invalid("currency", f"must be {CURRENCY}; Alipay's documents give every amount in yuan")
+        return _PLACES
+
+    def check(self, order: Order) -> None:
+        """Raise `Invalid` for an order that Alipay's field rules refuse."""
+        _check_id("refund_request_id", order.refund_request_id)
+        _check_payment(order.payment)
+        _check_amount(order.amount, self.exponent(order.amount.currency))
+        if order.reason:
+            _check_reason(order.reason)
+        if order.details is not None:
+            details.check(order.details)
+        self._check_charset(order)
+
+    def refund(self, order: Order, at: datetime) -> Exchange:
+        """Ask Alipay to refund; equal orders give equal bytes."""
+        body = order.sent if order.sent is not None else self._body(self._refund_request(order))
+        notify_url = self.settings.notify_url
+        further = {} if notify_url is None else {"notify_url": notify_url}
+        return self._exchange(REFUND, body, further, at, RefundResponse, partial(meaning.refunded, order))
+
+    def inquire(self, order: Order, at: datetime) -> Exchange:
+        """Ask Alipay where the refund stands, by the trade and our number of the refund."""
+        options = list(self.settings.query_options) or None
+        request = QueryRequest(out_request_no=order.refund_request_id, query_options=options, **_trade(order))
+        return self._exchange(QUERY, self._body(request), {}, at, QueryResponse, partial(meaning.queried, order))
+
+    def _refund_request(self, order: Order) -> RefundRequest:
+        options = [option for option in self.settings.query_options if option in REFUND_OPTIONS]
+        request = RefundRequest(
+            out_request_no=order.refund_request_id,
+            refund_amount=str(order.amount),
+            refund_reason=order.reason or None,
+            query_options=options or None,
+            **_trade(order),
+        )
+        return attrs.evolve(request, **details.arranged(order.details or {}))
+
+    def _body(self, request: RefundRequest | QueryRequest) -> bytes:
+        content = reading.encode(request).decode()
+        return urlencode({"biz_content": content}, encoding=self.settings.charset, errors="strict").encode()
+
+    def _check_charset(self, order: Order) -> None:
+        for field, text in (("reason", order.reason or ""), ("details", repr(dict(order.details or {})))):
+            try:
+                text.encode(self.settings.charset)
+            except UnicodeEncodeError as error:
+                character = f"U+{ord(text[error.start]):04X}"
+                raise Invalid(field, f"has {character}, which {self.settings.charset} cannot hold") from None
+
+    # --- exchanges ----------------------------------------------------------------------------------------------------
+
+    def _exchange(
+        self,
+        method: str,
+        body: bytes,
+        further: Mapping[str, str],
+        at: datetime,
+        kind: type[_Response],
+        read: Callable[[_Response], Outcome],
+    ) -> Exchange:
+        return Exchange(
+            body=body,
+            sign=partial(self._sign, method, body, further, at),
+            read=partial(self._read, method, kind, read),
+            key_version=self._keys.app_cert_sn,
+        )
+
+    def _sign(self, method: str, body: bytes, further: Mapping[str, str], at: datetime) -> Request:
+        """Put the common parameters into the query, where Alipay looks for `charset`; the body stays as it is."""
+        if self._keys.private is None:
+            raise Invalid("private_key", "is needed to send")
+        charset = self.settings.charset
+        common = self._common(method, at) | dict(further)
+        signed = signing.request_content(common | signing.read_form(body, charset), charset)
+        query = urlencode(common | {"sign": signing.sign(self._keys.private, signed)})
+        headers = (("content-type", f"application/x-www-form-urlencoded;charset={charset}"),)
+        return Request("POST", f"{self.settings.base_url}?{query}", headers, body)
+
+    def _common(self, method: str, at: datetime) -> dict[str, str]:
+        settings, keys = self.settings, self._keys
+        params = {
+            "app_id": settings.app_id,
+            "method": method,
+            "format": "JSON",
+            "charset": settings.charset,
+            "sign_type": signing.SIGN_TYPE,
+            "timestamp": at.astimezone(BEIJING).replace(tzinfo=None).isoformat(" ", "seconds"),
+            "version": "1.0",
+            "app_auth_token": settings.app_auth_token,
+            "app_cert_sn": keys.app_cert_sn,
+            "alipay_root_cert_sn": keys.root_cert_sn,
+        }
+        return {name: value for name, value in params.items() if value is not None}
+
+    def _read(
+        self, method: str, kind: type[_Response], read: Callable[[_Response], Outcome], answer: Answer
+    ) -> Outcome:
+        if answer.status != 200:
+            return Unknown(f"HTTP status {answer.status}")
+        try:
+            node = self._verified(method, answer.body)
+        except (Forged, Unreadable) as error:
+            return self._not_believed(error, method, answer.body)
+        try:
+            return read(reading.read(kind, signing.read_node(node, self.settings.charset, _STRINGS)))
+        except Unreadable as error:
+            return Unknown(f"cannot be read: {error}", attention=f"signed by Alipay and not understood: {error}")
+
+    def _verified(self, method: str, body: bytes) -> bytes:
+        """Give the node of an answer; `Forged` unless Alipay signed it with the key or certificate of this account."""
+        answer = signing.read_answer(body, method, self.settings.charset)
+        expected = self._keys.provider_cert_sn
+        if expected is not None and answer.sign is not None and answer.cert_sn != expected:
+            raise Forged("it is not signed with provider_cert; Alipay may use a newer certificate")
+        signing.verify(self._keys.public, answer.sign, answer.node)
+        return answer.node
+
+    def _not_believed(self, error: Exception, method: str, body: bytes) -> Unknown:
+        """Give what is left of an answer that Alipay did not sign: a reason to ask, and what people should look at."""
+        cause = f"not signed by Alipay: {error}"
+        claimed, unsigned = self._claimed(method, body)
+        if claimed is not None:
+            cause += f"; it claims {claimed}, which proves nothing"
+        if unsigned and claimed in _APP_REFUSED:
+            attention = (
+                f"Alipay seems not to know our app or key (an unsigned answer says {claimed}):"
+                " check app_id, base_url and private_key"
+            )
+            return Unknown(cause, attention=attention, scope=Scope.ACCOUNT)
+        attention = "an answer that is not signed by Alipay: look for a wrong key or for somebody in between"
+        return Unknown(cause, attention=attention)
+
+    def _claimed(self, method: str, body: bytes) -> tuple[str | None, bool]:
+        """Give the documented code that an answer claims, and whether it has no signature at all."""
+        try:
+            answer = signing.read_answer(body, method, self.settings.charset)
+            node = signing.read_node(answer.node, self.settings.charset)
+        except Unreadable:
+            return None, False
+        said = node.get("sub_code") or node.get("code")
+        return (said if isinstance(said, str) and said in REFUND_CODES else None), answer.sign is None
+
+    # --- notifications ------------------------------------------------------------------------------------------------
+
+    def hear(self, notification: Notification) -> Heard:
+        """Verify and read a form that Alipay posts, in the charset that it names.
+
+        What is Alipay's and speaks of no refund (a payment, a trade that timed out) names none: it is acknowledged, for
+        Alipay would send it again for a day.
+        """
+        charset = signing.form_charset(notification.body, self.settings.charset)
+        params = signing.read_form(notification.body, charset)
+        self._verify_form(params, charset)
+        said = {name: value for name, value in params.items() if value}
+        if said.get("msg_method") == DEPOSIT_BACK:
+            return _heard_of_bank(said)
+        message = reading.read(TradeNotification, said)
+        # A refund that was sent without a number bears the trade's: it is not ours.
+        refund = message.out_biz_no if message.refund_fee or message.gmt_refund else None
+        at = meaning.moment(message.notify_time)
+        return Heard(refund, at, partial(meaning.notified, message), ACKNOWLEDGEMENT)
+
+    def _verify_form(self, params: Mapping[str, str], charset: str) -> None:
+        """Raise `Forged` unless a form is signed by Alipay, with our certificate, for our app and seller."""
+        if params.get("sign_type", signing.SIGN_TYPE) != signing.SIGN_TYPE:
+            raise Forged(f"it is not signed with {signing.SIGN_TYPE}")
+        self._verify_any(_contents(params, charset), params.get("sign"))
+        named = (
+            ("app_id", self.settings.app_id, "another app"),
+            ("seller_id", self.settings.seller_id or params.get("seller_id"), "another seller"),
+            ("alipay_cert_sn", self._keys.provider_cert_sn or params.get("alipay_cert_sn"), "another certificate"),
+        )
+        for name, wanted, other in named:
+            if params.get(name, wanted) != wanted:
+                raise Forged(f"it names {other}")
+        if "app_id" not in params:
+            raise Forged("it names no app")
+
+    def _verify_any(self, contents: list[bytes], signature: str | None) -> None:
+        *others, last = contents
+        for content in others:
+            with suppress(Forged):
+                signing.verify(self._keys.public, signature, content)
+                return
+        signing.verify(self._keys.public, signature, last)
+
+
+def _trade(order: Order) -> dict[str, Any]:
+    return dict([meaning.named(order.payment)])
+
+
+_STRINGS: Final = ("refund_fee", "refund_amount")
+"""The amounts that decide: a number is not how Alipay writes one."""
+_APP_REFUSED: Final = frozenset(
+    {
+        "isv.invalid-app-id",
+        "isv.missing-app-id",
+        "isv.invalid-signature",
+        "isv.missing-signature-config",
+        "isv.missing-signature-key",
+    }
+)
+"""What is said without a signature about an app that Alipay does not know (seen for isv.invalid-app-id); assumed of one
+whose key it does not have."""
+
+
+def _contents(params: Mapping[str, str], charset: str) -> list[bytes]:
+    """Give what may have been signed: with and without what has no value, and the name of the certificate.
+
+    A name that nobody documents and that has no value is no reason to leave it out: a flipped bit makes such names.
+    """
+    without = {name: value for name, value in params.items() if name != "alipay_cert_sn"}
+    known = reading.described(TradeNotification)
+    keeps = (True, False) if all(value or name in known for name, value in params.items()) else (True,)
+    forms = [(form, keep) for form in (params, without) for keep in keeps]
+    return list(dict.fromkeys(signing.notification_content(form, charset, keep) for form, keep in forms))
+
+
+def _heard_of_bank(said: Mapping[str, str]) -> Heard:
+    message = reading.read(DepositBackMessage, read_object(said.get("biz_content", "").encode()))
+    at = meaning.moment(said.get("notify_time"))
+    return Heard(message.out_request_no, at, partial(meaning.banked, message), ACKNOWLEDGEMENT)
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def _check_id(field: str, text: str) -> None:
+    if not 1 <= len(text) <= _MAX_NUMBER:
+        raise Invalid(field, f"has {len(text)} characters; Alipay takes 1 to {_MAX_NUMBER}")
+    if _ID.fullmatch(text) is None:
+        raise Invalid(field, "may hold letters, digits, _ and - only")
+
+
+def _check_payment(payment: str) -> None:
+    field, number = meaning.named(payment)
+    if field == "trade_no":
+        _check_id("payment", number)
+    elif not 1 <= len(number) <= _MAX_NUMBER or _ORDER_NUMBER.fullmatch(number) is None:
+        raise Invalid("payment", f"must have 1 to {_MAX_NUMBER} printable ASCII characters after {MERCHANT}")
+
+
+def _check_amount(amount: Money, exponent: int) -> None:
+    if amount.exponent != exponent:
+        raise Invalid("amount", f"has {amount.exponent} decimals; {CURRENCY} has {exponent}")
+    if amount.minor <= 0:
+        raise Invalid("amount", "must be more than zero")
+    if len(str(amount)) > _MAX_PRICE:
+        raise Invalid("amount", f"has more than {_MAX_PRICE} characters; Alipay takes no more")
+
+
+def _check_reason(reason: str) -> None:
+    if len(reason) > _MAX_REASON:
+        raise Invalid("reason", f"has {len(reason)} characters; Alipay takes at most {_MAX_REASON}")
+    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in reason):
+        raise Invalid("reason", "must not hold control characters or line breaks")
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def build(settings: AlipaySettings, terms: Terms) -> AlipayProvider:
+    """Make the provider of an account; `Invalid` names the setting that is wrong."""
+    _check_settings(settings)
+    secret = settings.private_key
+    private = None if secret is None else signing.load_private_key(secret.reveal(), "private_key")
+    return AlipayProvider(settings, terms, _keys(settings, private))
+
+
+def _keys(settings: AlipaySettings, private: RSAPrivateKey | None) -> Keys:
+    """Take the keys of the one mode that is configured."""
+    certificates = {name: getattr(settings, name) for name in ("app_cert", "provider_cert", "root_cert")}
+    given = [name for name, pem in certificates.items() if pem is not None]
+    if settings.provider_public_key is not None:
+        if given:
+            raise Invalid(given[0], "is for certificate mode; provider_public_key is set, which is the other mode")
+        return Keys(private, signing.load_public_key(bytes(settings.provider_public_key), "provider_public_key"))
+    if not given:
+        raise Invalid("provider_public_key", "is missing; or set app_cert, provider_cert and root_cert")
+    missing = [name for name in certificates if name not in given]
+    if missing:
+        raise Invalid(missing[0], f"is missing; certificate mode needs {', '.join(certificates)}")
+    return _certified({name: bytes(pem) for name, pem in certificates.items() if pem is not None}, private)
+
+
+def _certified(pems: Mapping[str, bytes], private: RSAPrivateKey | None) -> Keys:
+    app = certs.load(pems["app_cert"], "app_cert")
+    provider = certs.load(pems["provider_cert"], "provider_cert")
+    ours = certs.public_key(app, "app_cert")
+    if private is not None and private.public_key().public_numbers() != ours.public_numbers():
+        raise Invalid("app_cert", "is not the certificate of private_key")
+    return Keys(
+        private,
+        certs.public_key(provider, "provider_cert"),
+        certs.serial_number(app),
+        certs.serial_number(provider),
+        certs.root_serial_number(pems["root_cert"], "root_cert"),
+    )
+
+
+def _check_settings(settings: AlipaySettings) -> None:
+    address = urlsplit(settings.base_url)
+    if not address.netloc or not address.path.endswith(_GATEWAY) or address.query or address.fragment:
+        raise Invalid("base_url", f"must be the whole address, such as https://openapi.alipay.com{_GATEWAY}")
+    rules: tuple[tuple[str, Any, str], ...] = (
+        ("app_id", _APP_ID, "must be 1 to 32 letters, digits, _ and -"),
+        ("seller_id", _SELLER_ID, "must be 1 to 28 digits"),
+        ("app_auth_token", _TOKEN, "must be 1 to 40 printable ASCII characters without spaces"),
+        ("notify_url", _NOTIFY_URL, "must be a whole http or https address in ASCII"),
+    )
+    for field, rule, text in rules:
+        value = getattr(settings, field)
+        if value is not None and rule.fullmatch(value) is None:
+            raise Invalid(field, text)
+    if len(settings.notify_url or "") > _MAX_NOTIFY_URL:
+        raise Invalid("notify_url", f"has more than {_MAX_NOTIFY_URL} characters; Alipay takes no more")
+    if settings.charset not in _CHARSETS:
+        raise Invalid("charset", f"must be one of {', '.join(_CHARSETS)}")
+    details.check_options("query_options", settings.query_options, QUERY_OPTIONS)
+
+
+PLUGIN: Final = ProviderPlugin(
+    name="alipay",
+    version=__version__,
+    settings=AlipaySettings,
+    build=build,
+    codes=MappingProxyType({"refund": REFUND_CODES, "inquire": INQUIRY_CODES}),
+    terms=Terms(
+        # "Wait ten seconds or more": earlier, a query without refund_status means nothing.
+        first_inquiry=10.0,
+        inquiry_intervals=(10.0, 30.0, 60.0, 300.0),
+        not_found_interval=10.0,
+        # Alipay asks for one query before a refund is repeated, and pays a number once. A second one costs ten seconds
+        # and spares the repetition of a refund that was only slow.
+        not_found_tries=1,
+        replays_refusals=False,
+        inquire_by=("refund_request_id",),
+        payment_length=_MAX_NUMBER,
+        reason_length=_MAX_REASON,
+    ),
+    reports=(TRADE_BILL,),
+    notifications=True,
+)

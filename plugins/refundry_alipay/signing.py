@@ -1,0 +1,245 @@
+"""Alipay's signature (RSA2): what is signed in a request, in an answer and in a notification.
+
+The rule of this module: what is verified is the text that travelled, never one written anew from what was read in it.
+Sources: Alipay Open Platform, "Sign" and "Verify asynchronously returned results", and its official SDKs, which agree.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+import attrs
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
+
+from refundry import rsa
+from refundry.errors import Forged, Invalid
+from refundry.untrusted import MAX_BYTES, Unreadable, read_object
+
+SIGN_TYPE: Final = "RSA2"
+"""The only algorithm that is accepted (SHA-256), whatever a message names."""
+ERROR_NODE: Final = "error_response"
+MAX_FIELDS: Final = 200
+
+_CHARSETS: Final = MappingProxyType({"utf-8": "utf-8", "utf8": "utf-8", "gbk": "gbk", "gb2312": "gbk"})
+_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+_JSON: Final = json.JSONDecoder()
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/\s]++=*+\s*+")
+
+
+# --- charsets ---------------------------------------------------------------------------------------------------------
+
+
+def codec_of(charset: str) -> str:
+    """Give the codec of a charset that Alipay takes, however it is written; `Unreadable` for any other."""
+    codec = _CHARSETS.get(charset.lower())
+    if codec is None:
+        raise Unreadable("a charset that Alipay does not document")
+    return codec
+
+
+def text_of(data: bytes, charset: str) -> str:
+    """Decode bytes; `Unreadable` if they are not in that charset."""
+    try:
+        return data.decode(codec_of(charset))
+    except UnicodeDecodeError:
+        raise Unreadable(f"not {charset}") from None
+
+
+# --- what is signed ---------------------------------------------------------------------------------------------------
+
+
+def request_content(params: Mapping[str, str], charset: str) -> bytes:
+    """Give the bytes that are signed in a request: all that has a value but `sign`, raw, ordered by code point."""
+    return _joined({name: value for name, value in params.items() if name != "sign" and value}, charset)
+
+
+def notification_content(params: Mapping[str, str], charset: str, keep_empty: bool = True) -> bytes:
+    """Give the bytes that are signed in a notification: `sign_type` is left out too.
+
+    Alipay's SDKs keep parameters without a value; other code that works leaves them out.
+    """
+    left = {name: value for name, value in params.items() if name not in ("sign", "sign_type")}
+    return _joined({name: value for name, value in left.items() if value or keep_empty}, charset)
+
+
+def _joined(params: Mapping[str, str], charset: str) -> bytes:
+    return "&".join(f"{name}={params[name]}" for name in sorted(params)).encode(codec_of(charset))
+
+
+def sign(key: RSAPrivateKey, content: bytes) -> str:
+    """Sign `content`; give the signature in base64."""
+    return rsa.sign(key, content)
+
+
+def verify(key: RSAPublicKey, signature: str | None, content: bytes) -> None:
+    """Raise `Forged` unless `signature` is that of `content` by the owner of `key`."""
+    if not signature:
+        raise Forged("it has no signature")
+    rsa.verify(key, signature, content)
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(slots=True)
+class Envelope:
+    """An answer as it came: the node that is signed, as raw bytes, and what stands beside it."""
+
+    name: str
+    node: bytes
+    sign: str | None
+    cert_sn: str | None
+
+
+def node_name(method: str) -> str:
+    """Give the name of the node that answers a method: `alipay_trade_refund_response`."""
+    return f"{method.replace('.', '_')}_response"
+
+
+def read_answer(body: bytes, method: str, charset: str = "utf-8") -> Envelope:
+    """Find the one node that answers `method`, or reports an error; `Unreadable` if there is none, or more than one.
+
+    The body is first read as a whole, so that a name that stands twice is refused wherever it is, however escaped.
+    """
+    if len(body) > MAX_BYTES:
+        raise Unreadable(f"longer than {MAX_BYTES} bytes")
+    text = text_of(body, charset)
+    root = read_object(text.encode())
+    found = [name for name in (node_name(method), ERROR_NODE) if name in root]
+    if len(found) != 1 or type(root[found[0]]) is not dict:
+        raise Unreadable(f"not one {node_name(method)}")
+    node = _members(text)[found[0]].encode(codec_of(charset))
+    return Envelope(found[0], node, _text(root, "sign"), _text(root, "alipay_cert_sn"))
+
+
+def response_node(body: bytes, method: str, charset: str = "utf-8") -> tuple[str, bytes]:
+    """Give the name and the raw bytes of the signed node of an answer; `Unreadable` as `read_answer`."""
+    answer = read_answer(body, method, charset)
+    return answer.name, answer.node
+
+
+def read_node(node: bytes, charset: str = "utf-8", strings: Collection[str] = ()) -> dict[str, object]:
+    """Read the JSON object of a node; `Unreadable` if it has more than one meaning.
+
+    The fields that `strings` names must be strings: a number with a fraction, which is read as its text, is not one.
+    """
+    text = text_of(node, charset)
+    read = read_object(text.encode())
+    raw = _members(text)
+    for name in strings:
+        if isinstance(read.get(name), str) and not raw[name].startswith('"'):
+            raise Unreadable(f"{name}: not a string")
+    return read
+
+
+def _members(text: str) -> dict[str, str]:
+    """Give the raw text of every value of a JSON object that was found to be one."""
+    found: dict[str, str] = {}
+    at = _skip(text, _skip(text, 0) + 1)
+    while text[at] != "}":
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+        name, at = _JSON.raw_decode(text, at)
+        start = _skip(text, _skip(text, at) + 1)
+        _, end = _JSON.raw_decode(text, start)
+        found[name] = text[start:end]
+        at = _skip(text, end)
+    return found
+
+
+def _skip(text: str, at: int) -> int:
+    space = _SPACE.match(text, at)
+    return at if space is None else space.end()
+
+
+def _text(root: Mapping[str, object], name: str) -> str | None:
+    value = root.get(name)
+    if value is not None and type(value) is not str:
+        raise Unreadable(f"{name} is not a string")
+    return value
+
+
+# --- forms ------------------------------------------------------------------------------------------------------------
+
+
+def read_form(body: bytes, charset: str) -> dict[str, str]:
+    """Read a form; `Unreadable` if it is long, escapes badly, is not in `charset` or says something twice."""
+    return {name: text_of(value, charset) for name, value in _fields(body).items()}
+
+
+def form_charset(body: bytes, otherwise: str) -> str:
+    """Give the charset that a form names itself, or the one that is given."""
+    named = _fields(body).get("charset", b"").decode("latin-1")
+    return named or otherwise
+
+
+def _fields(body: bytes) -> dict[str, bytes]:
+    if len(body) > MAX_BYTES:
+        raise Unreadable(f"longer than {MAX_BYTES} bytes")
+    if not body.isascii():
+        raise Unreadable("not percent-encoded")
+    parts = [part for part in body.decode("ascii").split("&") if part]
+    if len(parts) > MAX_FIELDS:
+        raise Unreadable(f"more than {MAX_FIELDS} fields")
+    pairs = [part.partition("=") for part in parts]
+    found = {_decoded(name).decode("latin-1"): _decoded(value) for name, _, value in pairs}
+    if len(found) != len(pairs):
+        raise Unreadable("a field stands twice")
+    if not all(name.isascii() for name in found):
+        raise Unreadable("a field whose name is not ASCII")
+    return found
+
+
+def _decoded(text: str) -> bytes:
+    if _ESCAPE.search(text):
+        raise Unreadable("a percent sign that escapes nothing")
+    return unquote_to_bytes(text.replace("+", " "))
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def load_private_key(data: bytes, field: str) -> RSAPrivateKey:
+    """Read our key: PEM, or bare base64 as Alipay's key tool writes it (PKCS#8 or PKCS#1)."""
+    der = _bare(data)
+    if der is None:
+        return rsa.load_private_key(data, field)
+    try:
+        key = load_der_private_key(der, password=None)
+    except Exception:  # The library raises several kinds, some of them quoting the input.
+        raise Invalid(field, "is neither PEM nor the base64 of a private key without a password") from None
+    if not isinstance(key, RSAPrivateKey):
+        raise Invalid(field, "is not an RSA key")
+    rsa.check_size(key.key_size, field)
+    return key
+
+
+def load_public_key(data: bytes, field: str) -> RSAPublicKey:
+    """Read Alipay's key: PEM, or bare base64 as Alipay's console shows it."""
+    der = _bare(data)
+    if der is None:
+        return rsa.load_public_key(data, field)
+    try:
+        key = load_der_public_key(der)
+    except Exception:
+        raise Invalid(field, "is neither PEM nor the base64 of a public key") from None
+    if not isinstance(key, RSAPublicKey):
+        raise Invalid(field, "is not an RSA key")
+    rsa.check_size(key.key_size, field)
+    return key
+
+
+def _bare(data: bytes) -> bytes | None:
+    if _BASE64.fullmatch(data) is None:
+        return None
+    try:
+        return base64.b64decode(b"".join(data.split()), validate=True)
+    except binascii.Error:
+        return None

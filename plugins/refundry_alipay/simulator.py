@@ -1,0 +1,295 @@
+"""Alipay's open platform on loopback: its gateway, its notifications, and one app.
+
+The rule of this module, and of those it is made of: they are written from Alipay's documents alone and share nothing
+with the plugin's translator but the signature, so that the two check each other. What no document says is marked
+`assumed`. docs/simulator.md lists it.
+"""
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import attrs
+
+from refundry.errors import Forged, Invalid
+from refundry.ports import Ports
+from refundry.rsa import load_private_key, load_public_key
+from refundry.testing.books import Ask, Books, Refund, State
+from refundry.testing.notices import News
+from refundry.testing.settings import SimulatorPlugin, text, with_options
+from refundry.testing.simulator import Act, Simulator
+from refundry.testing.wire import Call, Flaw, Headers, Said
+from refundry.untrusted import Unreadable
+from refundry_alipay.signing import notification_content, read_form, sign, verify
+from refundry_alipay.simulator_answers import (
+    DEPOSIT_BACK,
+    answer,
+    asked,
+    beijing,
+    code_of,
+    deposit_back,
+    trade_changed,
+)
+from refundry_alipay.simulator_keys import APP_ID, AlipayKeys, cert_sn, make_keys, root_sn
+from refundry_alipay.simulator_requests import AlipayAsk, Sent
+from refundry_alipay.simulator_settings import CHARSETS, AlipaySettings
+
+__all__ = ["APP_ID", "PLUGIN", "AlipaySettings", "AlipaySimulator", "AlipayWire", "account_section", "run"]
+
+_AMPLE: Final = 99_999_999_99
+"""The fen of a payment that nobody declared: the most that a price(11) can hold."""
+_INTERVALS: Final = (0, 240, 600, 600, 3_600, 7_200, 21_600, 54_000)
+"""Alipay, notifications: 4m, 10m, 10m, 1h, 2h, 6h, 15h after the first."""
+_UNSIGNED: Final = frozenset({"isv.missing-app-id", "isv.invalid-app-id"})
+"""Answered without a signature: there is no app whose key would be used."""
+
+
+class AlipayWire:
+    """Alipay's messages."""
+
+    provider = "alipay"
+    notice_intervals = _INTERVALS
+
+    def __init__(self, settings: AlipaySettings) -> None:
+        self.settings = settings
+        self._app_id = text("app_id", settings.app_id)
+        keys = settings.keys
+        self._merchant = load_public_key(keys.merchant_public.read_bytes(), "merchant.pub.pem")
+        self._key = load_private_key(keys.provider.read_bytes(), "provider.pem")
+        self._wrong_key = load_private_key(keys.merchant.read_bytes(), "merchant.pem")
+        self._serials = {
+            "app_cert_sn": cert_sn(keys.app_cert.read_bytes()),
+            "alipay_root_cert_sn": root_sn(keys.root_cert.read_bytes()),
+        }
+        self._own_serial = cert_sn(keys.alipay_cert.read_bytes())
+
+    # --- hearing ------------------------------------------------------------------------------------------------------
+
+    def hear(self, call: Call) -> Ask | Said:
+        """Check the charset, the app, the common parameters, the signature and the content, in this order."""
+        try:
+            sent = Sent.of(call)
+        except Unreadable:
+            return _refused(AlipayAsk(operation="", path=call.path), "isv.invalid-charset")
+        refusal = self._gate(sent)
+        if refusal is not None:
+            return _refused(sent.ask(), refusal)
+        try:
+            ask = sent.read()
+        except (Unreadable, Invalid):
+            return _refused(sent.ask(), "ACQ.INVALID_PARAMETER")
+        own = sent.params.get("notify_url") if self.settings.own_notify_url else None
+        return attrs.evolve(ask, notify_url=own)
+
+    def _gate(self, sent: Sent) -> str | None:
+        if sent.path != "/gateway.do" or sent.call.method not in ("GET", "POST"):
+            return "isv.invalid-method"
+        if "app_id" not in sent.params:
+            return "isv.missing-app-id"
+        if sent.params["app_id"] != self._app_id:
+            return "isv.invalid-app-id"
+        return sent.refusal() or self._serial(sent.params) or self._signature(sent) or self._token(sent.params)
+
+    def _serial(self, sent: Mapping[str, str]) -> str | None:
+        if not self.settings.certificates:
+            return None
+        if not all(name in sent for name in self._serials):
+            return "isv.missing-signature-config"
+        return None if all(sent[name] == serial for name, serial in self._serials.items()) else "isv.invalid-signature"
+
+    def _signature(self, sent: Sent) -> str | None:
+        if "charset" not in sent.query:
+            return "isv.invalid-signature"
+        try:
+            verify(self._merchant, sent.params["sign"], sent.content)
+        except Forged:
+            return "isv.invalid-signature"
+        return None
+
+    def _token(self, sent: Mapping[str, str]) -> str | None:
+        wanted = self.settings.app_auth_token
+        return "aop.invalid-app-auth-token" if wanted is not None and sent.get("app_auth_token") != wanted else None
+
+    def recorded(self, code: str) -> bool:
+        """Say that no refusal is remembered: the same out_request_no may be sent again, and pays when it can."""
+        return False
+
+    # --- saying -------------------------------------------------------------------------------------------------------
+
+    def body(self, said: Said, at: datetime) -> bytes:
+        """Write an answer, or a notification as a form, without its signature."""
+        return self._notice(said, at) if said.operation == "notification" else answer(self.settings, said)
+
+    def seal(self, said: Said, body: bytes, at: datetime, flaw: Flaw | None) -> tuple[Headers, bytes]:
+        """Sign what is about to leave; what a fault spoilt so that nothing can be signed is left as it is."""
+        if said.operation == "notification":
+            charset = self.settings.notify_charset
+            kind = f"application/x-www-form-urlencoded; charset={charset}"
+            return [("content-type", kind)], self._sealed_form(body, charset, flaw)
+        charset = asked(said).charset
+        headers = [("content-type", f"text/html;charset={charset}")]
+        node = _first_node(body, charset)
+        if node is None or flaw is Flaw.UNSIGNED or code_of(said) in _UNSIGNED:
+            return headers, body
+        sealed = body[:-1] + b',"sign":"' + self._sign(node, flaw).encode() + b'"'
+        if self.settings.certificates:
+            sealed += b',"alipay_cert_sn":"' + self._own_serial.encode() + b'"'
+        return headers, sealed + b"}"
+
+    def _sealed_form(self, body: bytes, charset: str, flaw: Flaw | None) -> bytes:
+        try:
+            fields = read_form(body, charset)
+        except Unreadable:
+            return body
+        if flaw is Flaw.UNSIGNED:
+            return body
+        if flaw is Flaw.NO_TIME:
+            fields.pop("notify_time", None)
+        fields["sign"] = self._sign(notification_content(fields, charset), flaw)
+        return urlencode(fields, encoding=CHARSETS[charset]).encode()
+
+    def _sign(self, content: bytes, flaw: Flaw | None) -> str:
+        signature = sign(self._wrong_key if flaw is Flaw.WRONG_KEY else self._key, content)
+        if flaw is not Flaw.FLIPPED_BIT:
+            return signature
+        return f"{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
+
+    # --- notifications ------------------------------------------------------------------------------------------------
+
+    def notifies(self, state: State) -> bool:
+        """Tell of success only."""
+        return state is State.SUCCESS
+
+    def acknowledged(self, status: int, body: bytes) -> bool:
+        """Take exactly `success`, and nothing else."""
+        return status == 200 and body == b"success"
+
+    def _notice(self, said: Said, at: datetime) -> bytes:
+        assert said.refund is not None
+        assert said.payment is not None
+        write = deposit_back if said.code == DEPOSIT_BACK else trade_changed
+        charset = self.settings.notify_charset
+        about = f"{said.refund.refund_id} {said.code}"
+        fields = {
+            # Every try of a notification has the same.
+            "notify_id": hashlib.md5(about.encode(), usedforsecurity=False).hexdigest(),
+            "app_id": self._app_id,
+            "charset": charset,
+            "version": "1.0",
+            "sign_type": "RSA2",
+            **write(said, said.refund, said.payment, at),
+        }
+        return urlencode(fields, encoding=CHARSETS[charset]).encode()
+
+
+def _refused(ask: AlipayAsk, code: str) -> Said:
+    return Said(operation="", path=ask.path, code=code, ask=ask)
+
+
+def _first_node(body: bytes, charset: str) -> bytes | None:
+    """Give the raw bytes of the first node, which are what is signed; None if there is none."""
+    codec = CHARSETS[charset.lower()]
+    whole = body.decode(codec, "surrogateescape")
+    start = whole.find(':{"') + 1
+    try:
+        end = json.JSONDecoder(strict=False).raw_decode(whole, start)[1] if start else 0
+    except ValueError:
+        end = 0
+    return whole[start:end].encode(codec, "surrogateescape") if end and body.endswith(b"}") else None
+
+
+# --- the simulator ----------------------------------------------------------------------------------------------------
+
+
+class AlipaySimulator(Simulator[AlipaySettings]):
+    """Alipay on loopback, with one app: `async with AlipaySimulator(settings) as alipay: alipay.url`."""
+
+    def __init__(self, settings: AlipaySettings, ports: Ports | None = None) -> None:
+        self._alipay = AlipayWire(settings)
+        super().__init__(self._alipay, settings, ports)
+
+    def new_books(self) -> Books:
+        """Open books as Alipay keeps them: an out_request_no is of one trade, and one that failed may be sent again."""
+        return Books(self.settings.payments == "any", ample=_AMPLE, per_payment=True, forgives=True)
+
+    def change(self, options: Mapping[str, Any]) -> None:
+        """Change settings while it runs; `Invalid` names the option and the rule."""
+        super().change(options)
+        self._alipay.settings = self.settings
+
+    @property
+    def acts(self) -> Mapping[str, Act]:
+        """Give what can be done to a refund here besides what every provider can."""
+        return {"deposit_back": self._deposit_back_from}
+
+    def deposit_back(self, key: str, status: str = "F") -> Refund:
+        """Let the bank take the money (`S`), refuse it (`F`) or still work on it (`P`); `S` and `F` are notified."""
+        refund = self._known(key)
+        if status not in ("S", "F", "P"):
+            raise Invalid("status", "is none of S, F, P")
+        if refund.state is not State.SUCCESS:
+            raise Invalid("status", f"the refund is {refund.state}; the bank has a part in one that is done only")
+        self._put_back(refund, status)
+        return refund
+
+    def _deposit_back_from(self, key: str, data: Mapping[str, Any]) -> None:
+        self.deposit_back(key, data.get("status", "F"))
+
+    def paid(self, refund: Refund) -> None:
+        """Let the bank have its part in a refund that was just done."""
+        if self.settings.deposit_back != "none":
+            self._put_back(refund, self.settings.deposit_back)
+
+    def _put_back(self, refund: Refund, status: str) -> None:
+        now = self._ports.now()
+        refund.facts["deposit_back"] = {
+            "dback_status": status,
+            "dback_amount": str(refund.amount),
+            "bank_ack_time": beijing(now),
+            "est_bank_receipt_time": beijing(now + timedelta(days=1)),
+        }
+        if status != "P":
+            self._tell(News(refund, State.SUCCESS, DEPOSIT_BACK, self.settings.app_gateway))
+
+
+def account_section(name: str, url: str, keys_dir: Path, notify_url: str | None = None) -> str:
+    """Write the section of refundry.toml for an account at this simulator."""
+    keys = AlipayKeys(keys_dir.resolve())
+    certificates = {"app_cert": keys.app_cert, "provider_cert": keys.alipay_cert, "root_cert": keys.root_cert}
+    lines = {
+        "provider": "alipay",
+        "base_url": f"{url}/gateway.do",
+        "app_id": APP_ID,
+        "private_key": str(keys.merchant),
+        "provider_public_key": str(keys.provider_public),
+    }
+    if notify_url is not None:
+        lines["notify_url"] = notify_url
+    other = {setting: str(path) for setting, path in certificates.items()}
+    return (
+        f"[accounts.{name}]\n{_toml(lines)}"
+        f"# With --option certificates=true, in place of provider_public_key:\n{_toml(other, '# ')}"
+    )
+
+
+def _toml(lines: Mapping[str, str], before: str = "") -> str:
+    # JSON's strings are TOML's basic strings.
+    return "".join(f"{before}{key} = {json.dumps(value)}\n" for key, value in lines.items())
+
+
+@asynccontextmanager
+async def run(host: str, port: int, keys_dir: Path, options: Mapping[str, Any]) -> AsyncIterator[AlipaySimulator]:
+    """Listen while the context is open; `Invalid` names what is wrong with the address, the keys or an option."""
+    settings = AlipaySettings(host=host, port=port, keys=make_keys(keys_dir))
+    async with AlipaySimulator(with_options(settings, options)) as simulator:
+        yield simulator
+
+
+PLUGIN: Final = SimulatorPlugin(
+    name="alipay", version="1.0.0", account_section=account_section, run=run, make_keys=make_keys
+)

@@ -1,0 +1,181 @@
+"""What the simulated Alipay says of refunds: the fields of its answers and of its notifications.
+
+The rule of this module: it is written from Alipay's documents alone; a field is there when they say so.
+"""
+
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any, Final
+
+import attrs
+
+from refundry.testing.books import Payment, Refund, State, Verdict
+from refundry.testing.wire import Said
+from refundry_alipay.simulator_keys import APP_ID
+from refundry_alipay.simulator_requests import AlipayAsk
+from refundry_alipay.simulator_settings import CHARSETS, AlipaySettings
+from refundry_alipay.simulator_text import RARE, ROYALTIES, SUCCESS, VERDICTS, asked_for, gateway_code, result
+
+SELLER_ID: Final = "2088102146225135"
+DEPOSIT_BACK: Final = "alipay.trade.refund.depositback.completed"
+_BUYER: Final = {"buyer_logon_id": "159****5620", "buyer_user_id": "2088102122524333"}
+_BEIJING: Final = timezone(timedelta(hours=8))
+
+
+def asked(said: Said) -> AlipayAsk:
+    """Give the request that is answered."""
+    assert isinstance(said.ask, AlipayAsk)
+    return said.ask
+
+
+def code_of(said: Said) -> str:
+    """Give Alipay's code for what is said: a sub_code, or a code of the gateway where there is none."""
+    if said.code == Verdict.PAYMENT_STATUS and said.payment is not None and said.payment.status != "PROCESSING":
+        return "ACQ.TRADE_HAS_CLOSE"
+    return VERDICTS.get(said.code, said.code)
+
+
+def compact(value: Any) -> str:
+    """Write JSON without spaces."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def beijing(moment: datetime) -> str:
+    """Write a time as Alipay does."""
+    return f"{moment.astimezone(_BEIJING):%Y-%m-%d %H:%M:%S}"
+
+
+def answer(settings: AlipaySettings, said: Said) -> bytes:
+    """Write an answer in the charset of its request, without its signature."""
+    ask, code = asked(said), code_of(said)
+    gateway = said.status or gateway_code(code)
+    node = result(code, gateway, ask.signed)
+    if gateway == SUCCESS:
+        node |= _WRITERS.get(said.operation, _nothing)(settings, said)
+    elif gateway == "40004" and said.operation == "refund" and said.payment is not None:
+        # Seen on failures of refunds; it says nothing about the trade's other refunds.
+        node |= {"out_trade_no": _order(said.payment), "refund_fee": "0.00", "send_back_fee": "0.00"}
+    at_the_gateway = gateway not in (SUCCESS, "40004")
+    name = "error_response" if not ask.known or (settings.error_response and at_the_gateway) else _name(ask)
+    return compact({name: node}).encode(CHARSETS[ask.charset.lower()], "replace")
+
+
+def _name(ask: AlipayAsk) -> str:
+    return f"{ask.method.replace('.', '_')}_response"
+
+
+def _order(payment: Payment) -> str:
+    return payment.merchant_id or f"ORDER{payment.id}"[:64]
+
+
+def _nothing(settings: AlipaySettings, said: Said) -> dict[str, Any]:
+    return {}
+
+
+def _fund_change(settings: AlipaySettings, said: Said) -> dict[str, str]:
+    """Give fund_change: Y only to the request that moved the money, or where a fault claims it."""
+    done = said.moved if said.code in VERDICTS else said.state is State.SUCCESS
+    if said.code not in VERDICTS and said.state is None:
+        return {}
+    if done:
+        return {"fund_change": "Y"}
+    in_process = said.refund is not None and said.refund.state is State.PROCESSING
+    return {} if in_process and settings.accepted == "absent" else {"fund_change": "N"}
+
+
+def _refund_fields(settings: AlipaySettings, said: Said) -> dict[str, Any]:
+    refund, payment = said.refund, said.payment
+    if refund is None or payment is None:
+        return _fund_change(settings, said)
+    told: dict[str, Any] = {
+        **_BUYER,
+        **_fund_change(settings, said),
+        "out_trade_no": _order(payment),
+        "refund_fee": _refund_fee(said, refund),
+        "trade_no": payment.id,
+    }
+    if said.amount is not None and said.amount.currency != "CNY":
+        told["refund_currency"] = said.amount.currency
+    if refund.finished_at is not None and refund.state is State.SUCCESS:
+        told["gmt_refund_pay"] = beijing(refund.finished_at)
+        told |= asked_for(refund, asked(said).wanted, everything=settings.details)
+        told |= RARE if settings.details else {}
+    return told
+
+
+def _refund_fee(said: Said, refund: Refund) -> str:
+    """Give what of the trade has been refunded so far; a fault may claim more."""
+    assert said.refunded is not None
+    more = 0 if said.amount is None else said.amount.minor - refund.amount.minor
+    return str(attrs.evolve(said.refunded, minor=said.refunded.minor + more))
+
+
+def _query_fields(settings: AlipaySettings, said: Said) -> dict[str, Any]:
+    refund, payment = said.refund, said.payment
+    state = said.state or (refund.state if refund else None)
+    if refund is None or payment is None or state is State.FAIL:
+        return {}
+    told: dict[str, Any] = {
+        "out_request_no": refund.refund_request_id,
+        "out_trade_no": _order(payment),
+        "refund_amount": str(said.amount or refund.amount),
+        "total_amount": str(payment.amount),
+        "trade_no": payment.id,
+    }
+    if state is not State.SUCCESS:
+        return told
+    told["refund_status"] = "REFUND_SUCCESS"
+    if "gmt_refund_pay" in asked(said).wanted and refund.finished_at is not None:
+        told["gmt_refund_pay"] = beijing(refund.finished_at)
+    told |= asked_for(refund, asked(said).wanted, everything=settings.details)
+    return told | (RARE | ROYALTIES if settings.details else {})
+
+
+_WRITERS: Final = {"refund": _refund_fields, "inquiry": _query_fields}
+
+
+def trade_changed(said: Said, refund: Refund, payment: Payment, at: datetime) -> dict[str, str]:
+    """Write that a trade changed; by a refund, if one is done or claimed."""
+    total = str(payment.amount)
+    told = {
+        "notify_time": beijing(at),
+        "notify_type": "trade_status_sync",
+        "auth_app_id": APP_ID,
+        "trade_no": payment.id,
+        "out_trade_no": _order(payment),
+        "buyer_id": _BUYER["buyer_user_id"],
+        "buyer_logon_id": _BUYER["buyer_logon_id"],
+        "seller_id": SELLER_ID,
+        "subject": "大乐透 2.1 & more",
+        "total_amount": total,
+        "receipt_amount": total,
+        "buyer_pay_amount": total,
+        "fund_bill_list": compact([{"amount": total, "fundChannel": "ALIPAYACCOUNT"}]),
+        "gmt_create": "2026-01-01 11:00:00",
+        "gmt_payment": "2026-01-01 11:00:05",
+        "trade_status": "TRADE_SUCCESS" if said.code in VERDICTS else said.code,
+    }
+    if said.state is not State.SUCCESS:
+        return told
+    done_at = refund.finished_at or at
+    told["refund_fee"] = _refund_fee(said, refund)
+    told["out_biz_no"] = refund.refund_request_id
+    told["gmt_refund"] = f"{beijing(done_at)}.{done_at.microsecond // 1000:03d}"
+    if told["refund_fee"] == total and said.code in VERDICTS:
+        told |= {"trade_status": "TRADE_CLOSED", "gmt_close": beijing(done_at)}
+    return told
+
+
+def deposit_back(said: Said, refund: Refund, payment: Payment, at: datetime) -> dict[str, str]:
+    """Write how the bank took the money."""
+    content = {
+        "trade_no": payment.id,
+        "out_trade_no": _order(payment),
+        "out_request_no": refund.refund_request_id,
+        **refund.facts["deposit_back"],
+    }
+    return {
+        "msg_method": DEPOSIT_BACK,
+        "utc_timestamp": str(int(at.timestamp() * 1000)),
+        "biz_content": compact(content),
+    }

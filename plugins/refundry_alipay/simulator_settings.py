@@ -1,0 +1,53 @@
+"""What the simulated Alipay can be told, beside what every simulator can.
+
+The rule of this module: the defaults are what most apps meet: public keys, UTF-8, and nothing that is rare.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+import attrs
+
+from refundry.testing.settings import Check, Settings, choice, flag
+from refundry_alipay.simulator_keys import APP_ID, AlipayKeys
+
+CHARSETS: Final = {"utf-8": "utf-8", "gbk": "gbk", "gb2312": "gbk"}
+"""The charsets that Alipay takes, in lower case, and what Python calls them."""
+
+
+@attrs.frozen(kw_only=True)
+class AlipaySettings(Settings):
+    """How the simulated Alipay behaves."""
+
+    keys: AlipayKeys
+    app_id: str = APP_ID
+    certificates: bool = False
+    """The app is in certificate mode: app_cert_sn and alipay_root_cert_sn are needed, alipay_cert_sn is told."""
+    app_auth_token: str | None = None
+    """The only app_auth_token that is taken; None: it is not looked at."""
+    accepted: str = "N"
+    """The fund_change of a refund that is accepted and not done: `N`, or `absent`."""
+    details: bool = False
+    """Tell everything that some products tell: royalties, vouchers, charges, two fund channels."""
+    deposit_back: str = "none"
+    """Where the bank's part of each refund that is done stands: `P`, `S` or `F`; `S` and `F` are also notified."""
+    notify_charset: str = "utf-8"
+    app_gateway: str | None = None
+    """Where messages about deposit-backs go; None: to `notify_url`."""
+    own_notify_url: bool = True
+    """A refund's notify_url is honoured, as for cross-border payments; false: only the payment's, `notify_url`."""
+    error_response: bool = False
+    """Failures at the gateway come in a node of the name error_response."""
+
+    OPTIONS: ClassVar[Mapping[str, Check]] = {
+        **Settings.OPTIONS,
+        "certificates": flag,
+        "app_auth_token": Settings.OPTIONS["notify_url"],
+        "accepted": choice("N", "absent"),
+        "details": flag,
+        "deposit_back": choice("none", "P", "S", "F"),
+        "notify_charset": choice(*CHARSETS),
+        "app_gateway": Settings.OPTIONS["notify_url"],
+        "own_notify_url": flag,
+        "error_response": flag,
+    }

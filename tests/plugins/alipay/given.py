@@ -1,0 +1,178 @@
+"""What the tests of the Alipay plugin start from: keys made now, one order, and answers signed like Alipay's."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import NameOID
+
+from refundry.money import Money
+from refundry.provider import Answer, HttpUrl, Notification, Order, Outcome, PublicKeyPem, Request, Secret, Terms
+from refundry_alipay import signing
+from refundry_alipay.provider import QUERY, REFUND, AlipayProvider, AlipaySettings, build
+
+HERE = Path(__file__).parent
+APP = "2021000000000000"
+SELLER = "2088102146225135"
+BASE = HttpUrl("https://openapi.alipay.com/gateway.do")
+TRADE = "2014112611001004680073956707"
+OUT_TRADE = "20150320010101001"
+AT = datetime(2026, 11, 22, 4, 0, 0, tzinfo=UTC)
+ORDER = Order("HZ01RF001", TRADE, Money(1233, "CNY", 2))
+BY_MERCHANT = Order("HZ01RF001", f"merchant:{OUT_TRADE}", Money(1233, "CNY", 2))
+DETAILS: dict[str, Any] = {
+    "refund_currency": "CNY",
+    "query_options": ["refund_voucher_detail_list"],
+    "refund_goods_detail": [
+        {"goods_id": "g1", "refund_amount": "12.3", "out_certificate_no_list": ["a"], "quantity": 1}
+    ],
+    "refund_royalty_parameters": [{"royalty_type": "transfer", "trans_out": "2088", "amount": "0.1", "desc": "分账"}],
+    "related_settle_confirm_no": "s" * 64,
+    "operator_id": "o" * 30,
+    "store_id": "s" * 32,
+    "terminal_id": "t" * 32,
+    "org_pid": "p" * 16,
+}
+"""Every further field of a refund request, in the order in which it is written."""
+
+
+@cache
+def merchant_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
+@cache
+def provider_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
+def private_pem(key: Any, form: PrivateFormat = PrivateFormat.PKCS8) -> bytes:
+    pem: bytes = key.private_bytes(Encoding.PEM, form, NoEncryption())
+    return pem
+
+
+def public_pem(key: Any) -> bytes:
+    pem: bytes = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return pem
+
+
+def certificate(key: Any, signer: Any, serial: int, issuer: str = "Lab Root CA R1") -> bytes:
+    """Make a certificate of `key` as the issuer would."""
+    names = [x509.NameAttribute(NameOID.COUNTRY_NAME, "CN"), x509.NameAttribute(NameOID.COMMON_NAME, issuer)]
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"subject {serial}")]))
+        .issuer_name(x509.Name(names))
+        .public_key(key.public_key())
+        .serial_number(serial)
+        .not_valid_before(AT)
+        .not_valid_after(AT + timedelta(days=1))
+    )
+    return built.sign(signer, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+@cache
+def certificates() -> Mapping[str, PublicKeyPem]:
+    """Give the three files of certificate mode."""
+    return {
+        "app_cert": PublicKeyPem(certificate(merchant_key(), provider_key(), 11)),
+        "provider_cert": PublicKeyPem(certificate(provider_key(), provider_key(), 12)),
+        "root_cert": PublicKeyPem(certificate(provider_key(), provider_key(), 13)),
+    }
+
+
+def settings(**changes: Any) -> AlipaySettings:
+    given: dict[str, Any] = {
+        "base_url": BASE,
+        "app_id": APP,
+        "private_key": Secret(private_pem(merchant_key())),
+        "provider_public_key": PublicKeyPem(public_pem(provider_key())),
+    }
+    return AlipaySettings(**(given | changes))
+
+
+def provider(**changes: Any) -> AlipayProvider:
+    return build(settings(**changes), Terms())
+
+
+@cache
+def plain() -> AlipayProvider:
+    """Give the provider without changes: to load a private key takes longer than a test."""
+    return provider()
+
+
+def certified(**changes: Any) -> AlipayProvider:
+    return provider(provider_public_key=None, **(dict(certificates()) | changes))
+
+
+def sample(scenario: str) -> bytes:
+    return (HERE / "samples" / f"{scenario}.json").read_bytes().strip()
+
+
+def sample_fields(scenario: str) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(sample(scenario))
+    return fields
+
+
+def failure(code: str, sub_code: str | None = None) -> bytes:
+    node = {"code": code, "msg": "m", "sub_code": sub_code, "sub_msg": "原因"}
+    return json.dumps({name: value for name, value in node.items() if value is not None}, ensure_ascii=False).encode()
+
+
+def body(method: str, node: bytes, beside: Mapping[str, str] | None = None, name: str | None = None) -> bytes:
+    """Write the answer to a method, unsigned unless `beside` holds a signature."""
+    members = "".join(f",{json.dumps(key)}:{json.dumps(value)}" for key, value in (beside or {}).items())
+    return b'{"' + (name or signing.node_name(method)).encode() + b'":' + node + members.encode() + b"}"
+
+
+def signed(method: str, node: bytes, cert_sn: str | None = None, name: str | None = None) -> bytes:
+    beside = {"sign": signing.sign(provider_key(), node)} | ({} if cert_sn is None else {"alipay_cert_sn": cert_sn})
+    return body(method, node, beside, name)
+
+
+def answer(raw: bytes) -> Answer:
+    return Answer(200, [("content-type", "text/html;charset=utf-8")], raw)
+
+
+def read_refund(node: bytes, order: Order = ORDER) -> Outcome:
+    return plain().refund(order, AT).read(answer(signed(REFUND, node)))
+
+
+def read_inquiry(node: bytes, order: Order = ORDER) -> Outcome:
+    return plain().inquire(order, AT).read(answer(signed(QUERY, node)))
+
+
+def form(params: Mapping[str, str], charset: str = "utf-8", keep_empty: bool = True) -> bytes:
+    """Write a form as Alipay posts it, signed."""
+    content = signing.notification_content(params, charset, keep_empty)
+    return urlencode({**params, "sign": signing.sign(provider_key(), content)}, encoding=charset).encode()
+
+
+def notification(raw: bytes) -> Notification:
+    headers = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")]
+    return Notification("POST", "/notifications/shop-cn", headers, raw)
+
+
+def read_notification(scenario: str, order: Order = ORDER) -> Outcome:
+    return plain().hear(notification(form(sample_fields(scenario)))).read(order)
+
+
+def query_of(request: Request) -> dict[str, str]:
+    """Give the common parameters of a request."""
+    return dict(parse_qsl(urlsplit(request.url).query, strict_parsing=True))
+
+
+def content_of(raw: bytes, charset: str = "utf-8") -> dict[str, Any]:
+    """Give the biz_content of a request's body."""
+    ((name, value),) = parse_qsl(raw.decode(), strict_parsing=True, encoding=charset, errors="strict")
+    assert "biz_content" == name
+    content: dict[str, Any] = json.loads(value)
+    return content

@@ -1,0 +1,322 @@
+"""What is signed is what travelled: against the vectors of Alipay's own SDK, and against what nobody signed."""
+
+import base64
+import json
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refundry.errors import Forged, Invalid
+from refundry.untrusted import MAX_BYTES, Unreadable
+from refundry_alipay import signing
+from refundry_alipay.provider import QUERY, REFUND
+from tests.plugins.alipay.given import HERE, body, merchant_key, private_pem, provider_key, public_pem
+
+VECTORS = json.loads((HERE / "vectors.json").read_bytes())
+PUBLIC = json.loads((HERE / "vector_keys.json").read_bytes())
+MERCHANT = signing.load_public_key(PUBLIC["merchant"]["public_spki_pem"].encode(), "merchant")
+PROVIDER = signing.load_public_key(PUBLIC["provider"]["public_spki_b64"].encode(), "provider")
+METHODS = {signing.node_name(method): method for method in (REFUND, QUERY)}
+
+
+def named(vectors: list[dict[str, Any]]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("vector", vectors, ids=[vector["name"] for vector in vectors])
+
+
+# --- the official SDK's vectors ---------------------------------------------------------------------------------------
+
+
+@named(VECTORS["requests"])
+def test_requests_of_the_official_sdk(vector: dict[str, Any]) -> None:
+    """The content of a request is the SDK's to the byte, and the SDK's signature of it verifies."""
+    content = signing.request_content(vector["params"], "utf-8")
+
+    assert vector["content_to_sign"].encode() == content
+    signing.verify(MERCHANT, vector["sign"], content)
+
+
+@named(VECTORS["responses"])
+def test_answers_of_the_official_sdk(vector: dict[str, Any]) -> None:
+    """The node of an answer is found as raw text, and the signature beside it verifies."""
+    answer = signing.read_answer(vector["raw_body"].encode(), METHODS[vector["response_key"]])
+
+    assert (vector["response_key"], vector["signed_text"].encode(), vector["sign"], None) == (
+        answer.name,
+        answer.node,
+        answer.sign,
+        answer.cert_sn,
+    )
+    signing.verify(PROVIDER, answer.sign, answer.node)
+
+
+@named(VECTORS["notifications"])
+def test_notifications_of_the_official_sdk(vector: dict[str, Any]) -> None:
+    """A form is read in the charset that it names, GBK as well as UTF-8, and its signature verifies."""
+    raw = vector["raw_form_body"].encode()
+    charset = signing.form_charset(raw, "utf-8")
+    params = signing.read_form(raw, charset)
+
+    assert vector["charset"] == charset
+    assert vector["params"] == params
+    content = signing.notification_content(params, charset)
+    assert vector["content_signed"].encode(charset) == content
+    signing.verify(PROVIDER, params["sign"], content)
+
+
+@named(VECTORS["negative"])
+def test_tampered_notifications(vector: dict[str, Any]) -> None:
+    """A changed amount does not verify."""
+    with pytest.raises(Forged):
+        signing.verify(PROVIDER, vector["params"]["sign"], signing.notification_content(vector["params"], "utf-8"))
+
+
+# --- contents ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_request_signs() -> None:
+    """All but `sign` and what is empty, `sign_type` included, by code point, raw and joined."""
+    params = {"b": "2&=%", "sign": "x", "a": "", "sign_type": "RSA2", "Z": "é"}
+
+    assert "Z=é&b=2&=%&sign_type=RSA2".encode() == signing.request_content(params, "utf-8")
+
+
+def test_what_a_notification_signs() -> None:
+    """Neither `sign` nor `sign_type`; what is empty is kept or left out as asked."""
+    params = {"b": "退", "sign": "x", "a": "", "sign_type": "RSA2"}
+
+    assert "a=&b=退".encode("gbk") == signing.notification_content(params, "GBK")
+    assert "b=退".encode() == signing.notification_content(params, "utf-8", keep_empty=False)
+
+
+@pytest.mark.parametrize("charset", ["latin-1", "utf-16", "rot13", "", "gb18030", "utf_8"])
+def test_charsets_that_alipay_does_not_take(charset: str) -> None:
+    """No other charset is looked up: a message could otherwise name any codec."""
+    with pytest.raises(Unreadable, match="charset"):
+        signing.codec_of(charset)
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+NODES = [
+    '{"code":"10000"}',
+    '{ "code" : "10000" ,\n"a":{"b":[1,{"c":"}"}]} }',
+    r'{"sub_msg":"a } and a { and \"quoted\" }} and \\","u":"\u9000\/"}',
+    '{"sub_msg":"alipay_trade_refund_response\\":{","sign":"inner"}',
+    "{}",
+    '{"a":1.50,"b":10000000000000000000}',
+]
+
+
+@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize("charset", ["utf-8", "gbk"])
+def test_the_node_is_the_raw_text(node: str, charset: str) -> None:
+    """Braces in strings, escapes, spaces and numbers stay as they came, wherever the node stands."""
+    raw = node.replace("a }", "退款 }").encode(charset)
+    before = body(REFUND, raw, {"sign": "s", "alipay_cert_sn": "c"})
+    after = b'{"sign":"s" , "alipay_cert_sn":"c","alipay_trade_refund_response" :\n ' + raw + b" }"
+
+    for whole in (before, after):
+        answer = signing.read_answer(whole, REFUND, charset)
+        assert (raw, "s", "c") == (answer.node, answer.sign, answer.cert_sn)
+        assert ("alipay_trade_refund_response", raw) == signing.response_node(whole, REFUND, charset)
+
+
+def test_gbk_bytes_that_look_like_ascii() -> None:
+    """Characters of GBK whose second byte is a backslash or a brace neither escape nor close anything."""
+    odd = b"\x81\x5c\x81\x7b\x81\x7d".decode("gbk")
+    raw = json.dumps({"sub_msg": odd}, ensure_ascii=False).encode("gbk")
+
+    assert raw == signing.response_node(body(REFUND, raw), REFUND, "gbk")[1]
+
+
+def test_the_node_of_an_error() -> None:
+    """A failure of the gateway may come in `error_response`."""
+    assert ("error_response", b'{"code":"40002"}') == signing.response_node(
+        body(REFUND, b'{"code":"40002"}', name="error_response"), REFUND
+    )
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"<html>",
+        b'{"sign":"s"}',
+        b'{"alipay_trade_refund_response":"encrypted"}',
+        b'{"alipay_trade_refund_response":[{"code":"1"}]}',
+        b'{"alipay_trade_refund_response":null}',
+        b'{"alipay_trade_refund_response":{"code":"1"},"sign":7}',
+        b'{"alipay_trade_refund_response":{"code":"1"},"alipay_cert_sn":{}}',
+        b'{"alipay_trade_refund_response":{"code":"1"},"alipay_trade_refund_response":{"code":"2"}}',
+        b'{"alipay_trade_refund_response":{"code":"1"},"alipay_trade\\u005frefund_response":{"code":"2"}}',
+        b'{"alipay_trade_refund_response":{"code":"1","code":"2"}}',
+        b'{"alipay_trade_refund_response":{"code":"1"},"error_response":{"code":"2"}}',
+        b'{"alipay_trade_refund_response":{"code":"1"},"sign":"a","sign":"b"}',
+        b'{"alipay_trade_fastpay_refund_query_response":{"code":"1"}}',
+        b'{"ALIPAY_TRADE_REFUND_RESPONSE":{"code":"1"}}',
+        b'{"alipay_trade_refund_response":{"code":"1"}',
+        b'{"alipay_trade_refund_response":{"code":"1"}}}',
+        b'{"alipay_trade_refund_response":{"code":NaN}}',
+        b'{"alipay_trade_refund_response":{"a":"\xff"}}',
+        b'{"alipay_trade_refund_response":{"a":"\\ud800"}}',
+        b'{"alipay_trade_refund_response":' + b'{"a":' * 40 + b"1" + b"}" * 41,
+        b'{"alipay_trade_refund_response":{"a":"' + b"x" * MAX_BYTES + b'"}}',
+    ],
+)
+def test_answers_with_no_one_node(raw: bytes) -> None:
+    """A body with no such node, with two, or with two meanings is unreadable."""
+    with pytest.raises(Unreadable):
+        signing.read_answer(raw, REFUND)
+
+
+json_values = st.recursive(
+    st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=6
+)
+
+
+@given(st.dictionaries(st.text(), json_values), st.sampled_from([None, 1]), st.booleans())
+def test_the_node_of_any_object(value: dict[str, Any], indent: int | None, escaped: bool) -> None:
+    """Whatever JSON a node is and however it is written, its own bytes come back."""
+    try:
+        raw = json.dumps(value, indent=indent, ensure_ascii=escaped).encode()
+        name, node = signing.response_node(body(QUERY, raw, {"sign": "s"}), QUERY)
+    except (UnicodeEncodeError, Unreadable):
+        return
+    assert (signing.node_name(QUERY), raw) == (name, node)
+
+
+@given(st.binary(max_size=200), st.sampled_from(["utf-8", "gbk"]))
+def test_reading_any_bytes(raw: bytes, charset: str) -> None:
+    """Any bytes at all are an answer or unreadable; nothing else is raised."""
+    for whole in (raw, body(REFUND, raw)):
+        with suppress(Unreadable):
+            signing.read_answer(whole, REFUND, charset)
+
+
+# --- forms ------------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.dictionaries(st.from_regex(r"[a-z_]{1,12}", fullmatch=True), st.text(st.characters(codec="gbk")), max_size=8),
+    st.sampled_from(["utf-8", "gbk"]),
+)
+def test_forms_survive_the_way(params: dict[str, str], charset: str) -> None:
+    """What a form holds is read back, in either charset."""
+    assert params == signing.read_form(urlencode(params, encoding=charset).encode(), charset)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"a=1&a=2",
+        b"a=1&%61=2",
+        b"a=%",
+        b"a=%2",
+        b"a=%zz",
+        b"a=%ff",
+        "a=退".encode(),
+        b"%e9=1",
+        b"a=" + b"x" * MAX_BYTES,
+        b"&".join(b"a%d=1" % number for number in range(signing.MAX_FIELDS + 1)),
+    ],
+)
+def test_forms_that_are_refused(raw: bytes) -> None:
+    """A form that says something twice, escapes badly, is in another charset or is too long is unreadable."""
+    with pytest.raises(Unreadable):
+        signing.read_form(raw, "utf-8")
+
+
+def test_form_charset() -> None:
+    """The charset is the form's own, and another's only where it names none."""
+    assert ("GBK", "utf-8", "gbk") == (
+        signing.form_charset(b"charset=GBK&a=%cd%cb", "utf-8"),
+        signing.form_charset(b"a=1", "utf-8"),
+        signing.form_charset(b"charset=", "gbk"),
+    )
+
+
+@given(st.binary(max_size=200), st.sampled_from(["utf-8", "gbk"]))
+def test_reading_any_form(raw: bytes, charset: str) -> None:
+    """Any bytes at all are a form or unreadable; nothing else is raised."""
+    try:
+        params = signing.read_form(raw, charset)
+    except Unreadable:
+        return
+    signing.notification_content(params, charset)
+
+
+# --- signatures and keys ----------------------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=64), st.binary(max_size=64))
+def test_a_signature_is_of_one_content(content: bytes, other: bytes) -> None:
+    """A signature verifies its own content and no other."""
+    signature = signing.sign(provider_key(), content)
+    signing.verify(provider_key().public_key(), signature, content)
+
+    if other != content:
+        with pytest.raises(Forged):
+            signing.verify(provider_key().public_key(), signature, other)
+
+
+@pytest.mark.parametrize("signature", [None, "", "x", "AAAA", "é", "A" * 344, " "])
+def test_no_signature(signature: str | None) -> None:
+    """What is absent, no base64 or no signature is forged."""
+    with pytest.raises(Forged):
+        signing.verify(provider_key().public_key(), signature, b"x")
+
+
+def test_another_key() -> None:
+    """Our own signature is not Alipay's."""
+    with pytest.raises(Forged):
+        signing.verify(provider_key().public_key(), signing.sign(merchant_key(), b"x"), b"x")
+
+
+def bare(pem: bytes) -> bytes:
+    return b"".join(line for line in pem.splitlines() if not line.startswith(b"-----"))
+
+
+@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
+def test_private_keys_as_alipay_gives_them(form: PrivateFormat) -> None:
+    """A private key is taken in PEM and as bare base64, PKCS#8 and PKCS#1, with a line's end after it."""
+    pem = private_pem(merchant_key(), form)
+    numbers = merchant_key().private_numbers()
+
+    for data in (pem, bare(pem), bare(pem) + b"\n"):
+        assert numbers == signing.load_private_key(data, "private_key").private_numbers()
+
+
+def test_public_keys_as_alipay_gives_them() -> None:
+    """Alipay's key is taken in PEM and as the bare base64 that its console shows."""
+    pem = public_pem(provider_key())
+    numbers = provider_key().public_key().public_numbers()
+
+    for data in (pem, bare(pem)):
+        assert numbers == signing.load_public_key(data, "provider_public_key").public_numbers()
+
+
+def elliptic() -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return (
+        key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
+        key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+    )
+
+
+def test_keys_that_are_none() -> None:
+    """What is no RSA key is refused by the name of its setting, and never shown."""
+    private, public = map(base64.b64encode, elliptic())
+    for data in (b"", b"canary7f3a", b"canary-7f3a", base64.b64encode(b"canary7f3a"), private, public):
+        for load in (signing.load_private_key, signing.load_public_key):
+            with pytest.raises(Invalid) as caught:
+                load(data, "the_key")
+            assert "the_key" == caught.value.field
+            assert "canary" not in str(caught.value)
