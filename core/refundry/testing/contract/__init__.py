@@ -1,0 +1,24 @@
+"""The contract that every provider plugin keeps, ours and a stranger's alike.
+
+The rule of this package: it knows no provider. What a plugin must do follows from its own terms and codes and from the
+books of its own simulator, and everything goes through the doors that a platform uses: refundry.toml, the gateway on a
+real store, HTTP on loopback, and the simulator's control calls.
+
+In a plugin's tests:
+
+    from refundry.testing.contract import ProviderContract
+
+    class TestAcme(ProviderContract):
+        @pytest.fixture
+        def plugin(self): return PLUGIN                # the ProviderPlugin
+
+        @pytest.fixture
+        def simulator(self): return SIMULATOR          # the SimulatorPlugin
+"""
+
+# The modules add their checks to the table as they are imported: this order is the order of the table.
+from refundry.testing.contract import described, limits, pure, money, answers, echoes, codes, lives, notices, secrecy  # noqa: F401, I001
+from refundry.testing.contract.base import CHECKS, Breach, Check, NotApplicable, Result
+from refundry.testing.contract.run import ProviderContract, check_plugin, look
+
+__all__ = ["CHECKS", "Breach", "Check", "NotApplicable", "ProviderContract", "Result", "check_plugin", "look"]

@@ -1,0 +1,460 @@
+"""A small provider that keeps the contract, and its simulator: what careless ones are made from.
+
+Acme takes JSON over HTTP and signs with Ed25519 over the path, the client, the time and the raw body.
+"""
+
+import base64
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from refundry.errors import Forged, Invalid
+from refundry.money import Money, exponent_of
+from refundry.provider import (
+    Acknowledgement,
+    Answer,
+    Blocked,
+    Code,
+    CodeClass,
+    Exchange,
+    Failed,
+    Heard,
+    HttpUrl,
+    NotFound,
+    Notification,
+    Order,
+    Outcome,
+    Pending,
+    ProviderPlugin,
+    PublicKeyPem,
+    Request,
+    Resend,
+    Scope,
+    Secret,
+    Settled,
+    Terms,
+    Unknown,
+    Unreadable,
+    read_object,
+)
+from refundry.testing.books import Ask, Refund, State, Verdict
+from refundry.testing.settings import Keys, Settings, SimulatorPlugin, with_options
+from refundry.testing.simulator import Simulator
+from refundry.testing.wire import Call, Flaw, Headers, Said
+
+CLIENT: Final = "acme-shop-0001"
+Table = Mapping[str, Code]
+Said_ = dict[str, Any]
+
+
+# --- codes ------------------------------------------------------------------------------------------------------------
+
+
+def _code(code: str, status: str, meaning: CodeClass, **rules: str) -> Code:
+    return Code(code=code, status=status, meaning=meaning, cause=f"Acme says {code}.", advice="Look it up.", **rules)
+
+
+def _table(*rows: Code) -> Table:
+    return {row.code: row for row in rows}
+
+
+REFUND: Final = _table(
+    _code("PAID", "ok", CodeClass.OK),
+    _code("WORKING", "maybe", CodeClass.PENDING),
+    _code("BUSY", "maybe", CodeClass.SAME, same_id="back-off"),
+    _code("TROUBLE", "maybe", CodeClass.SAME, same_id="after inquiry"),
+    _code("ID_IN_USE", "no", CodeClass.INQUIRE, breaker="request", new_id="manual"),
+    _code("REFUSED", "no", CodeClass.FAIL, new_id="manual"),
+    _code("TOO_MUCH", "no", CodeClass.FAIL, new_id="manual"),
+    _code("LOW_BALANCE", "no", CodeClass.FAIL_NEW, new_id="required"),
+    _code("BROKEN", "no", CodeClass.FAIL_CHECK, new_id="manual"),
+    _code("WRONG_CLIENT", "no", CodeClass.CONF, same_id="once after the fix", breaker="account", new_id="manual"),
+    _code("WRONG_REQUEST", "no", CodeClass.BUG, breaker="request", new_id="manual"),
+)
+INQUIRY: Final = _table(
+    _code("PAID", "ok", CodeClass.OK),
+    _code("UNKNOWN_ID", "no", CodeClass.NOT_FOUND, same_id="after inquiry"),
+    _code("TROUBLE", "maybe", CodeClass.UNCHANGED),
+    _code("WRONG_CLIENT", "no", CodeClass.CONF, breaker="account", new_id="manual"),
+)
+
+
+# --- the provider -----------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class AcmeSettings:
+    base_url: HttpUrl
+    client: str
+    provider_public_key: PublicKeyPem = attrs.field(repr=False)
+    private_key: Secret | None = None
+    notify_url: str | None = None
+
+
+def signed(path: str, client: str, time: str, body: bytes) -> bytes:
+    return f"{path}\n{client}\n{time}\n".encode("utf-8", "surrogatepass") + body
+
+
+class Acme:
+    """Acme's refunds, with every step in a method of its own."""
+
+    codes: Mapping[str, Table] = {"refund": REFUND, "inquire": INQUIRY}
+    acknowledged = b"ok"
+
+    def __init__(self, settings: AcmeSettings, terms: Terms) -> None:
+        self.settings = settings
+        self.terms = terms
+        self._public = self.public_key(bytes(settings.provider_public_key))
+        self._private = None if settings.private_key is None else self.private_key(settings.private_key.reveal())
+
+    @property
+    def identity(self) -> str:
+        return f"{self.settings.client} at {self.settings.base_url}"
+
+    # keys
+
+    def public_key(self, pem: bytes) -> Ed25519PublicKey:
+        try:
+            key = serialization.load_pem_public_key(pem)
+        except Exception:
+            raise Invalid("provider_public_key", "is not a PEM public key") from None
+        if not isinstance(key, Ed25519PublicKey):
+            raise Invalid("provider_public_key", "is not an Ed25519 key")
+        return key
+
+    def private_key(self, pem: bytes) -> Ed25519PrivateKey:
+        try:
+            key = serialization.load_pem_private_key(pem, None)
+        except Exception:
+            raise Invalid("private_key", "is not a PEM private key") from None
+        if not isinstance(key, Ed25519PrivateKey):
+            raise Invalid("private_key", "is not an Ed25519 key")
+        return key
+
+    # composing
+
+    def exponent(self, currency: str) -> int:
+        return exponent_of(currency)
+
+    def check(self, order: Order) -> None:
+        for field in ("refund_request_id", "payment"):
+            text = getattr(order, field)
+            if not (text.isascii() and 0 < len(text) <= 64 and text.replace("-", "").replace("_", "").isalnum()):
+                raise Invalid(field, "must be 1 to 64 letters, digits, - and _")
+        if order.amount.minor == 0 or order.amount.exponent != self.exponent(order.amount.currency):
+            raise Invalid("amount", "is nothing, or in another unit than Acme's")
+        if order.reason is not None and not (len(order.reason) <= 256 and order.reason.isprintable()):
+            raise Invalid("reason", "must be at most 256 printable characters")
+
+    def value(self, amount: Money) -> str:
+        return str(amount.minor)
+
+    def fields(self, order: Order) -> dict[str, Any]:
+        return {
+            "id": order.refund_request_id,
+            "payment": order.payment,
+            "amount": self.value(order.amount),
+            "currency": order.amount.currency,
+            "reason": order.reason,
+            "notify_url": self.settings.notify_url,
+        }
+
+    def body(self, order: Order, at: datetime) -> bytes:
+        return order.sent or json.dumps(self.fields(order)).encode()
+
+    def refund(self, order: Order, at: datetime) -> Exchange:
+        return self.exchange("/v1/refund", self.body(order, at), at, partial(self.replied, order))
+
+    def inquire(self, order: Order, at: datetime) -> Exchange:
+        body = json.dumps({"id": order.refund_request_id}).encode()
+        return self.exchange("/v1/inquiry", body, at, partial(self.answered, order))
+
+    def exchange(self, path: str, body: bytes, at: datetime, understand: Callable[[Said_], Outcome]) -> Exchange:
+        time = at.astimezone(UTC).isoformat(timespec="seconds")
+        return Exchange(body, partial(self.sign, path, time, body), partial(self.read, path, understand), "1")
+
+    def sign(self, path: str, time: str, body: bytes) -> Request:
+        if self._private is None:
+            raise Invalid("private_key", "is needed to send")
+        signature = self._private.sign(signed(path, self.settings.client, time, body))
+        headers = (
+            ("content-type", "application/json"),
+            ("acme-client", self.settings.client),
+            ("acme-time", time),
+            ("acme-signature", base64.b64encode(signature).decode()),
+        )
+        return Request("POST", self.settings.base_url + path, headers, body)
+
+    # reading
+
+    def read(self, path: str, understand: Callable[[Said_], Outcome], answer: Answer) -> Outcome:
+        odd = self.odd_status(answer)
+        if odd is not None:
+            return odd
+        try:
+            self.verify(path, answer)
+            return understand(self.parse(answer.body))
+        except (Forged, Unreadable) as error:
+            return Unknown(f"not believed: {error}")
+
+    def odd_status(self, answer: Answer) -> Outcome | None:
+        return None if answer.status == 200 else Unknown(f"HTTP {answer.status}")
+
+    def verify(self, path: str, message: Answer | Notification) -> None:
+        client, time = message.header("acme-client"), message.header("acme-time")
+        if not self.ours(client) or client is None or time is None:
+            raise Forged("another client, or no time")
+        self.check_signature(message.header("acme-signature"), path, client, time, message.body)
+
+    def ours(self, client: str | None) -> bool:
+        return client == self.settings.client
+
+    def check_signature(self, signature: str | None, path: str, client: str, time: str, body: bytes) -> None:
+        try:
+            raw = base64.b64decode(signature or "", validate=True)
+            if base64.b64encode(raw).decode() != signature:
+                raise Forged("the signature is not base64")
+            self._public.verify(raw, self.content(path, client, time, body))
+        except (ValueError, InvalidSignature):
+            raise Forged("the signature is wrong") from None
+
+    def content(self, path: str, client: str, time: str, body: bytes) -> bytes:
+        return signed(path, client, time, body)
+
+    def parse(self, body: bytes) -> Said_:
+        return read_object(body)
+
+    # understanding
+
+    def replied(self, order: Order, said: Said_) -> Outcome:
+        return self.other_refund(order, said) or self.by_code(order, said, self.codes["refund"])
+
+    def answered(self, order: Order, said: Said_) -> Outcome:
+        return self.other_refund(order, said) or self.by_code(order, said, self.codes["inquire"])
+
+    def other_refund(self, order: Order, said: Said_) -> Outcome | None:
+        if not self.same_id(order, said):
+            return Unknown("about another refund")
+        if "state" in said and not (self.same_amount(order, said) and self.same_currency(order, said)):
+            return Unknown("about another amount", resend=Resend.NEVER)
+        return None
+
+    def same_id(self, order: Order, said: Said_) -> bool:
+        return said.get("id") == order.refund_request_id
+
+    def same_amount(self, order: Order, said: Said_) -> bool:
+        return bool(said.get("amount") == self.value(order.amount))
+
+    def same_currency(self, order: Order, said: Said_) -> bool:
+        return bool(said.get("currency") == order.amount.currency)
+
+    def by_code(self, order: Order, said: Said_, table: Table) -> Outcome:
+        row = table.get(str(said.get("code")))
+        if row is None:
+            return self.unlisted(order, said)
+        if not self.agrees(row, said):
+            return Unknown("the code has another status", row.code, resend=Resend.NEVER)
+        return self.by_state(order, said) if row.meaning is CodeClass.OK else self.by_class(row)
+
+    def agrees(self, row: Code, said: Said_) -> bool:
+        return bool(row.status == said.get("status"))
+
+    def unlisted(self, order: Order, said: Said_) -> Outcome:
+        code, text = str(said.get("code"))[:64], "a code that Acme does not document"
+        return Unknown(text, code, resend=Resend.NEVER, attention=text)
+
+    def by_state(self, order: Order, said: Said_) -> Outcome:
+        state = said.get("state")
+        if state == "done":
+            return Settled(self.told(order, said), said.get("refund"))
+        if state == "working":
+            return self.working()
+        return Failed("FAILED", "It failed.", "Ask again.") if state == "failed" else Unknown("no state")
+
+    def told(self, order: Order, said: Said_) -> Money:
+        return Money.of_minor(said["amount"], said["currency"], self.exponent(said["currency"]))
+
+    def working(self) -> Outcome:
+        return Pending("WORKING")
+
+    def by_class(self, row: Code) -> Outcome:
+        if row.meaning in (CodeClass.FAIL, CodeClass.FAIL_NEW):
+            return Failed(row.code, row.cause, row.advice)
+        if row.meaning is CodeClass.PENDING:
+            return Pending(row.code)
+        if row.meaning is CodeClass.NOT_FOUND:
+            return self.not_found(row)
+        if row.meaning in (CodeClass.CONF, CodeClass.BUG):
+            return Blocked(row.code, row.cause, row.advice, Scope(row.breaker))
+        if row.meaning is CodeClass.UNCHANGED:
+            return Unknown(row.cause, row.code)
+        return self.not_known(row)
+
+    def not_found(self, row: Code) -> Outcome:
+        return NotFound(row.code)
+
+    def not_known(self, row: Code) -> Outcome:
+        resend = {"back-off": Resend.SAME, "after inquiry": Resend.AFTER_NOT_FOUND}.get(row.same_id, Resend.NEVER)
+        return Unknown(row.cause, row.code, resend=resend, attention=None if resend is not Resend.NEVER else row.cause)
+
+    # being told
+
+    def hear(self, notification: Notification) -> Heard:
+        self.verify_notification(notification)
+        said = self.parse(notification.body)
+        if not isinstance(said.get("id"), str):
+            raise Unreadable("names no refund")
+        at = datetime.fromisoformat(notification.header("acme-time") or "")
+        return Heard(said["id"], at, partial(self.heard, said), Acknowledgement(200, (), self.acknowledged))
+
+    def verify_notification(self, notification: Notification) -> None:
+        self.verify(notification.path, notification)
+
+    def heard(self, said: Said_, order: Order) -> Outcome:
+        return self.other_refund(order, said) or self.by_state(order, said)
+
+
+def plugin(provider: type[Acme] = Acme, **changes: Any) -> ProviderPlugin:
+    """Give the plugin of Acme, or of a careless subclass."""
+    made = ProviderPlugin(
+        name="acme", version="1.0", settings=AcmeSettings, build=provider, codes=provider.codes, notifications=True
+    )
+    return attrs.evolve(made, **changes)
+
+
+# --- the simulator ----------------------------------------------------------------------------------------------------
+
+_CODES: Final[Mapping[str, str]] = {
+    Verdict.DONE: "PAID",
+    Verdict.IN_PROCESS: "WORKING",
+    Verdict.FAILED: "REFUSED",
+    Verdict.NOT_FOUND: "UNKNOWN_ID",
+    Verdict.EXCEEDED: "TOO_MUCH",
+    Verdict.BALANCE: "LOW_BALANCE",
+    Verdict.INCONSISTENT: "ID_IN_USE",
+}
+_STATES: Final = {State.SUCCESS: "done", State.PROCESSING: "working", State.FAIL: "failed"}
+
+
+@attrs.frozen(kw_only=True)
+class AcmeSimulatorSettings(Settings):
+    keys: Keys
+
+
+class AcmeWire:
+    provider = "acme"
+    notice_intervals = (0.0, 60.0)
+
+    def __init__(self, keys: Keys) -> None:
+        self._merchant = serialization.load_pem_public_key(keys.merchant_public.read_bytes())
+        self._key = serialization.load_pem_private_key(keys.provider.read_bytes(), None)
+        self._wrong_key = Ed25519PrivateKey.from_private_bytes(b"1" * 32)
+
+    def hear(self, call: Call) -> Ask | Said:
+        operation = {"/v1/refund": "refund", "/v1/inquiry": "inquiry"}.get(call.path, "")
+        asked = Ask(operation=operation, path=call.path, digest=sha256(call.body).hexdigest())
+        try:
+            content = signed(call.path, CLIENT, call.headers["acme-time"], call.body)
+            assert isinstance(self._merchant, Ed25519PublicKey)
+            self._merchant.verify(base64.b64decode(call.headers["acme-signature"]), content)
+            data = read_object(call.body)
+            asked = attrs.evolve(asked, refund_request_id=data["id"])
+            if operation == "inquiry":
+                return asked
+            amount = Money.of_minor(data["amount"], data["currency"])
+        except (InvalidSignature, ValueError, KeyError, Invalid):
+            return Said(operation="", path=call.path, code="WRONG_REQUEST")
+        return attrs.evolve(asked, payment=data["payment"], amount=amount, notify_url=data.get("notify_url"))
+
+    def recorded(self, code: str) -> bool:
+        return code in ("REFUSED", "TOO_MUCH", "LOW_BALANCE", "BROKEN")
+
+    def body(self, said: Said, at: datetime) -> bytes:
+        code = _CODES.get(said.code, said.code)
+        code = "REFUSED" if code in list(Verdict) else code
+        row = {**INQUIRY, **REFUND}.get(code)
+        asked_for = said.ask.refund_request_id if said.ask is not None else None
+        fields = {"code": code, "status": said.status or (row.status if row else "no"), "id": asked_for}
+        if said.refund is not None:
+            fields |= self._about(said, said.refund)
+        return json.dumps(fields, separators=(",", ":")).encode()
+
+    def _about(self, said: Said, refund: Refund) -> dict[str, str]:
+        amount = said.amount or refund.amount
+        state = _STATES[said.state or refund.state]
+        told = {"id": refund.refund_request_id, "refund": refund.refund_id, "state": state}
+        return told | {"amount": str(amount.minor), "currency": amount.currency}
+
+    def seal(self, said: Said, body: bytes, at: datetime, flaw: Flaw | None) -> tuple[Headers, bytes]:
+        time = at.isoformat(timespec="seconds")
+        headers = [("content-type", "application/json"), ("acme-client", CLIENT), ("acme-time", time)]
+        key = self._wrong_key if flaw is Flaw.WRONG_KEY else self._key
+        assert isinstance(key, Ed25519PrivateKey)
+        signature = bytearray(key.sign(signed(said.path, CLIENT, time, body)))
+        signature[7] ^= flaw is Flaw.FLIPPED_BIT
+        if flaw is not Flaw.UNSIGNED:
+            headers.append(("acme-signature", base64.b64encode(signature).decode()))
+        return headers, body
+
+    def notifies(self, state: State) -> bool:
+        return True
+
+    def acknowledged(self, status: int, body: bytes) -> bool:
+        return (status, body) == (200, b"ok")
+
+
+def make_keys(directory: Path) -> Keys:
+    """Make the four files where they are missing: Ed25519 keys are made at once."""
+    keys = Keys(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    for private, public in ((keys.merchant, keys.merchant_public), (keys.provider, keys.provider_public)):
+        if not private.exists():
+            key = Ed25519PrivateKey.generate()
+            private.write_bytes(
+                key.private_bytes(
+                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+                )
+            )
+            public.write_bytes(
+                key.public_key().public_bytes(
+                    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+                )
+            )
+    return keys
+
+
+def account_section(name: str, url: str, keys_dir: Path, notify_url: str | None = None) -> str:
+    keys = Keys(keys_dir)
+    lines = {
+        "provider": "acme",
+        "base_url": url,
+        "client": CLIENT,
+        "private_key": str(keys.merchant),
+        "provider_public_key": str(keys.provider_public),
+    }
+    if notify_url is not None:
+        lines["notify_url"] = notify_url
+    return f"[accounts.{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
+
+
+@asynccontextmanager
+async def run(host: str, port: int, keys_dir: Path, options: Mapping[str, Any]) -> AsyncIterator[Simulator[Any]]:
+    keys = make_keys(keys_dir)
+    settings = with_options(AcmeSimulatorSettings(host=host, port=port, keys=keys), options)
+    async with Simulator(AcmeWire(keys), settings) as simulator:
+        yield simulator
+
+
+SIMULATOR: Final = SimulatorPlugin(
+    name="acme", version="1.0", account_section=account_section, run=run, make_keys=make_keys
+)

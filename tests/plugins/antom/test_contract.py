@@ -1,0 +1,21 @@
+"""Antom keeps the contract, through the door that every plugin author uses."""
+
+import pytest
+
+from refundry.provider import ProviderPlugin
+from refundry.testing.contract import ProviderContract
+from refundry.testing.settings import SimulatorPlugin
+from refundry_antom.provider import PLUGIN
+from refundry_antom.simulator import PLUGIN as SIMULATOR
+
+
+class TestAntom(ProviderContract):
+    """Every check of the contract."""
+
+    @pytest.fixture
+    def plugin(self) -> ProviderPlugin:
+        return PLUGIN
+
+    @pytest.fixture
+    def simulator(self) -> SimulatorPlugin:
+        return SIMULATOR
