@@ -11,8 +11,8 @@ import tomllib
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from types import NoneType
-from typing import Any, Final, get_args
+from types import NoneType, UnionType
+from typing import Any, Final, Union, get_args, get_origin
 from urllib.parse import urlsplit
 
 import attrs
@@ -32,6 +32,10 @@ class Config:
     path: Path
     store: str
     accounts: Mapping[str, Mapping[str, Any]] = attrs.field(repr=False)
+    plugins: tuple[str, ...] | None = None
+    """The names of the plugins that may load; None: all that are installed."""
+    audit: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    """The table `[audit]`, which `refundry.audit.settings` reads."""
 
     @property
     def store_path(self) -> Path:
@@ -59,15 +63,10 @@ class Account:
 def read_config(path: str | os.PathLike[str]) -> Config:
     """Read a configuration file; `ConfigError` names the key and the rule it breaks."""
     file = Path(path)
-    try:
-        data = tomllib.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ConfigError("config", f"there is no file {file}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("config", f"{file} cannot be read: {type(error).__name__}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError("config", f"{file} is not TOML: {error}") from None
-    _refuse_unknown(data, {"store", "accounts"}, "")
+    data = _read_toml(file)
+    if data is None:
+        raise ConfigError("config", f"there is no file {file}")
+    refuse_unknown(data, {"store", "accounts", "plugins", "audit"}, "")
     store = data.get("store", "sqlite:///refunds.db")
     if not isinstance(store, str) or "\0" in store:
         raise ConfigError("store", "must be text")
@@ -79,7 +78,35 @@ def read_config(path: str | os.PathLike[str]) -> Config:
             raise ConfigError(f"accounts.{name}", "must be a table")
         if _ACCOUNT_NAME.fullmatch(name) is None:
             raise ConfigError(f"accounts.{name}", "a name has 1 to 64 of A-Z a-z 0-9 _ -")
-    return Config(file.absolute(), store, accounts)
+    audit = data.get("audit", {})
+    if not isinstance(audit, dict):
+        raise ConfigError("audit", "must be a table: [audit]")
+    return Config(file.absolute(), store, accounts, plugins=_allow_list(data), audit=audit)
+
+
+def read_allow_list(path: str | os.PathLike[str]) -> tuple[str, ...] | None:
+    """Read nothing but `plugins`: the names of the plugins that may load, None where there is no such key or file."""
+    return _allow_list(_read_toml(Path(path)) or {})
+
+
+def _allow_list(data: Mapping[str, Any]) -> tuple[str, ...] | None:
+    names = data.get("plugins")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError("plugins", 'must be a list of names in quotes, such as plugins = ["antom"]')
+    return tuple(names)
+
+
+def _read_toml(file: Path) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("config", f"{file} cannot be read: {type(error).__name__}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError("config", f"{file} is not TOML: {error}") from None
 
 
 def open_accounts(config: Config, plugins: Plugins, *, keys: bool = True) -> Mapping[str, Account]:
@@ -98,7 +125,7 @@ def _open_account(config: Config, name: str, section: Mapping[str, Any], plugins
         raise ConfigError(f"{where}.provider", str(error)) from None
     terms = _terms(section.get("terms", {}), plugin.terms, f"{where}.terms")
     own = {key: value for key, value in section.items() if key not in ("provider", "terms")}
-    settings = _settings(plugin.settings, own, where, config.path.parent, keys)
+    settings = read_settings(plugin.settings, own, where, config.path.parent, keys)
     try:
         provider = plugin.build(settings, terms)
     except Invalid as error:
@@ -112,7 +139,7 @@ def _open_account(config: Config, name: str, section: Mapping[str, Any], plugins
 def _terms(section: object, defaults: Terms, where: str) -> Terms:
     if not isinstance(section, dict):
         raise ConfigError(where, "must be a table")
-    _refuse_unknown(section, _TERMS.keys(), f"{where}.")
+    refuse_unknown(section, _TERMS.keys(), f"{where}.")
     changes = {key: _TERMS[key](value, f"{where}.{key}") for key, value in section.items()}
     return attrs.evolve(defaults, **changes)
 
@@ -159,12 +186,13 @@ _TERMS: Final[Mapping[str, Callable[[object, str], Any]]] = {
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
-def _settings(kind: type, section: Mapping[str, Any], where: str, base: Path, keys: bool) -> Any:
+def read_settings(kind: type, section: Mapping[str, Any], where: str, base: Path, keys: bool) -> Any:
+    """Read a table into the settings class of a plugin; `ConfigError` names the key and the rule it breaks."""
     fields = {field.name: field for field in attrs.fields(attrs.resolve_types(kind))}
-    _refuse_unknown(section, fields.keys(), f"{where}.")
+    refuse_unknown(section, fields.keys(), f"{where}.")
     values: dict[str, Any] = {}
     for name, field in fields.items():
-        wanted = next((part for part in get_args(field.type) if part is not NoneType), field.type)
+        wanted = _plain(field.type)
         if wanted is Secret and not keys:
             values[name] = None
         elif name in section:
@@ -174,11 +202,21 @@ def _settings(kind: type, section: Mapping[str, Any], where: str, base: Path, ke
     return kind(**values)
 
 
+def _plain(kind: Any) -> Any:
+    """Give `T` for `T | None`, and any other type as it is."""
+    options = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    return next(option for option in options if option is not NoneType)
+
+
 def _value(wanted: Any, value: object, field: str, base: Path) -> Any:
     if wanted is Secret or wanted is PublicKeyPem:
-        return wanted(_referenced(value, field, base))
+        return wanted(read_reference(value, field, base))
     if wanted is HttpUrl:
         return check_url(value, field)
+    if wanted == tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ConfigError(field, "must be a list of texts in quotes")
+        return tuple(value)
     if type(value) is not wanted:
         raise ConfigError(field, f"must be {_NAMES.get(wanted, wanted.__name__)}")
     return value
@@ -187,7 +225,8 @@ def _value(wanted: Any, value: object, field: str, base: Path) -> Any:
 _NAMES: Final = {str: "text in quotes", int: "a whole number", bool: "true or false"}
 
 
-def _referenced(value: object, field: str, base: Path) -> bytes:
+def read_reference(value: object, field: str, base: Path) -> bytes:
+    """Read what a file or an environment variable holds; `ConfigError` names the key and shows nothing of it."""
     if not isinstance(value, str) or not value:
         raise ConfigError(field, 'must name a file, or "env:NAME"')
     if value.startswith("env:"):
@@ -230,7 +269,8 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
-def _refuse_unknown(section: Mapping[str, Any], known: Any, prefix: str) -> None:
+def refuse_unknown(section: Mapping[str, Any], known: Any, prefix: str) -> None:
+    """Refuse a key that nobody reads: it is misspelt, or somebody believes that it does something."""
     for key in section:
         if key not in known:
             raise ConfigError(f"{prefix}{key}", f"is not a known key; known are: {', '.join(sorted(known))}")
