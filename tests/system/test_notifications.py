@@ -1,0 +1,298 @@
+"""What providers tell by themselves, against `refundry serve` in a process of its own, for every provider there is.
+
+The notifications are the simulators' own, taken as they were posted; what is forged is made from them.
+"""
+
+import asyncio
+import json
+import os
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import parse_qsl, quote_plus
+
+import aiohttp
+import attrs
+import pytest
+from aiohttp import web
+
+from refundry.hooks import load_plugins
+from refundry.provider import MAX_BYTES, Notification
+from refundry.refund import Refund, Status
+from refundry.testing.contract.stage import ACCOUNT, Stage, Subject
+from refundry.testing.contract.telling import notified
+from tests.system.command import started
+
+PROVIDERS = ("alipay", "alphapay", "antom")
+PATH = f"/notifications/{ACCOUNT}"
+FORGED = int(os.environ.get("REFUNDRY_FORGED", "12000"))
+"""How many are forged in all; the campaign (`nox -s forged`) makes 100,000."""
+LATER = {"mode": "async", "async_delay": "never"}
+
+pytestmark = pytest.mark.slow
+
+
+@attrs.frozen
+class Served:
+    """A stage whose account also listens in a process of its own."""
+
+    stage: Stage
+    url: str
+    session: aiohttp.ClientSession
+
+    async def post(self, told: Notification, path: str = PATH) -> tuple[int, bytes]:
+        """Post it as the provider would."""
+        # Not what aiohttp writes itself.
+        headers = [(name, value) for name, value in told.headers if name.lower() not in ("host", "content-length")]
+        async with self.session.post(self.url + path, data=told.body, headers=headers) as answer:
+            return answer.status, await answer.read()
+
+    async def refund(self, number: int = 1) -> Refund:
+        """Give a refund as the store has it."""
+        return await self.stage.gateway.get(self.stage.order(number).refund_request_id)
+
+    async def events(self, number: int = 1) -> list[str]:
+        """Give the names of its events."""
+        history = await self.stage.gateway.history(self.stage.order(number).refund_request_id)
+        return [item.event.topic for item in history]
+
+    async def finish(self, number: int, status: str = "SUCCESS") -> None:
+        """Let the provider end a refund."""
+        await self.stage.control.call(
+            "POST", f"refunds/{self.stage.order(number).refund_request_id}", {"status": status}
+        )
+
+    async def told(self, number: int = 1) -> Notification:
+        """Let the provider end a refund, and give what it posts."""
+        await self.finish(number)
+        letter = await self.stage.box.next()
+        letter.answered.set_result(web.Response(status=503))
+        return letter.notification
+
+
+@pytest.fixture(scope="module", params=PROVIDERS)
+def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """One provider, with keys that are made once."""
+    plugins = load_plugins()
+    simulator = plugins.simulators()[request.param]
+    keys: Path = tmp_path_factory.mktemp(f"keys-{request.param}")
+    simulator.make_keys(keys)
+    return Subject(plugins.provider(request.param), simulator, tmp_path_factory.mktemp("unused"), keys)
+
+
+@pytest.fixture
+async def served(subject: Subject, tmp_path: Path) -> AsyncIterator[Served]:
+    async with serving(attrs.evolve(subject, directory=tmp_path)) as there:
+        yield there
+
+
+@asynccontextmanager
+async def serving(subject: Subject) -> AsyncIterator[Served]:
+    # The notifications are heard when the test hands them over: however long that takes.
+    terms = {"notification_freshness": 3600, "first_inquiry": 600, "inquiry_intervals": [600]}
+    async with (
+        subject.stage(terms=terms, **LATER) as stage,
+        started(stage.config.path, "serve", "--port", "0", "--json") as process,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as session,
+    ):
+        assert process.stdout is not None
+        url = json.loads(await process.stdout.readline())["url"]
+        drain = [asyncio.create_task(_drain(stream)) for stream in (process.stdout, process.stderr) if stream]
+        yield Served(stage, url, session)
+        for task in drain:
+            task.cancel()
+
+
+async def _drain(stream: asyncio.StreamReader) -> None:
+    # What is refused is logged: a full pipe would stop the server.
+    while await stream.read(65536):
+        pass
+
+
+async def test_it_is_recorded_and_then_acknowledged(served: Served) -> None:
+    """A genuine one is durable when its acknowledgement comes, and the provider takes it as such."""
+    await served.stage.request()
+    answer = await served.post(await served.told())
+
+    assert 200 == answer[0]
+    assert Status.SETTLED is (await served.refund()).status
+
+
+async def test_played_again_it_changes_nothing(served: Served) -> None:
+    """Replayed and duplicated, at once and after the end: the same acknowledgement, no further event."""
+    await served.stage.request()
+    told = await served.told()
+    at_once = await asyncio.gather(*(served.post(told) for _ in range(5)))
+    after, events = await served.post(told), await served.events()
+
+    assert {after} == set(at_once)
+    assert 200 == after[0]
+    assert ["requested", "submitted", "inquired", "settled"] == events
+
+
+async def test_in_any_order_all_are_heard(served: Served) -> None:
+    """Notifications of many refunds that come in another order than they were sent: each settles its own."""
+    for number in range(8):
+        await served.stage.request(number)
+    told = [await served.told(number) for number in range(8)]
+    random.Random(8).shuffle(told)
+    answers = [await served.post(one) for one in told]
+
+    assert {200} == {status for status, _ in answers}
+    assert {Status.SETTLED} == {(await served.refund(number)).status for number in range(8)}
+
+
+async def test_one_that_comes_before_our_own_reply_is_stored_loses_nothing(served: Served) -> None:
+    """The refund is settled by what overtook the reply; the reply that comes then takes nothing back."""
+    stage = served.stage
+    await stage.control.fault("delay", "refund", seconds="1.5")
+    asking = asyncio.create_task(stage.request())
+    async with asyncio.timeout(10):
+        while await stage.control.entry(stage.order().refund_request_id) is None:  # noqa: ASYNC110  # asked over HTTP
+            await asyncio.sleep(0.02)
+    answer = await served.post(await served.told())
+    early = await served.refund()
+    await asking
+
+    assert 200 == answer[0]
+    assert Status.SETTLED is early.status
+    assert Status.SETTLED is (await served.refund()).status
+    assert 1 == (await stage.control.entry(stage.order().refund_request_id))["moved"]
+
+
+async def test_one_about_a_refund_that_is_not_here_is_kept(served: Served) -> None:
+    """Genuine and unknown: acknowledged, kept with its bytes, and listed."""
+    await served.stage.ask("refund", served.stage.order(7))
+    told = await served.told(7)
+    answer = await served.post(told)
+    (parked,) = await served.stage.gateway.parked()
+
+    assert 200 == answer[0]
+    assert served.stage.order(7).refund_request_id == parked.refund_request_id
+    assert (await served.stage.gateway.evidence(parked.evidence)).endswith(told.body)
+
+
+async def test_one_that_is_too_long_or_too_slow_is_refused(served: Served) -> None:
+    """More than 64 KiB, also without a length given: 413, and the genuine one is heard after it."""
+    await served.stage.request()
+    told = await served.told()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(40):
+            yield b" " * 4096
+
+    long = attrs.evolve(told, body=told.body + b" " * MAX_BYTES)
+    with_length = (await served.post(long))[0]
+    async with served.session.post(served.url + PATH, data=pieces()) as answered:
+        without = answered.status
+    before = (await served.refund()).status
+    genuine = (await served.post(told))[0]
+
+    assert (413, 413, 200) == (with_length, without, genuine)
+    assert Status.SETTLED is not before
+    assert Status.SETTLED is (await served.refund()).status
+
+
+async def test_another_accounts_is_refused(served: Served) -> None:
+    """Posted to an account that does not exist it is refused, and nothing is recorded."""
+    await served.stage.request()
+    told = await served.told()
+    before = await served.events()
+
+    assert 404 == (await served.post(told, "/notifications/nobody"))[0]
+    assert before == await served.events()
+
+
+# --- forged, by the thousand ------------------------------------------------------------------------------------------
+
+
+def _flip(data: bytes, dice: random.Random) -> bytes:
+    place = dice.randrange(len(data))
+    return data[:place] + bytes([data[place] ^ (1 << dice.randrange(8))]) + data[place + 1 :]
+
+
+def _means(body: bytes) -> object:
+    """Give what a body says: the same text may be written in more than one way in a form (`%2B`, `%2b`)."""
+    return sorted(parse_qsl(body.decode("latin-1"), keep_blank_values=True)) if b"%" in body else body
+
+
+def _flipped(told: Notification, others: Sequence[Notification], dice: random.Random) -> Notification:
+    while True:
+        body = _flip(told.body, dice)
+        if _means(body) != _means(told.body):
+            return attrs.evolve(told, body=body)
+
+
+def _mixed(told: Notification, others: Sequence[Notification], dice: random.Random) -> Notification:
+    """Give the words of one notification with the signature of another."""
+    other = dice.choice([one for one in others if one.body != told.body])
+    if {name.lower() for name, _ in told.headers} & {"signature"}:
+        return attrs.evolve(told, headers=other.headers)
+    pair = dict(parse_qsl(other.body.decode("latin-1")))["sign"]
+    mine = dict(parse_qsl(told.body.decode("latin-1")))["sign"]
+    return attrs.evolve(told, body=told.body.replace(quote_plus(mine).encode(), quote_plus(pair).encode()))
+
+
+def _garbage(told: Notification, others: Sequence[Notification], dice: random.Random) -> Notification:
+    return attrs.evolve(told, body=dice.randbytes(dice.randrange(1, 600)))
+
+
+FORGERS: tuple[Callable[[Notification, Sequence[Notification], random.Random], Notification], ...] = (
+    _flipped, _flipped, _flipped, _mixed, _garbage,
+)  # fmt: skip
+
+
+async def test_forged_ones_are_refused_while_genuine_ones_are_served(served: Served) -> None:
+    """Flipped in one bit, signed as another, unsigned, by a stranger, garbage: none is accepted, and none delays."""
+    stage, dice = served.stage, random.Random(1122)
+    count, genuine = FORGED // len(PROVIDERS), 24
+    for number in range(genuine + 1):
+        await stage.request(number)
+    told = [await served.told(number) for number in range(genuine)]
+    forged = [await _badly_signed(stage, genuine, how) for how in ("wrong_key", "unsigned", "flipped_bit")]
+    statuses: Counter[int] = Counter()
+
+    async def attack(number: int) -> None:
+        made = dice.choice(FORGERS)(dice.choice(told), told, dice)
+        one = forged[number % 10] if number % 10 < len(forged) else made
+        statuses[(await served.post(one))[0]] += 1
+
+    async def attackers() -> None:
+        numbers = iter(range(count))
+
+        async def lane() -> None:
+            for number in numbers:
+                await attack(number)
+
+        await asyncio.gather(*(lane() for _ in range(32)))
+
+    attacking = asyncio.create_task(attackers())
+    answers = []
+    for one in told:
+        answers.append((await served.post(one))[0])
+        await asyncio.sleep(0)
+    still = not attacking.done()
+    await attacking
+    health = await served.session.get(served.url + "/health")
+    last = await served.refund(genuine)
+
+    assert {200} == set(answers)
+    assert still, "the genuine ones were to be served while it happened"
+    assert statuses.keys() <= {400, 401}
+    assert count == statuses.total()
+    assert {Status.SETTLED} == {(await served.refund(number)).status for number in range(genuine)}
+    assert Status.SETTLED is not last.status
+    assert not await stage.gateway.parked()
+    assert 200 == health.status
+
+
+async def _badly_signed(stage: Stage, number: int, how: str) -> Notification:
+    await stage.control.fault("missign", "notification", how=how)
+    if how == "wrong_key":
+        await stage.control.call("POST", f"refunds/{stage.order(number).refund_request_id}", {"status": "SUCCESS"})
+        letter = await stage.box.next()
+        letter.answered.set_result(web.Response(status=503))
+        return letter.notification
+    return await notified(stage, number)
