@@ -63,9 +63,9 @@ def _threads_whole(path: Path, writes: Sequence[Write]) -> float:
     """Save one event each, with index row and evidence, from 64 threads in a commit each; give events a second."""
     recorder = open_recorder(path)
     with ThreadPoolExecutor(WRITERS) as threads:
-        list(threads.map(lambda write: recorder.insert_changes([Change.of(write)]), writes[:WRITERS]))
+        list(threads.map(lambda write: recorder.insert_changes([Change.of(write, PORTS.random)]), writes[:WRITERS]))
         begun = time.perf_counter()
-        list(threads.map(lambda write: recorder.insert_changes([Change.of(write)]), writes[WRITERS:]))
+        list(threads.map(lambda write: recorder.insert_changes([Change.of(write, PORTS.random)]), writes[WRITERS:]))
         took = time.perf_counter() - begun
     recorder.datastore.close()
     return (len(writes) - WRITERS) / took

@@ -14,7 +14,18 @@ import attrs
 from refundry.money import Money
 from refundry.refund import Event, Refund, Status
 
-__all__ = ["AlreadyRequested", "Finding", "Journal", "Parked", "Recorded", "Row", "Selection", "Write"]
+__all__ = [
+    "AlreadyRequested",
+    "Erasable",
+    "Finding",
+    "Journal",
+    "Parked",
+    "Recorded",
+    "Row",
+    "Sealed",
+    "Selection",
+    "Write",
+]
 
 
 @attrs.frozen(slots=True)
@@ -93,6 +104,27 @@ class Finding:
     index: str
 
 
+@attrs.frozen(slots=True)
+class Sealed:
+    """A checkpoint of the tree over the log, signed outside the store."""
+
+    size: int
+    at: datetime
+    note: bytes
+    """A signed note; see `refundry.audit.note`."""
+
+
+@attrs.frozen(slots=True)
+class Erasable:
+    """What can be erased of a refund."""
+
+    position: int
+    """Up to where the log was searched."""
+    digests: Sequence[str]
+    shared: int
+    """How many more the refund names that another refund names as well: they stay."""
+
+
 class AlreadyRequested(Exception):
     """(account, refund_request_id) is taken; `refund_id` is the refund that has it."""
 
@@ -116,6 +148,9 @@ class Journal(Protocol):
     async def load(self, refund_id: str) -> Sequence[Recorded]:
         """Give all events of a refund, oldest first; empty if there is no such refund."""
 
+    async def histories(self, refund_ids: Sequence[str]) -> Sequence[Sequence[Recorded]]:
+        """Give all events of each of these refunds, in the order of the ids that are given."""
+
     async def find(self, account: str, refund_request_id: str) -> str | None:
         """Give the id of the refund that has this request id."""
 
@@ -130,7 +165,7 @@ class Journal(Protocol):
         """
 
     async def release(self, holder: str) -> None:
-        """Give back the leases of a worker that stops."""
+        """Give back the leases of a worker or an observer that stops."""
 
     async def waiting(self) -> tuple[int, datetime | None]:
         """Say how many refunds the workers still have to drive, and when the next of them can be taken.
@@ -147,17 +182,59 @@ class Journal(Protocol):
     async def parked(self, account: str | None = None, limit: int = 1000) -> Sequence[Parked]:
         """Give parked notifications, oldest first."""
 
+    async def observe(self, observer: str) -> None:
+        """Give an observer that is new here its place: the end of the log."""
+
+    async def take_observer(self, observer: str, now: datetime, *, until: datetime, holder: str) -> int | None:
+        """Lease an observer's place to `holder`, or renew the lease; None while somebody else has it.
+
+        Gives the position of the last event that the observer took. The lease only keeps processes from telling it the
+        same twice.
+        """
+
+    async def observed(self, observer: str, position: int, *, holder: str) -> None:
+        """Keep that the observer took everything up to `position`, if `holder` still has its place."""
+
     def log(self, after: int = 0, limit: int | None = None) -> AsyncIterator[Recorded]:
         """Give the events of the whole log in their order, from the one after position `after`."""
 
     async def evidence(self, digest: str) -> bytes | None:
         """Give kept bytes by their SHA-256 in hex."""
 
+    async def tree(self) -> bytes:
+        """Give the frontier of the tree over the log.
+
+        Every `save` adds its events to the tree in their order in the log, in the transaction that stores them: it
+        hands the frontier it finds there and the entries of the stored bytes to `refundry.audit.merkle.extend`, and
+        keeps the frontier and the leaves that come out.
+        """
+
+    async def leaves(self, start: int, end: int) -> Sequence[bytes]:
+        """Give the hashes of the tree's leaves from `start` to before `end`; `Tampered` if one is missing."""
+
+    async def keep_checkpoint(self, sealed: Sealed) -> None:
+        """Keep a signed checkpoint; the first of a size stays."""
+
+    async def checkpoints(self, after: int = -1, limit: int = 1000) -> Sequence[Sealed]:
+        """Give signed checkpoints, smallest first, from the one after the size `after`."""
+
+    async def last_checkpoint(self) -> Sealed | None:
+        """Give the signed checkpoint of the largest tree."""
+
     def compare_index(self) -> AsyncIterator[Finding]:
         """Fold the whole log and give every place where the index says something else."""
 
     async def rebuild_index(self) -> int:
         """Make the index anew from the log; give the number of refunds."""
+
+    async def erasable(self, refund_id: str) -> "Erasable":
+        """Find the kept bytes that this refund names and no other; this reads the whole log."""
+
+    async def erase(self, refund_id: str, version: int, position: int, notes: Mapping[str, bytes]) -> bool:
+        """Overwrite kept bytes, by digest, and keep a note of each in their place; say whether no copy is left.
+
+        Raises `Stale` if the refund has not this version any more, or if an event after `position` names such bytes.
+        """
 
     async def close(self) -> None:
         """Finish what was asked and let go of the store."""

@@ -3,11 +3,19 @@
 The rule of this module: what it wrote, it reads for ever, and it reads nothing else. The text is JSON; attributes that
 have their default value are left out; times are ISO 8601 in UTC, to the microsecond. An unknown topic, a missing or an
 unknown field is an error that names the place in the log: nothing is skipped and nothing is guessed.
+
+What a person wrote is not in these bytes, so that it can be erased without changing them: it is kept beside them, and
+they begin with its digest.
 """
 
+import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
+from itertools import combinations
+from operator import attrgetter
 from types import NoneType
 from typing import Any, Final, get_args
 
@@ -26,20 +34,67 @@ from refundry.refund import EVENTS, Event
 _TRANSLATED: Final = (datetime, Money, Quote)
 """The types of attributes that are not handed to msgspec as they are."""
 
+PRIVATE: Final[Mapping[str, tuple[str, ...]]] = {
+    "requested": ("by", "reason", "details"),
+    "inquired": ("by", "why"),
+    "settled": ("by", "why"),
+    "failed": ("by", "why"),
+}
+"""The fields of each event that a person may have written, or that may name one: they can be erased."""
+NOBODY: Final = frozenset({None, "platform", "refundry"})
+"""Values of `by` that name no person: they stand in the event itself."""
+ERASED: Final = "(erased)"
+"""What is read where a text was erased."""
+ERASED_DETAILS: Final[Mapping[str, Any]] = {"erased": True}
+"""What is read where `details` were erased."""
+UPCASTS: Final[Mapping[tuple[int, str], str]] = {
+    (1, "requested"): "`by`, `reason` and `details` stand in the event itself: read as they are.",
+    (1, "inquired"): "`by` and `why` stand in the event itself: read as they are.",
+    (1, "settled"): "`by` and `why` stand in the event itself: read as they are.",
+    (1, "failed"): "`by` and `why` stand in the event itself: read as they are.",
+}
+"""How the events of earlier formats of the log are read, by format and topic; what is not here is read unchanged."""
+
 
 def encode(event: Event) -> bytes:
-    """Write one event; its topic is kept beside it."""
-    raw = _UNSTRUCTURE[type(event)](event)
-    try:
-        return _to_json(raw)
-    except UnicodeEncodeError:
-        # A provider may have sent half of a surrogate pair: that is no UTF-8, but it is what it said.
-        return _escaped(raw)
+    """Write one event as a whole; its topic is kept beside it."""
+    return _write(_UNSTRUCTURE[type(event)](event))
 
 
-def decode(topic: str, state: bytes, position: int) -> Event:
-    """Read one event; `StoreError`, naming the position in the log, for anything that `encode` did not write."""
+def encode_apart(event: Event, random: Callable[[int], bytes]) -> tuple[bytes, bytes | None]:
+    """Write one event and, where a person wrote some of it, that part: salted, to be kept under its SHA-256.
+
+    Without the salt, whoever knows the digest could find out short texts by trying.
+    """
+    kind = type(event)
+    if kind not in _PICK or (values := _PICK[kind](event)) in _NOTHING:
+        return encode(event), None
+    fields = PRIVATE[event.topic]
+    given = zip(fields, values, strict=True)
+    names = tuple(name for name, value in given if value is not None and not (name == "by" and value in NOBODY))
+    if not names:
+        return encode(event), None
+    raw = _UNSTRUCTURE[kind](event)
+    blob = _write({"salt": random(16).hex()} | {name: raw.pop(name) for name in names})
+    head = _HEAD + hashlib.sha256(blob).hexdigest().encode() + _list_of(names)
+    return head + _write(raw)[1:], blob
+
+
+def private_digest(state: bytes) -> bytes | None:
+    """Give the SHA-256 of what a person wrote of an event, by its stored bytes; None where nobody did."""
+    if not state.startswith(_HEAD) or _DIGEST.fullmatch(state, len(_HEAD), _DIGEST_END) is None:
+        return None
+    return bytes.fromhex(state[len(_HEAD) : _DIGEST_END].decode())
+
+
+def decode(topic: str, state: bytes, position: int, private: bytes | None = None) -> Event:
+    """Read one event; `StoreError`, naming the position in the log, for anything that was not written here.
+
+    `private` is what is kept under `private_digest(state)`; without it those fields read as erased.
+    """
     try:
+        if state[2:3] == _APART:
+            return _decode_apart(topic, state, position, private)
         parse, build = _READ[topic]
         try:
             event = build(parse(state))
@@ -56,15 +111,72 @@ def decode(topic: str, state: bytes, position: int) -> Event:
         raise StoreError(f"store: the event at position {position} ({topic}) cannot be read: {error}") from error
 
 
+# --- what a person wrote ----------------------------------------------------------------------------------------------
+
+_HEAD: Final = b'{"private":"'
+_APART: Final = b"p"
+"""What tells such a state from every other, which begins with another name: it is looked at for every event."""
+_DIGEST_END: Final = len(_HEAD) + 64
+_DIGEST: Final = re.compile(rb"[0-9a-f]{64}")
+_NAMES_FROM: Final = b'","apart":['
+_NAMES_TO: Final = b"],"
+
+
+@cache
+def _list_of(names: tuple[str, ...]) -> bytes:
+    return _NAMES_FROM + ",".join(f'"{name}"' for name in names).encode() + _NAMES_TO
+
+
+def _decode_apart(topic: str, state: bytes, position: int, private: bytes | None) -> Event:
+    """Read an event with what a person wrote of it, or, where that was erased, with a mark in its place."""
+    readers = _READERS_APART[topic]
+    end = state.find(_NAMES_TO, _DIGEST_END)
+    names = readers.get(state[_DIGEST_END : end + len(_NAMES_TO)])
+    if not state.startswith(_HEAD) or names is None or _DIGEST.fullmatch(state, len(_HEAD), _DIGEST_END) is None:
+        raise ValueError("what is kept apart is not listed as it was written")
+    marks = b",".join(_MARKS[name] for name in names)
+    event = decode(topic, b"{" + marks + b"," + state[end + len(_NAMES_TO) :], position)
+    if private is None:
+        return event
+    if hashlib.sha256(private).hexdigest().encode() != state[len(_HEAD) : _DIGEST_END]:
+        raise ValueError("what a person wrote of it has been changed")
+    written = _parse_plain(private)
+    if written.keys() != {"salt", *names}:
+        raise ValueError("what is kept apart is not what is listed")
+    for name in names:
+        _SET_APART[topic][name](event, written[name])
+    return event
+
+
+def _write(raw: Mapping[str, Any]) -> bytes:
+    try:
+        return _to_json(raw)
+    except UnicodeEncodeError:
+        # A provider may have sent half of a surrogate pair: that is no UTF-8, but it is what it said.
+        return _escaped(raw)
+
+
 def _escaped(raw: Mapping[str, Any]) -> bytes:
     return json.dumps(msgspec.to_builtins(raw), separators=(",", ":")).encode()
 
 
 def _read_escaped(topic: str, state: bytes) -> Event:
-    event = msgspec.convert(json.loads(state), _KINDS[topic])
-    if _escaped(_UNSTRUCTURE[type(event)](event)) != state:
+    parsed = json.loads(state)
+    event = msgspec.convert(parsed, _KINDS[topic])
+    written = _escaped(_UNSTRUCTURE[type(event)](event))
+    # Equal but for the order: where something is kept apart, its marks come first.
+    if len(written) != len(state) or json.loads(written) != parsed:
         raise ValueError("it is not in the form that was written")
     return event
+
+
+def _parse_plain(text: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        return dict(json.loads(text))
 
 
 def _utc(at: datetime) -> datetime:
@@ -133,3 +245,18 @@ _READ: Final[Mapping[str, tuple[Callable[[bytes], Any], Callable[[Any], Event]]]
     topic: (msgspec.json.Decoder(shape).decode, build) for topic, (shape, build) in _SHAPES.items()
 }
 _to_json: Final = CONVERTER.encoder.encode
+_PICK: Final = {_KINDS[topic]: attrgetter(*fields) for topic, fields in PRIVATE.items()}
+_NOTHING: Final = ((None, None), ("refundry", None), ("platform", None, None))
+"""What `_PICK` gives of most events: nobody wrote any of it."""
+_MARKS: Final = {
+    name: f'"{name}":'.encode() + (_to_json(ERASED_DETAILS) if name == "details" else _to_json(ERASED))
+    for fields in PRIVATE.values()
+    for name in fields
+}
+_READERS_APART: Final = {
+    topic: {_list_of(names): names for count in range(1, len(fields) + 1) for names in combinations(fields, count)}
+    for topic, fields in PRIVATE.items()
+}
+_SET_APART: Final = {
+    topic: {name: getattr(_KINDS[topic], name).__set__ for name in fields} for topic, fields in PRIVATE.items()
+}

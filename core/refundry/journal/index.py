@@ -98,7 +98,7 @@ _COMPARED: Final = tuple(field.name for field in attrs.fields(Row))
 
 def differences(log: Row | None, index: Row | None) -> Iterator[Finding]:
     """Give every field in which the row that the log gives and the row in the index differ."""
-    if log is None and index is None:
+    if log == index:
         return
     if log is None or index is None:
         present, name = (log, "log") if log is not None else (index, "index")

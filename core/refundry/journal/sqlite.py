@@ -7,7 +7,7 @@ its own; writes run in one thread, many in one commit. Any number of processes m
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -19,9 +19,10 @@ from eventsourcing.persistence import PersistenceError
 
 from refundry.errors import StoreError
 from refundry.group import Grouped
-from refundry.journal import Finding, Parked, Recorded, Row, Selection, Write
-from refundry.journal.codec import decode
+from refundry.journal import Erasable, Finding, Parked, Recorded, Row, Sealed, Selection, Write
+from refundry.journal.codec import decode, private_digest
 from refundry.journal.index import differences, row_of
+from refundry.journal.sqlite_erase import empty_log, find_erasable, overwrite
 from refundry.journal.sqlite_recorder import Recorder, connect, open_recorder, sqlite_code, store_error
 from refundry.journal.sqlite_rows import (
     REPLACE_ROW,
@@ -33,6 +34,13 @@ from refundry.journal.sqlite_rows import (
     read_row,
     to_micros,
     whole_row,
+)
+from refundry.journal.sqlite_tree import (
+    keep_checkpoint,
+    read_checkpoints,
+    read_last_checkpoint,
+    read_leaves,
+    read_tree,
 )
 from refundry.ports import Ports
 from refundry.refund import IllegalEvent, Refund, fold
@@ -53,6 +61,11 @@ _IDS: Final = """SELECT id FROM (SELECT DISTINCT originator_id AS id FROM stored
     ORDER BY originator_id LIMIT ?2) UNION SELECT id FROM (SELECT id FROM refund_index WHERE id>?1 ORDER BY id LIMIT ?2)
     ORDER BY id LIMIT ?2"""
 _ROW_OF: Final = f"SELECT {ROW} FROM refund_index WHERE id=?"  # noqa: S608 (constant columns)
+
+_OBSERVE: Final = """INSERT OR IGNORE INTO observed
+    SELECT ?, coalesce(max(rowid), 0), 0, '' FROM stored_events"""
+_TAKE_OBSERVER: Final = """UPDATE observed SET lease_until=?, lease_holder=?
+    WHERE observer=? AND (lease_holder=? OR lease_until<=?)"""
 
 MAX_EVENTS: Final = 500
 MAX_BYTES: Final = 256 * 1024
@@ -95,7 +108,7 @@ class SqliteJournal:
 
     async def save(self, write: Write) -> Sequence[Recorded]:
         """Make it durable, in one commit with everything else that waits, then return what was recorded."""
-        change = Change.of(write)
+        change = Change.of(write, self._ports.random)
         positions = await self._writer.submit(change)
         return [
             Recorded(position, write.refund.id, stored.originator_version, event)
@@ -140,9 +153,37 @@ class SqliteJournal:
         return await self._transact(take)
 
     async def release(self, holder: str) -> None:
-        """Give back the leases of a worker that stops."""
-        statement = "UPDATE refund_index SET lease_until=NULL, lease_holder=NULL WHERE lease_holder=?"
-        await self._transact(lambda cursor: cursor.execute(statement, (holder,)))
+        """Give back the leases of a worker or an observer that stops."""
+
+        def release(cursor: sqlite3.Cursor) -> None:
+            cursor.execute(
+                "UPDATE refund_index SET lease_until=NULL, lease_holder=NULL WHERE lease_holder=?", (holder,)
+            )
+            cursor.execute("UPDATE observed SET lease_until=0, lease_holder='' WHERE lease_holder=?", (holder,))
+
+        await self._transact(release)
+
+    async def observe(self, observer: str) -> None:
+        """Give an observer that is new here its place: the end of the log."""
+        if not await self._rows("SELECT 1 FROM observed WHERE observer=?", observer):
+            await self._transact(lambda cursor: cursor.execute(_OBSERVE, (observer,)))
+
+    async def take_observer(self, observer: str, now: datetime, *, until: datetime, holder: str) -> int | None:
+        """Lease an observer's place to `holder`, or renew the lease; None while somebody else has it."""
+
+        def take(cursor: sqlite3.Cursor) -> int | None:
+            taken = cursor.execute(_TAKE_OBSERVER, (to_micros(until), holder, observer, holder, to_micros(now)))
+            if taken.rowcount == 0:
+                return None
+            position: int = cursor.execute("SELECT position FROM observed WHERE observer=?", (observer,)).fetchone()[0]
+            return position
+
+        return await self._transact(take)
+
+    async def observed(self, observer: str, position: int, *, holder: str) -> None:
+        """Keep that the observer took everything up to `position`, if `holder` still has its place."""
+        statement = "UPDATE observed SET position=? WHERE observer=? AND lease_holder=?"
+        await self._transact(lambda cursor: cursor.execute(statement, (position, observer, holder)))
 
     async def park(self, parked: Parked, evidence: bytes) -> None:
         """Keep a notification about an unknown refund, durably; a repeated one is kept once."""
@@ -155,11 +196,19 @@ class SqliteJournal:
 
         await self._transact(keep)
 
+    async def keep_checkpoint(self, sealed: Sealed) -> None:
+        """Keep a signed checkpoint; the first of a size stays."""
+        await self._transact(lambda cursor: keep_checkpoint(cursor, sealed))
+
     # Reading.
 
     async def load(self, refund_id: str) -> Sequence[Recorded]:
         """Give all events of a refund, oldest first; empty if there is no such refund."""
         return await self._read(_load, refund_id)
+
+    async def histories(self, refund_ids: Sequence[str]) -> Sequence[Sequence[Recorded]]:
+        """Give all events of each of these refunds, in the order of the ids that are given."""
+        return await self._read(_load_each, refund_ids)
 
     async def find(self, account: str, refund_request_id: str) -> str | None:
         """Give the id of the refund that has this request id."""
@@ -194,8 +243,8 @@ class SqliteJournal:
             key = bytes.fromhex(digest)
         except ValueError:
             return None
-        rows = await self._rows("SELECT bytes FROM evidence WHERE digest=?", key)
-        return rows[0][0] if rows else None
+        rows = await self._rows(_kept(1), key)
+        return rows[0][1] if rows else None
 
     async def log(self, after: int = 0, limit: int | None = None) -> AsyncIterator[Recorded]:
         """Give the events of the whole log in their order, from the one after position `after`."""
@@ -208,6 +257,22 @@ class SqliteJournal:
                 return
             after = page[-1].position
             left = None if left is None else left - len(page)
+
+    async def tree(self) -> bytes:
+        """Give the frontier of the tree over the log."""
+        return await self._read(read_tree)
+
+    async def leaves(self, start: int, end: int) -> Sequence[bytes]:
+        """Give the hashes of the tree's leaves from `start` to before `end`; `Tampered` if one is missing."""
+        return await self._read(read_leaves, start, end)
+
+    async def checkpoints(self, after: int = -1, limit: int = 1000) -> Sequence[Sealed]:
+        """Give signed checkpoints, smallest first, from the one after the size `after`."""
+        return await self._read(read_checkpoints, after, limit)
+
+    async def last_checkpoint(self) -> Sealed | None:
+        """Give the signed checkpoint of the largest tree."""
+        return await self._read(read_last_checkpoint)
 
     async def compare_index(self) -> AsyncIterator[Finding]:
         """Fold the whole log and give every place where the index says something else."""
@@ -227,6 +292,16 @@ class SqliteJournal:
             count += await self._transact(partial(_rebuild, ids))
             after = ids[-1]
         return count
+
+    async def erasable(self, refund_id: str) -> Erasable:
+        """Find the kept bytes that this refund names and no other; this reads the whole log."""
+        return await self._read(find_erasable, refund_id)
+
+    async def erase(self, refund_id: str, version: int, position: int, notes: Mapping[str, bytes]) -> bool:
+        """Overwrite kept bytes and keep a note of each; True if the write-ahead log has no copy of them either."""
+        if notes:
+            await self._transact(partial(overwrite, refund_id, version, position, notes))
+        return await self._writer.run(partial(self._guarded, partial(empty_log, self.path)))
 
     async def _rows(self, statement: str, *values: Any) -> list[Any]:
         return await self._read(_fetch, statement, values)
@@ -265,17 +340,44 @@ def _fetch(connection: sqlite3.Connection, statement: str, values: Sequence[Any]
 
 def _load(connection: sqlite3.Connection | sqlite3.Cursor, refund_id: str) -> list[Recorded]:
     """Read all events of one refund."""
-    return [
-        Recorded(position, refund_id, version, decode(topic, state, position))
-        for position, version, topic, state in connection.execute(_EVENTS_OF, (refund_id,)).fetchall()
-    ]
+    rows = [(position, refund_id, *rest) for position, *rest in connection.execute(_EVENTS_OF, (refund_id,))]
+    return _decode(connection, rows)
+
+
+def _load_each(connection: sqlite3.Connection, refund_ids: Sequence[str]) -> list[list[Recorded]]:
+    return [_load(connection, refund_id) for refund_id in refund_ids]
 
 
 def _load_page(connection: sqlite3.Connection, after: int, limit: int) -> list[Recorded]:
+    return _decode(connection, connection.execute(_LOG, (after, limit)).fetchall())
+
+
+def _decode(connection: sqlite3.Connection | sqlite3.Cursor, rows: Sequence[Sequence[Any]]) -> list[Recorded]:
+    """Read events with what persons wrote of them, which is looked up for all of them at once."""
+    apart = {row[0]: digest for row in rows if (digest := private_digest(row[4])) is not None}
+    texts = _load_private(connection, apart) if apart else {}
     return [
-        Recorded(position, refund_id, version, decode(topic, state, position))
-        for position, refund_id, version, topic, state in connection.execute(_LOG, (after, limit)).fetchall()
+        Recorded(position, refund_id, version, decode(topic, state, position, texts.get(position)))
+        for position, refund_id, version, topic, state in rows
     ]
+
+
+def _load_private(connection: sqlite3.Connection | sqlite3.Cursor, apart: Mapping[int, bytes]) -> dict[int, bytes]:
+    """Give what persons wrote by the position of its event; what was erased is left out."""
+    digests = list(set(apart.values()))
+    kept: dict[bytes, bytes] = dict(connection.execute(_kept(len(digests)), digests).fetchall())
+    for position, digest in apart.items():
+        if digest in kept:
+            continue
+        if connection.execute("SELECT 1 FROM erased WHERE digest=?", (digest,)).fetchone() is None:
+            raise StoreError(f"store: what a person wrote of the event at position {position} is gone")
+    return {position: kept[digest] for position, digest in apart.items() if digest in kept}
+
+
+def _kept(count: int) -> str:
+    # The marks are bound; what is erased leaves zeros behind.
+    return f"""SELECT digest, bytes FROM evidence
+        WHERE digest IN ({",".join("?" * count)}) AND digest NOT IN (SELECT digest FROM erased)"""  # noqa: S608
 
 
 def _selecting(selection: Selection) -> tuple[str, list[Any]]:
@@ -330,5 +432,7 @@ def _rebuild(ids: Sequence[str], cursor: sqlite3.Cursor) -> int:
 
 
 def _fold(connection: sqlite3.Connection | sqlite3.Cursor, id: str) -> Refund | None:
-    events = [recorded.event for recorded in _load(connection, id)]
+    # What persons wrote is not in the index, so it is not looked up.
+    rows = connection.execute(_EVENTS_OF, (id,)).fetchall()
+    events = [decode(topic, state, position) for position, _, topic, state in rows]
     return fold(id, events) if events else None

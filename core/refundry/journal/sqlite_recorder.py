@@ -26,10 +26,11 @@ from eventsourcing.sqlite import (
 
 from refundry.errors import ConfigError, StoreError
 from refundry.journal.sqlite_rows import STATEMENTS, Change, admit_one, admit_together, in_many_rows, insert_evidence
+from refundry.journal.sqlite_tree import TreeWriter
 
 APPLICATION_ID: Final = 0x52466479
 """In the header of every store ("RFdy"), so that no other database is taken for one."""
-FORMAT: Final = 1
+FORMAT: Final = 2
 """The version of the tables below."""
 LOCK_TIMEOUT: Final = 30.0
 """How many seconds a write waits for another process."""
@@ -40,6 +41,7 @@ _SETTINGS: Final = (
     "synchronous=FULL",
     "fullfsync=1",  # without it, fsync on macOS leaves the data in the disk's own cache
     "mmap_size=0",  # an I/O error must be an error, not a signal
+    "secure_delete=1",  # what is moved or removed leaves no copy behind, so that erasing it is enough
     "wal_autocheckpoint=4000",  # 16 MiB: a page that changes in every commit is copied a quarter as often
 )
 
@@ -62,6 +64,15 @@ _TABLES: Final = (
     """CREATE TABLE parked (
         at INTEGER NOT NULL, account TEXT NOT NULL, refund_request_id TEXT NOT NULL, evidence BLOB NOT NULL,
         UNIQUE (account, refund_request_id, evidence))""",
+    # The tree over the log (see `refundry.audit`): a leaf for each event, and the state of the tree in one row.
+    "CREATE TABLE audit_leaf (idx INTEGER PRIMARY KEY, position INTEGER NOT NULL, hash BLOB NOT NULL)",
+    "CREATE TABLE audit_tree (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, frontier BLOB NOT NULL)",
+    "CREATE TABLE audit_checkpoint (size INTEGER PRIMARY KEY, at INTEGER NOT NULL, note BLOB NOT NULL)",
+    # What was erased, by the digest that an event names: a signed note says when and why.
+    "CREATE TABLE erased (digest BLOB PRIMARY KEY, refund_id TEXT NOT NULL, note BLOB NOT NULL)",
+    """CREATE TABLE observed (
+        observer TEXT PRIMARY KEY, position INTEGER NOT NULL, lease_until INTEGER NOT NULL, lease_holder TEXT NOT NULL)
+        WITHOUT ROWID""",
 )
 
 
@@ -156,7 +167,11 @@ class _OneByOne(Exception):
 
 
 class Recorder(SQLiteApplicationRecorder):
-    """The library's recorder, with evidence and index rows in the transaction of the events."""
+    """The library's recorder, with evidence, index rows and the audit's tree in the transaction of the events."""
+
+    def __init__(self, datastore: SQLiteDatastore) -> None:
+        super().__init__(datastore)
+        self._tree = TreeWriter()
 
     def construct_create_table_statements(self) -> list[str]:
         """Give the library's tables and ours."""
@@ -216,8 +231,10 @@ class Recorder(SQLiteApplicationRecorder):
         in_many_rows(cursor, self._insert_many, rows)
         # We hold the write lock, so the rows have numbers in a row.
         last = cursor.lastrowid or 0
+        positions = range(last + 1 - len(rows), last + 1)
+        self._tree.grow(cursor, stored_events, positions.start)
         in_many_rows(cursor, insert_evidence, evidence)
-        return range(last + 1 - len(rows), last + 1)
+        return positions
 
 
 # --- making and opening a store --------------------------------------------------------------------------------------

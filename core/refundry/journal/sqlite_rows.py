@@ -4,6 +4,7 @@ The rule of this module: synchronous, inside a write transaction that its caller
 interpreter away to other threads and has to get it back, so a group is written in few statements of many rows.
 """
 
+import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from eventsourcing.persistence import StoredEvent
 
 from refundry.errors import Invalid, Stale
 from refundry.journal import AlreadyRequested, Row, Write
-from refundry.journal.codec import encode
+from refundry.journal.codec import encode_apart
 from refundry.journal.index import Sibling, blocks_account, check_total, counts, due_at
 from refundry.money import Money
 from refundry.refund import Refund, Status
@@ -34,7 +35,7 @@ _SIBLINGS: Final = """SELECT account, payment, amount, currency, exponent, payme
     FROM refund_index WHERE account=? AND payment=?"""
 
 ROWS_AT_ONCE: Final = 64
-STATEMENTS: Final = 6 * ROWS_AT_ONCE
+STATEMENTS: Final = 7 * ROWS_AT_ONCE
 """How many prepared statements a writer keeps: each of these for every number of rows, and the others."""
 
 
@@ -133,17 +134,19 @@ class Change:
     size: int
 
     @classmethod
-    def of(cls, write: Write) -> "Change":
+    def of(cls, write: Write, random: Callable[[int], bytes]) -> "Change":
         """Encode everything: what cannot be written fails here, alone."""
         refund = write.refund
         first = refund.version - len(write.events) + 1
         if first == 1:
             _check_texts(refund)
-        stored = [
-            StoredEvent(refund.id, version, event.topic, encode(event))
-            for version, event in enumerate(write.events, first)
-        ]
+        stored = []
         evidence = [(bytes.fromhex(digest), content) for digest, content in write.evidence.items()]
+        for version, event in enumerate(write.events, first):
+            state, private = encode_apart(event, random)
+            stored.append(StoredEvent(refund.id, version, event.topic, state))
+            if private is not None:
+                evidence.append((hashlib.sha256(private).digest(), private))
         size = sum(len(event.state) for event in stored) + sum(len(content) for _, content in evidence)
         return cls(write, stored, _changing(refund), evidence, len(stored), size)
 

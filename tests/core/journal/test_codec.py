@@ -1,7 +1,10 @@
 """The codec of the log."""
 
+import hashlib
+import json
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -10,7 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refundry.errors import StoreError
-from refundry.journal.codec import decode, encode
+from refundry.journal.codec import (
+    ERASED,
+    ERASED_DETAILS,
+    NOBODY,
+    PRIVATE,
+    UPCASTS,
+    decode,
+    encode,
+    encode_apart,
+    private_digest,
+)
 from refundry.money import Money
 from refundry.provider import Quote, Resend
 from refundry.refund import EVENTS, Channel, Event, Failed, Inquired, Requested, Settled, Submitted
@@ -168,3 +181,101 @@ def test_what_was_not_written_by_us_is_an_error_that_names_its_place(topic: str,
     """Unknown topics, unknown, missing and mistyped fields are never skipped: the error gives topic and position."""
     with pytest.raises(StoreError, match=f"^store: .*position 77.*{topic}"):
         decode(topic, state, 77)
+
+
+# --- what a person wrote ----------------------------------------------------------------------------------------------
+
+DOCS = Path(__file__).parents[3] / "docs"
+ASKED: Event = attrs.evolve(cast(Any, OLD[0][0]), by="Ada", reason="too small", details={"note": "left at the door"})
+SALT = bytes(range(16))
+
+
+def salt(count: int) -> bytes:
+    """Give the same bytes every time."""
+    assert count == len(SALT)
+    return SALT
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+@given(data=st.data())
+def test_what_a_person_wrote_is_kept_apart_and_comes_back(kind: type[Event], data: st.DataObject) -> None:
+    """The two parts make the whole event again, the digest leads from one to the other, and what is left is not it."""
+    event = data.draw(any_of(kind))
+    state, private = encode_apart(event, salt)
+    digest = private_digest(state)
+
+    assert (None if private is None else hashlib.sha256(private).digest()) == digest
+    assert event == decode(kind.topic, state, 1, private)
+    stored = set(json.loads(state))
+    for name in PRIVATE.get(kind.topic, ()):
+        value = getattr(event, name)
+        assert (value is not None and not (name == "by" and value in NOBODY)) == (name not in stored) or value is None
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+@given(data=st.data())
+def test_an_erased_text_reads_as_erased_and_nothing_else_changes(kind: type[Event], data: st.DataObject) -> None:
+    """Without its private part an event has a mark wherever a person wrote, and is otherwise the same."""
+    event = data.draw(any_of(kind))
+    state, _ = encode_apart(event, salt)
+    marks: dict[str, Any] = {
+        name: ERASED_DETAILS if name == "details" else ERASED
+        for name in PRIVATE.get(kind.topic, ())
+        if getattr(event, name) is not None and not (name == "by" and getattr(event, name) in NOBODY)
+    }
+
+    assert attrs.evolve(cast(Any, event), **marks) == decode(kind.topic, state, 1)
+
+
+def test_two_equal_texts_have_different_digests() -> None:
+    """The salt keeps whoever reads the log from finding out a short text by trying, or that two are the same."""
+    salts = iter([b"a" * 16, b"b" * 16])
+    states = [encode_apart(ASKED, lambda count: next(salts))[0] for _ in range(2)]
+
+    assert private_digest(states[0]) != private_digest(states[1])
+
+
+def test_an_event_that_nobody_wrote_has_no_private_part() -> None:
+    """What the engine and the providers wrote stands in the event, as it did before."""
+    for event, state in OLD[1:]:
+        assert (state, None) == encode_apart(event, salt)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"private":"', b'"private":"z'),
+        (b'"apart":["by","reason","details"]', b'"apart":["by"]'),
+        (b'"apart":["by","reason","details"]', b'"apart":["by","reason","amount"]'),
+        (b'"apart":["by","reason","details"]', b'"apart":[]'),
+        (b'"apart":["by","reason","details"],', b""),
+    ],
+)
+def test_a_private_part_that_does_not_fit_is_an_error(old: bytes, new: bytes) -> None:
+    """A state that was changed, with or without its private part, is never read as something else."""
+    state, private = encode_apart(ASKED, salt)
+
+    assert old in state
+    with pytest.raises(StoreError, match=r"^store: .*position 77.*requested"):
+        decode("requested", state.replace(old, new), 77, private)
+
+
+def test_another_private_part_is_an_error() -> None:
+    """What is read beside an event is what its digest names."""
+    state, private = encode_apart(ASKED, salt)
+    assert private is not None
+
+    with pytest.raises(StoreError, match="changed"):
+        decode("requested", state, 77, private.replace(b"Ada", b"Eve"))
+
+
+def test_the_documents_list_every_private_field_and_every_upcast() -> None:
+    """docs/explanation/privacy.md has the table `PRIVATE`, docs/reference/events.md the table `UPCASTS`."""
+    privacy = (DOCS / "explanation" / "privacy.md").read_text("utf-8")
+    events = (DOCS / "reference" / "events.md").read_text("utf-8")
+
+    for kind in EVENTS:
+        fields = ", ".join(f"`{name}`" for name in PRIVATE.get(kind.topic, ())) or "none"
+        assert f"| `{kind.__name__}` | {fields} |" in privacy
+    for (version, topic), text in UPCASTS.items():
+        assert f"| {version} | `{topic}` | {text} |" in events
