@@ -6,23 +6,35 @@ anywhere; what is due next can always be read from the log.
 
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
+from importlib.metadata import version
 from typing import Any, Final, Self
 from uuid import UUID
 
+import attrs
+
 from refundry import policy
 from refundry.accounts import Account, Config, open_accounts, read_config
+from refundry.asof import AsOf, Total, select_then, total_up
+from refundry.audit.anchors import open_anchors
+from refundry.audit.erase import Erased, erase
+from refundry.audit.reread import Reading, read_again, states_of
+from refundry.audit.sealer import Sealer
+from refundry.audit.settings import read_audit_settings
+from refundry.audit.signer import Signer, open_signer
 from refundry.caller import Caller, understood
-from refundry.errors import Conflict, Invalid, Stale, UnknownAccount, UnknownRefund
+from refundry.errors import ConfigError, Conflict, Invalid, Stale, UnknownAccount, UnknownRefund
 from refundry.evidence import digest_of, keep_notification
 from refundry.hooks import Plugins, load_plugins
 from refundry.intake import check_details, check_name, check_text, check_total, read_money
 from refundry.journal import AlreadyRequested, Journal, Parked, Recorded, Row, Selection, Write
+from refundry.journal.codec import ERASED, ERASED_DETAILS
 from refundry.journal.sqlite import SqliteJournal
 from refundry.money import Money
-from refundry.observe import Observer
+from refundry.observe import Observers
 from refundry.ports import Ports
 from refundry.provider import Acknowledgement, Listener, Notification, NotSent, Outcome, Scope
 from refundry.refund import FINAL, Channel, Event, Failed, Refund, Requested, Settled, Status, Submitted, apply, fold
@@ -48,8 +60,11 @@ class Gateway:
         self.ports = ports
         self.plugins = plugins
         self._caller = Caller(accounts, transport, ports)
-        self._observer = Observer(plugins)
+        self._observers = Observers(plugins, journal, ports)
         self._breakers: dict[str, tuple[datetime, bool]] = {}
+        self.sealer: Sealer | None = None
+        """Signs the log; None in a gateway that was not made by `open`."""
+        self._open_signer: Callable[[], Signer] | None = None
 
     @classmethod
     @asynccontextmanager
@@ -67,7 +82,7 @@ class Gateway:
         provider that cannot be loaded and `StoreError` for a database that fails.
         """
         settings = config if isinstance(config, Config) else read_config(config)
-        found = plugins if plugins is not None else load_plugins()
+        found = plugins if plugins is not None else load_plugins(allow=settings.plugins)
         outside = ports or Ports()
         accounts = open_accounts(settings, found)
         async with AsyncExitStack() as stack:
@@ -75,12 +90,20 @@ class Gateway:
             stack.push_async_callback(journal.close)
             channel = transport if transport is not None else await stack.enter_async_context(HttpTransport())
             gateway = cls(accounts, journal, channel, found, outside)
+            audit = read_audit_settings(settings)
+            # Without anchors, no plugin is asked for any.
+            anchors = open_anchors(audit, found.anchors() if audit.anchors else (), outside)
+            gateway._open_signer = partial(open_signer, audit, hooked=found.signing_keys, random=outside.random)
+            gateway.sealer = Sealer(journal, gateway._open_signer, anchors, outside)
             stack.push_async_callback(gateway._close)
+            await gateway._observers.register()
             yield gateway
 
     async def _close(self) -> None:
-        await self._observer.close()
+        await self._observers.close()
         await self._caller.close()
+        if self.sealer is not None:
+            await self.sealer.close()
 
     # --- asking for a refund ------------------------------------------------------------------------------------------
 
@@ -166,6 +189,7 @@ class Gateway:
             payment_total=check_total(money, total),
             retry_of=None if retry_of is None else await self._may_retry(account, payment, refund_request_id, retry_of),
             details=check_details(details),
+            plugin=account.plugin_id,
         )
         refund = fold(self.ports.new_id(), [event])
         order = policy.order_of(refund)
@@ -178,7 +202,7 @@ class Gateway:
         there = await self.get(refund_id)
         for field in _SAME:
             known, wanted = getattr(there, field), getattr(asked, field)
-            if known != wanted:
+            if known != wanted and known not in (ERASED, ERASED_DETAILS):
                 raise Conflict(f"{field}: {there.refund_request_id!r} was requested with {known}, not with {wanted}")
         return there
 
@@ -194,10 +218,11 @@ class Gateway:
         if first.status is not Status.FAILED or first.attention is not None:
             raise Invalid("retry_of", f"is {first.status}; only a refund that failed, with no doubt left, is replaced")
         if first.attempts:
+            asked_at = self.ports.now()
             first, outcome = await self._ask(account, first)
-            if not policy.confirms_failure(first, outcome, account.provider.identity):
+            if not policy.confirms_failure(first, outcome, account.provider.identity, account.terms, asked_at):
                 heard = f"the provider, asked again as {account.provider.identity}, says {outcome.kind}"
-                raise Invalid("retry_of", f"{heard}; a person may decide with resolve --failed, then ask again")
+                raise Invalid("retry_of", f"{heard}; a person may decide with resolve --failed, then ask again later")
         return first.id
 
     # --- going on -----------------------------------------------------------------------------------------------------
@@ -302,8 +327,16 @@ class Gateway:
 
     async def _save(self, write: Write) -> Sequence[Recorded]:
         recorded = await self.journal.save(write)
-        self._observer.tell(recorded)
+        self._observers.tell()
+        if self.sealer is not None:
+            self.sealer.notify(len(recorded))
         return recorded
+
+    def catch_up(self) -> None:
+        """Begin to tell observers, and to sign, what other processes left; a worker does so when it starts."""
+        self._observers.tell()
+        if self.sealer is not None:
+            self.sealer.notify(0)
 
     async def _is_blocked(self, account: Account) -> bool:
         # Looked up at most once a second: what is sent meanwhile is refused by the provider, and no harm is done.
@@ -327,6 +360,8 @@ class Gateway:
             raise Invalid("account", f"the provider of {account} sends no notifications")
         told = taken.provider.hear(notification)
         self.ports.step("notification verified")
+        if told.refund_request_id is None:
+            return told.acknowledgement
         now = self.ports.now()
         kept = keep_notification(notification)
         refund_id = await self.journal.find(account, told.refund_request_id)
@@ -383,26 +418,80 @@ class Gateway:
             resumed += [await self.resume(refund_id, by=by, why=why) for refund_id in waiting]
         return resumed
 
-    async def _decide(self, refund: Refund, event: Event) -> Refund:
+    async def point_out(self, refund_id: str, text: str, *, by: str, why: str, evidence: bytes | None = None) -> Refund:
+        """Call a person to a refund because of something outside the log; where it stands does not change.
+
+        What somebody is called to already is not recorded again. `evidence` is kept with the event.
+        """
+        kept = {} if evidence is None else {digest_of(evidence): evidence}
+        while True:
+            refund = await self.get(refund_id)
+            event = policy.pointed_out(
+                refund, check_text("text", text), self.ports.now(), check_name("by", by), check_text("why", why),
+                next(iter(kept), None),
+            )  # fmt: skip
+            if event is None:
+                return refund
+            try:
+                return await self._decide(refund, event, kept)
+            except Stale:
+                continue
+
+    async def erase(self, refund_id: str, *, by: str, why: str) -> Erased:
+        """Erase what persons wrote and the evidence of a refund that is final and waits for nobody; no event changes.
+
+        `by` and `why` are kept in clear in the signed notes that say so. What was erased before stays as it is. Raises
+        `Invalid` if the refund may still need its bytes, `Stale` if something was recorded meanwhile.
+        """
+        refund = await self.get(refund_id)
+        who, reason = check_name("by", by), check_text("why", why)
+        if self._open_signer is None:
+            raise ConfigError("audit", "a gateway that was made without a configuration has no key to sign with")
+        return await erase(self.journal, self._open_signer, refund, at=self.ports.now(), by=who, why=reason)
+
+    async def _decide(self, refund: Refund, event: Event, kept: Mapping[str, bytes] | None = None) -> Refund:
+        if event.plugin is None:
+            account = self.accounts.get(refund.account)
+            event = attrs.evolve(
+                event, plugin=f"refundry {version('refundry')}" if account is None else account.plugin_id
+            )
         after = apply(refund, event)
-        await self._save(Write(after, [event]))
+        await self._save(Write(after, [event], kept or {}))
         return after
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
-    async def get(self, id: str, *, account: str | None = None, as_of: datetime | None = None) -> Refund:
-        """Give a refund by its id or its refund_request_id, as it is or as we knew it at `as_of`.
+    async def get(
+        self,
+        id: str,
+        *,
+        account: str | None = None,
+        as_of: datetime | None = None,
+        as_of_position: int | None = None,
+    ) -> Refund:
+        """Give a refund by its id or its refund_request_id, as it is or as we knew it at a time or place in the log.
 
         Raises `UnknownRefund` if there is none (or was none then), `Invalid` if several accounts have such an id.
         """
-        recorded = await self.history(id, account=account)
-        events = [item.event for item in recorded if as_of is None or item.event.at <= as_of]
-        if not events:
-            raise UnknownRefund(f"there is no refund {id!r}" + (f" before {as_of.isoformat()}" if as_of else ""))
-        return fold(recorded[0].refund_id, events)
+        recorded = await self.history(id, account=account, as_of=as_of, as_of_position=as_of_position)
+        return fold(recorded[0].refund_id, _events(recorded))
 
-    async def history(self, id: str, *, account: str | None = None) -> Sequence[Recorded]:
-        """Give every event of a refund, oldest first, by its id or its refund_request_id."""
+    async def history(
+        self,
+        id: str,
+        *,
+        account: str | None = None,
+        as_of: datetime | None = None,
+        as_of_position: int | None = None,
+    ) -> Sequence[Recorded]:
+        """Give every event of a refund, or those that were there then, oldest first; raises what `get` does."""
+        then = AsOf.of(as_of, as_of_position)
+        recorded = then.history(await self._history(id, account))
+        if not recorded:
+            raise UnknownRefund(f"there is no refund {id!r} as of {then}")
+        return recorded
+
+    async def _history(self, id: str, account: str | None) -> Sequence[Recorded]:
         if account is None and _is_uuid(id) and (recorded := await self.journal.load(id)):
             return recorded
         rows = await self.journal.select(Selection(account=account, refund_request_id=id), limit=2)
@@ -420,12 +509,42 @@ class Gateway:
         account: str | None = None,
         payment: str | None = None,
         attention: bool = False,
+        as_of: datetime | None = None,
+        as_of_position: int | None = None,
         after: str = "",
         limit: int = 1000,
     ) -> Sequence[Row]:
-        """Give refunds from the index, oldest first, from the one after the id `after`."""
+        """Give refunds as they are or as we knew them then, oldest first, from the one after the id `after`."""
         selection = Selection(status=status, account=account, payment=payment, attention=attention)
-        return await self.journal.select(selection, after=after, limit=limit)
+        then = AsOf.of(as_of, as_of_position)
+        return await select_then(self.journal, selection, then, after=after, limit=limit)
+
+    async def totals(
+        self,
+        *,
+        account: str | None = None,
+        by_payment: bool = False,
+        as_of: datetime | None = None,
+        as_of_position: int | None = None,
+    ) -> Sequence[Total]:
+        """Add up what was requested, settled, failed and is open, now or then, for each account and currency."""
+        return await total_up(self.journal, AsOf.of(as_of, as_of_position), account=account, by_payment=by_payment)
+
+    async def readings(self, history: Sequence[Recorded]) -> Sequence[Reading]:
+        """Read the kept answers of a refund again: give where today's plugin comes to something else than then."""
+        states = states_of(history)
+        account = self.accounts.get(states[0].account)
+        if account is None:
+            return ()
+        digests = {
+            digest
+            for item in history
+            for name in ("digest", "evidence")
+            if (digest := getattr(item.event, name, None)) is not None
+        }
+        found = {digest: await self.journal.evidence(digest) for digest in digests}
+        kept = {digest: words for digest, words in found.items() if words is not None}
+        return [reading for _, readings in read_again(account, history, states, kept) for reading in readings]
 
     async def evidence(self, digest: str) -> bytes:
         """Give the provider's kept words that an event names; `UnknownRefund` if nothing is kept under this digest."""

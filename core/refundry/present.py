@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -17,6 +17,10 @@ from refundry.journal import Parked, Recorded, Row
 from refundry.money import Money
 from refundry.provider import Quote
 from refundry.refund import Event, Refund
+
+if TYPE_CHECKING:
+    from refundry.asof import Total
+    from refundry.audit.reread import Reading
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -97,7 +101,45 @@ def refund_as_json(refund: Refund, history: Sequence[Recorded], step: policy.Ste
         "settlement_amount": None if refund.settlement_amount is None else money(refund.settlement_amount),
         "quote": None if refund.quote is None else attrs.asdict(refund.quote),
         "details": refund.details,
+        "notes": [
+            {"at": moment(note.at), "code": note.code, "cause": note.cause, "details": note.details}
+            for note in refund.notes
+        ],
         "events": [event_as_json(item) for item in history],
+    }
+
+
+def reading_as_json(reading: "Reading") -> dict[str, Any]:
+    """Show where a plugin reads an answer otherwise than it was recorded."""
+    return {
+        "position": reading.recorded.position,
+        "version": reading.recorded.version,
+        "field": reading.field,
+        "then": _value(reading.then),
+        "now": _value(reading.now),
+        "plugin_then": reading.plugin_then,
+        "plugin_now": reading.plugin_now,
+        "sender": reading.sender,
+    }
+
+
+def reading_in_words(reading: "Reading") -> str:
+    """Say in one line what was read then, and what is read now."""
+    then, now = f"then {json_line(_value(reading.then))}", f"now {json_line(_value(reading.now))}"
+    read = f"read by {reading.plugin_then} then, by {reading.plugin_now} now"
+    other = "" if reading.sender is None else f"; it was asked as {reading.sender}, which the account is no more"
+    return plain(f"{reading.field}: {then}, {now} ({read}{other})")
+
+
+def total_as_json(total: "Total") -> dict[str, Any]:
+    """Show what there is of an account and currency."""
+    names = ("requested", "settled", "failed", "open")
+    return {
+        "account": total.account,
+        "payment": total.payment,
+        "currency": total.currency,
+        "refunds": total.refunds,
+        **{name: money(getattr(total, name)) for name in names},
     }
 
 

@@ -68,6 +68,7 @@ class Worker:
 
         Raises `StoreError` when the store refuses to work; everything goes on from the log later.
         """
+        self._gateway.catch_up()
         try:
             while not self._stopping and self._fatal is None:
                 taken = await self._take()

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from tests.bench import bench_codec, bench_journal, bench_lifecycle, bench_scale
+from tests.bench import bench_codec, bench_journal, bench_lifecycle, bench_scale, bench_tree
 from tests.bench.samples import machine
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-PARTS: Final = (bench_lifecycle, bench_journal, bench_codec, bench_scale)
+PARTS: Final = (bench_lifecycle, bench_journal, bench_codec, bench_scale, bench_tree)
 
 HEAD: Final = """# Benchmarks
 

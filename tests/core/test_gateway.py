@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,7 @@ from refundry.accounts import open_accounts, read_config
 from refundry.errors import Conflict, Forged, Invalid, UnknownRefund
 from refundry.evidence import read_answer, read_notification
 from refundry.gateway import Gateway
-from refundry.hooks import hookimpl, load_plugins
-from refundry.journal import Recorded
+from refundry.hooks import load_plugins
 from refundry.money import Money
 from refundry.policy import Done, Inquire, Person, Submit, order_of
 from refundry.provider import Answer, Notification, Request
@@ -271,13 +270,16 @@ async def test_a_failed_refund_has_one_replacement(shop: Shop) -> None:
 
 
 async def test_not_found_is_no_reason_for_a_new_id_but_a_person_is(shop: Shop) -> None:
-    """Only a new id can pay twice: where the provider does not know the failed one, a named person has to decide."""
+    """Where the provider does not know the failed one, a person has to decide, and it must be asked late enough."""
     shop.antom.fault("answer", code="RISK_REJECT", operation="refund", refund_request_id="R1")
     shop.antom.fault("answer", code="ORDER_NOT_EXIST", operation="inquiry", times=None)
     first = await shop.request("R1")
     with pytest.raises(Invalid, match="resolve --failed"):
         await shop.request("R2", retry_of="R1")
     await shop.gateway.resolve(first.id, settled=False, by="ada", why="the provider said so on the telephone")
+    with pytest.raises(Invalid, match="ask again later"):
+        await shop.request("R2", retry_of="R1")
+    shop.clock.move(shop.gateway.account("shop").terms.first_inquiry)
 
     assert first.id == (await shop.request("R2", retry_of="R1")).retry_of
 
@@ -686,36 +688,7 @@ async def test_half_an_answer_is_kept(shop: Shop) -> None:
     assert Answer(200, (("a", "b"),), b'{"half') == read_answer(kept)
 
 
-# --- observers, secrets, the loop -------------------------------------------------------------------------------------
-
-
-class Observer:
-    """A plugin that sees every event, fails each time, and is not to be noticed."""
-
-    def __init__(self) -> None:
-        self.seen: list[Recorded] = []
-        self.threads: set[str] = set()
-
-    @hookimpl
-    def refundry_recorded(self, events: Sequence[Recorded]) -> None:
-        self.seen += events
-        self.threads.add(threading.current_thread().name)
-        raise RuntimeError("observers may fail")
-
-
-async def test_an_observer_sees_everything_and_disturbs_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Every event reaches the observer after it is durable; what it raises is logged and changes nothing."""
-    observer = Observer()
-    async with open_shop(tmp_path, plugins=load_plugins(extra=[observer])) as shop:
-        refund = await shop.request()
-        history = await shop.gateway.history(refund.id)
-
-    assert Status.SETTLED is refund.status
-    assert list(history) == observer.seen
-    assert "MainThread" not in observer.threads
-    assert "observers may fail" in caplog.text
+# --- secrets, the loop -------------------------------------------------------------------------------------
 
 
 def store_files(directory: Path) -> list[bytes]:

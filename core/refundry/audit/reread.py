@@ -1,0 +1,242 @@
+"""Reading a provider's kept words again, to see whether today's plugin leads to the decision that was recorded.
+
+The rule of this module: pure, and no private key. What was known before an event is folded again, the kept answer is
+read as if it came now, and what `refundry.policy.learn` makes of it is compared with the event, field by field. What is
+planned next (`next_step`, `next_at`) is left out: it depends on terms, which an operator may change.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import accumulate
+from typing import Any, Final
+
+import attrs
+
+from refundry import policy
+from refundry.accounts import Account
+from refundry.caller import understood
+from refundry.evidence import read_answer, read_notification
+from refundry.journal import Recorded
+from refundry.policy import Source
+from refundry.provider import Listener, Outcome, Terms
+from refundry.refund import PERSON, Channel, Event, Failed, Inquired, Refund, Settled, Submitted, apply, fold
+from refundry.transport import BROKE_OFF, TOO_LONG
+
+__all__ = ["Reading", "read_again", "states_of"]
+
+_PLANS: Final = frozenset({"next_step", "next_at"})
+_WHOLE: Final = "event"
+
+
+@attrs.frozen(kw_only=True)
+class Reading:
+    """A place where today's reading is another than the recorded one."""
+
+    recorded: Recorded
+    field: str
+    """A field of the event, or `event` where it would be another event, or none."""
+    then: Any
+    now: Any
+    plugin_now: str
+    sender: str | None = None
+    """Who asked then, where the account is somebody else at its provider now: then its reading proves nothing."""
+
+    @property
+    def plugin_then(self) -> str | None:
+        """Name and version of the plugin that read it then."""
+        return self.recorded.event.plugin
+
+
+def states_of(history: Sequence[Recorded]) -> Sequence[Refund]:
+    """Give the state of a refund after each of its events; `IllegalEvent` if they do not follow from each other."""
+    state = fold(history[0].refund_id, [history[0].event])
+    rest: Iterator[Any] = accumulate(history[1:], _after, initial=state)
+    return list(rest)
+
+
+def _after(state: Refund, recorded: Recorded) -> Refund:
+    return apply(state, recorded.event)
+
+
+def read_again(
+    account: Account, history: Sequence[Recorded], states: Sequence[Refund], kept: Mapping[str, bytes]
+) -> Iterator[tuple[Recorded, Sequence[Reading]]]:
+    """Read every kept answer of one refund again: give each event that was read, with what is different today.
+
+    `history` is all of its events and `states` what `states_of` gives of them; `kept` is what there is of their
+    evidence. What is not there is not read.
+    """
+    for known, recorded in enumerate(history):
+        event = recorded.event
+        if _was_read(event) and getattr(event, "evidence", None) in kept:
+            found = _compare(account, history, states[:known], recorded, event, kept)
+            sender = _sender(history, recorded) if found else None
+            if sender not in (None, account.provider.identity):
+                found = [attrs.evolve(reading, sender=sender) for reading in found]
+            yield recorded, found
+
+
+def _sender(history: Sequence[Recorded], recorded: Recorded) -> str | None:
+    """Give the identity that was answered, where it is known."""
+    asked = getattr(recorded.event, "sender", None)
+    sent = [item.event.sender for item in history[: recorded.version] if isinstance(item.event, Submitted)]
+    return asked or (sent[-1] if sent else None)
+
+
+def _was_read(event: Event) -> bool:
+    """Say whether a plugin read it: not what a person said, nor the part of an answer that broke off."""
+    if not isinstance(event, Inquired | Settled | Failed) or event.channel is Channel.OPERATOR:
+        return False
+    return not (isinstance(event, Inquired) and event.outcome == "unknown" and _broken(event.cause or ""))
+
+
+def _broken(cause: str) -> bool:
+    return cause.startswith((BROKE_OFF, TOO_LONG))
+
+
+def _compare(
+    account: Account,
+    history: Sequence[Recorded],
+    states: Sequence[Refund],
+    recorded: Recorded,
+    event: Any,
+    kept: Mapping[str, bytes],
+) -> Sequence[Reading]:
+    """Give the differences of the nearest reading; none if some way in which it may have come gives the same event."""
+    nearest: Sequence[Reading] = ()
+    try:
+        for outcome, source in _heard(account, history, states, event, kept):
+            for terms in _terms(account.terms):
+                found = _differences(recorded, _learnt(states[-1], outcome, source, terms), account.plugin_id)
+                if not found:
+                    return ()
+                nearest = nearest or found
+    except Exception as error:  # a plugin's own, or its refusal of a notification that it took then
+        return nearest or [_whole(recorded, f"{type(error).__name__}: {error}", account.plugin_id)]
+    return nearest or [_whole(recorded, "nothing that this provider can read", account.plugin_id)]
+
+
+def _terms(terms: Terms) -> Iterator[Terms]:
+    """Give the account's terms, and then others that may have held when it was recorded."""
+    yield terms
+    patient = attrs.evolve(terms, first_inquiry=0.0, not_found_interval=0.0)
+    yield patient
+    yield attrs.evolve(patient, not_found_tries=0)
+    yield attrs.evolve(patient, not_found_tries=1_000_000)
+
+
+def _learnt(refund: Refund, outcome: Outcome, source: Source, terms: Terms) -> Event | None:
+    event = policy.learn(refund, outcome, source, terms)
+    asked_after_the_end = event is None and refund.final and source.channel is Channel.INQUIRY
+    return policy.noted(outcome, source) if asked_after_the_end else event
+
+
+# --- what was heard ---------------------------------------------------------------------------------------------------
+
+
+def _heard(
+    account: Account, history: Sequence[Recorded], states: Sequence[Refund], event: Any, kept: Mapping[str, bytes]
+) -> Iterator[tuple[Outcome, Source]]:
+    """Give what the kept words mean today, in every way in which they may have come, the likeliest first."""
+    source = partial(Source, at=event.at, channel=event.channel, plugin=event.plugin, evidence=event.evidence)
+    words = kept[event.evidence]
+    if event.channel is Channel.REPLY:
+        return _replied(account, history, states, source, words, kept)
+    if event.channel is Channel.INQUIRY:
+        sender = event.sender if isinstance(event, Inquired) else states[-1].sender
+        asked = partial(source, sender=sender or account.provider.identity)
+        return _inquired(account, states, asked, event.at, words)
+    return _notified(account, states, source, event.at, words)
+
+
+_Sources = Callable[..., Source]
+
+
+def _replied(
+    account: Account,
+    history: Sequence[Recorded],
+    states: Sequence[Refund],
+    source: _Sources,
+    words: bytes,
+    kept: Mapping[str, bytes],
+) -> Iterator[tuple[Outcome, Source]]:
+    """Read it as the answer to the newest attempt, then to those before it: another may have left meanwhile."""
+    answer = read_answer(words)
+    for at in reversed(range(1, len(states))):
+        sent = history[at].event
+        if isinstance(sent, Submitted):
+            order = policy.order_of(states[at - 1], kept.get(sent.digest))
+            exchange = account.provider.refund(order, sent.at)
+            yield understood(partial(exchange.read, answer)), source(attempt=sent.attempt)
+
+
+def _inquired(
+    account: Account, states: Sequence[Refund], source: _Sources, at: datetime, words: bytes
+) -> Iterator[tuple[Outcome, Source]]:
+    """Read it as an answer to a question asked of the newest state, then of those before it."""
+    answer = read_answer(words)
+    for state in _distinct(states):
+        exchange = account.provider.inquire(policy.order_of(state), at)
+        yield understood(partial(exchange.read, answer)), source(attempt=state.attempts)
+
+
+def _notified(
+    account: Account, states: Sequence[Refund], source: _Sources, at: datetime, words: bytes
+) -> Iterator[tuple[Outcome, Source]]:
+    """Verify and read it; `Forged` and `Unreadable` mean that it says nothing today."""
+    if not isinstance(account.provider, Listener):
+        return
+    told = account.provider.hear(read_notification(words))
+    freshness = timedelta(seconds=account.terms.notification_freshness)
+    fresh = told.at is not None and abs(at - told.at) <= freshness
+    for state in _distinct(states):
+        outcome = understood(partial(told.read, policy.order_of(state)))
+        yield outcome, source(fresh=fresh)
+        yield outcome, source(fresh=not fresh)
+
+
+def _distinct(states: Sequence[Refund]) -> Iterator[Refund]:
+    """Give the states, newest first, as far as a question asked of them would differ."""
+    seen: set[tuple[int, str | None]] = set()
+    for state in reversed(states):
+        asked = state.attempts, state.provider_refund_id
+        if asked not in seen:
+            seen.add(asked)
+            yield state
+
+
+# --- comparing --------------------------------------------------------------------------------------------------------
+
+_COMPARED: Final = {
+    kind: tuple(field.name for field in attrs.fields(kind) if field.name not in _PLANS)
+    for kind in (Inquired, Settled, Failed)
+}
+
+
+def _differences(recorded: Recorded, now: Event | None, plugin: str) -> Sequence[Reading]:
+    then = recorded.event
+    if now == then:
+        return ()
+    if type(now) is not type(then):
+        return [_whole(recorded, now, plugin)]
+    return [
+        Reading(recorded=recorded, field=name, then=was, now=would_be, plugin_now=plugin)
+        for name in _COMPARED[type(then)]  # type: ignore[index]  # the others are never heard
+        if (was := getattr(then, name)) != (would_be := getattr(now, name))
+        and not (name == "attention" and _planned(then, now))
+    ]
+
+
+def _planned(then: Any, now: Any) -> bool:
+    """Say whether it is the terms that call a person in one of the two and not in the other."""
+    return bool((then.next_step == PERSON) != (now.next_step == PERSON) and then.scope is None)
+
+
+def _whole(recorded: Recorded, now: Event | str | None, plugin: str) -> Reading:
+    would_be = now if isinstance(now, str) else "nothing" if now is None else _said(now)
+    return Reading(recorded=recorded, field=_WHOLE, then=_said(recorded.event), now=would_be, plugin_now=plugin)
+
+
+def _said(event: Event) -> str:
+    return f"{event.topic} ({event.outcome})" if isinstance(event, Inquired) else event.topic

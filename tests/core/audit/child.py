@@ -1,0 +1,51 @@
+"""A process that saves refunds and has the log signed, as a gateway does.
+
+Run: python -m tests.core.audit.child STORE NAME [COUNT]. Prints the size of each checkpoint that it made.
+"""
+
+import asyncio
+import sys
+from functools import partial
+from pathlib import Path
+
+from refundry.audit.anchors import Anchors
+from refundry.audit.note import Checkpoint, read_note
+from refundry.audit.sealer import Sealer
+from refundry.audit.settings import AuditSettings
+from refundry.audit.signer import open_signer
+from refundry.journal import Write
+from refundry.journal.sqlite import SqliteJournal
+from refundry.ports import Ports
+from refundry.refund import fold
+from tests.core.journal.samples import requested
+
+
+class Told(Anchors):
+    """Prints what is published."""
+
+    def publish(self, checkpoint: bytes) -> None:
+        print(Checkpoint.from_text(read_note(checkpoint).text).size, flush=True)
+
+
+def settings(store: Path, **changes: object) -> AuditSettings:
+    """Give the settings that hold without `[audit]`."""
+    values = {"directory": store.with_name(f"{store.name}.audit"), "key": None, "origin": None, "anchors": ()}
+    return AuditSettings(**(values | changes), base=store.parent)  # type: ignore[arg-type]  # as the test has it
+
+
+async def main(store: Path, name: str, count: int) -> None:
+    """Save refunds one after the other and seal after each: `count` of them, or until somebody ends the process."""
+    journal, ports = await SqliteJournal.open(store), Ports()
+    sealer = Sealer(journal, partial(open_signer, settings(store)), Told([]), ports)
+    for number in range(count):
+        # With an id of its own: the samples' are the same in every process.
+        event = requested(f"{name}-{number}")
+        await journal.save(Write(fold(ports.new_id(), [event]), [event]))
+        while not await sealer.seal():  # noqa: ASYNC110 (another process has the lock)
+            await asyncio.sleep(0.001)
+    await sealer.close()
+    await journal.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else sys.maxsize))

@@ -1,0 +1,56 @@
+"""The proof of one refund: each event by itself, in forms that others read."""
+
+import base64
+import re
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from refundry.audit.export import Part, export
+from refundry.audit.merkle import verify_inclusion
+from refundry.audit.note import open_checkpoint
+from refundry.audit.source import SqliteSource
+from refundry.errors import Invalid, UnknownRefund
+from tests.core.audit.made import life, make_store, new_key
+
+LOG = new_key().verifier()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "refunds.db"
+    make_store(path, 40, group=7, interleaved=True)
+    return path
+
+
+@pytest.mark.parametrize("number", [0, 3, 39])
+def test_every_event_has_its_proof(path: Path, number: int) -> None:
+    """Each `.tlog-proof` holds index, path and checkpoint, and fits the bytes beside it."""
+    with SqliteSource.open(path) as source:
+        place = export(source, LOG, [], path.with_name("proof"), Part(refund=life(number).id), prove=True).place
+    files = sorted((place / "proofs").glob("*.tlog-proof"))
+
+    assert ["0001", "0002", "0003", "0004", "0005"] == [file.stem for file in files]
+    for file in files:
+        head, note = file.read_text("utf-8").split("\n\n", 1)
+        first, index, *hashes = head.split("\n")
+        checkpoint = open_checkpoint(note.encode(), LOG)
+        leaf = sha256(b"\0" + file.with_suffix(".entry").read_bytes()).digest()
+
+        assert "c2sp.org/tlog-proof@v1" == first
+        assert re.fullmatch(r"index (0|[1-9]\d*)", index)
+        way = [base64.b64decode(each, validate=True) for each in hashes]
+        assert verify_inclusion(leaf, int(index[6:]), checkpoint.size, way, checkpoint.root)
+
+
+def test_either_id_names_a_refund(path: Path) -> None:
+    """Refundry's id and the request id name it; an unknown one, and one of two accounts, do not."""
+    with SqliteSource.open(path) as source:
+        assert life(3).id == source.named(life(3).id, None) == source.named("refund-000000000003", "shop-eu")
+        with pytest.raises(UnknownRefund):
+            source.named("refund-000000000003", "other")
+        source.connection.execute("CREATE TEMP TABLE refund_index AS SELECT * FROM main.refund_index")
+        source.connection.execute("UPDATE refund_index SET refund_request_id='same', account=id")
+        with pytest.raises(Invalid, match="several accounts"):
+            source.named("same", None)

@@ -1,0 +1,384 @@
+"""Replay: today's code and plugins come to what is stored, or it is said where they do not."""
+
+import asyncio
+import random
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from refundry.accounts import read_config
+from refundry.audit import replay as module
+from refundry.audit.findings import Finding
+from refundry.audit.replay import NOTES, replay
+from refundry.errors import StoreError
+from refundry.hooks import Plugins, hookimpl, load_plugins
+from refundry.provider import (
+    Answer,
+    Exchange,
+    Heard,
+    Notification,
+    Outcome,
+    Pending,
+    Provider,
+    ProviderPlugin,
+    Settled,
+    Terms,
+)
+from refundry.refund import Refund
+from refundry.testing.books import State
+from refundry.testing.faults import Plan
+from refundry.testing.wire import Said
+from refundry_antom.provider import PLUGIN
+from tests.core.shop import Shop, open_shop
+
+NOTIFY = "/notifications/shop"
+
+
+async def notify(shop: Shop, id: str) -> None:
+    """Have the simulator's notification about a refund heard."""
+    book = shop.antom.books.refunds[id]
+    said = Said(operation="notification", path=NOTIFY, code="SUCCESS", refund=book, state=book.state)
+    message = await shop.antom._write(said, Plan())
+    await shop.gateway.hear("shop", Notification("POST", NOTIFY, tuple(message.headers), message.body))
+
+
+async def lives(shop: Shop, count: int, seed: int) -> list[Refund]:
+    """Let refunds live through answers of every kind, in an order that the seed gives."""
+    chance = random.Random(seed)
+    codes = ["UNKNOWN_EXCEPTION", "RISK_REJECT", "SYSTEM_ERROR", "REFUND_IN_PROCESS", "INVALID_CONTRACT"]
+    ids = [f"R{number}" for number in range(count)]
+    for id in ids:
+        match chance.randrange(6):
+            case 0 | 1:
+                shop.antom.fault("answer", code=chance.choice(codes), operation="refund", refund_request_id=id)
+            case 2:
+                shop.antom.fault("garble", kind="html", operation="any", refund_request_id=id)
+            case 3:
+                shop.antom.fault("lose_answer", operation="refund", refund_request_id=id)
+            case _:
+                pass
+        await shop.request(id, payment=f"P-{id}", reason=f"reason of {id}", by="orders")
+        await shop.gateway.resume_account("shop", by="ops", why="mended")
+    for _ in range(6):
+        for id in ids:
+            book = shop.antom.books.refunds.get(id)
+            if book is not None and book.state is State.PROCESSING and chance.random() < 0.5:
+                shop.antom.books.finish(book, State.SUCCESS, shop.clock())
+            if book is not None and chance.random() < 0.3:
+                await notify(shop, id)
+            await shop.later(await shop.gateway.get(id), 7)
+    return [await shop.gateway.get(id) for id in ids]
+
+
+def found(shop: Shop, plugins: Plugins | None = None, **more: Any) -> list[Finding]:
+    """Replay the store of a shop."""
+    return list(replay(read_config(shop.config), plugins or load_plugins(), **more))
+
+
+def rewrite(shop: Shop, statement: str, *values: Any) -> None:
+    """Change the store behind everybody's back."""
+    with closing(sqlite3.connect(shop.store)) as connection, connection:
+        connection.execute(statement, values)
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> Any:
+    """Give a shop whose provider has every refund in process at first."""
+    async with open_shop(tmp_path, mode="async", async_delay=None) as opened:
+        yield opened
+
+
+# --- nothing is different ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_what_was_recorded_is_what_today_comes_to(shop: Shop, seed: int) -> None:
+    """After answers of every kind, lost, garbled, late and repeated, every decision is made again in the same way."""
+    refunds = await lives(shop, 12, seed)
+
+    assert 12 == len(refunds)
+    assert [] == found(shop)
+
+
+async def test_it_needs_neither_the_private_key_nor_the_provider(tmp_path: Path) -> None:
+    """Reading again works where the provider is gone and the key was never there."""
+    async with open_shop(tmp_path) as shop:
+        await shop.request()
+        text = shop.config.read_text("utf-8")
+        elsewhere = shop.config.with_name("auditor.toml")
+        elsewhere.write_text(text.replace("private_key", "#"), "utf-8")
+    config = read_config(elsewhere)
+
+    assert [] == list(replay(config, load_plugins()))
+
+
+async def test_it_says_how_far_it_is(shop: Shop) -> None:
+    """The progress ends at the number of events."""
+    refunds = await lives(shop, 3, 1)
+    told: list[tuple[int, int]] = []
+
+    found(shop, progress=lambda done, total: told.append((done, total)))
+
+    count = sum(refund.version for refund in refunds)
+    assert (count, count) == told[-1]
+
+
+async def test_any_number_of_parts_finds_the_same(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the log is cut, every refund is replayed once, and totals are those of the whole."""
+    await lives(shop, 10, 2)
+    rewrite(shop, "UPDATE refund_index SET amount = amount + 1")
+    whole = found(shop)
+
+    monkeypatch.setattr(module, "PART", 7)
+
+    assert 10 == [finding.kind for finding in whole].count("index")
+    assert whole == found(shop)
+    assert whole == found(shop, processes=1)
+
+
+_BESIDE = """
+import sys
+from refundry.accounts import read_config
+from refundry.audit import replay
+from refundry.hooks import load_plugins
+replay.PART = 7
+for finding in replay.replay(read_config(sys.argv[1]), load_plugins(), processes=2):
+    print(finding.kind, finding.where, finding.text)
+"""
+
+
+async def test_processes_beside_each_other_find_the_same(shop: Shop) -> None:
+    """Two processes that share the work give what one gives, in the same order."""
+    await lives(shop, 10, 2)
+    rewrite(shop, "UPDATE refund_index SET amount = amount + 1")
+
+    command = [sys.executable, "-c", _BESIDE, str(shop.config)]
+    done = await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, text=True, timeout=60)
+
+    assert [f"{each.kind} {each.where} {each.text}" for each in found(shop)] == done.stdout.splitlines()
+
+
+# --- something is different -------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Changed:
+    """A later version of Antom's provider, which reads some answers otherwise."""
+
+    inner: Any
+    change: Callable[[Outcome], Outcome]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def _read(self, exchange: Exchange) -> Exchange:
+        def read(answer: Answer) -> Outcome:
+            return self.change(exchange.read(answer))
+
+        return attrs.evolve(exchange, read=read)
+
+    def refund(self, *arguments: Any) -> Exchange:
+        return self._read(self.inner.refund(*arguments))
+
+    def inquire(self, *arguments: Any) -> Exchange:
+        return self._read(self.inner.inquire(*arguments))
+
+    def hear(self, notification: Notification) -> Heard:
+        heard: Heard = self.inner.hear(notification)
+        return heard
+
+
+def with_change(change: Callable[[Outcome], Outcome]) -> Plugins:
+    """Give the plugins of a later version."""
+
+    def build(settings: Any, terms: Terms) -> Provider:
+        return Changed(PLUGIN.build(settings, terms), change)
+
+    class Later:
+        @hookimpl
+        def refundry_providers(self) -> Iterator[ProviderPlugin]:
+            yield attrs.evolve(PLUGIN, version="9.9.9", build=build)
+
+    return load_plugins(entry_points=[], extra=[Later()])
+
+
+async def test_a_changed_reading_is_listed_with_event_field_then_and_now(shop: Shop) -> None:
+    """A field that today's plugin reads otherwise is named, with both values and both versions."""
+    refund = await shop.request()
+
+    def change(outcome: Outcome) -> Outcome:
+        return attrs.evolve(outcome, cause="Antom works on it.") if isinstance(outcome, Pending) else outcome
+
+    (finding,) = found(shop, with_change(change))
+
+    assert ("reading", f"position 3 (refund {refund.id}, version 3)") == (finding.kind, finding.where)
+    assert finding.text.startswith('cause: then "')
+    assert finding.text.endswith(f'now "Antom works on it." (read by antom {PLUGIN.version} then, by antom 9.9.9 now)')
+
+
+async def test_another_decision_is_another_event(shop: Shop) -> None:
+    """Where today's plugin would end what was still open, both events are named."""
+    await shop.request()
+
+    def change(outcome: Outcome) -> Outcome:
+        return Settled(money) if isinstance(outcome, Pending) else outcome
+
+    money = (await shop.gateway.get("R1")).amount
+    (finding,) = found(shop, with_change(change))
+
+    assert finding.text.startswith('event: then "inquired (pending)", now "settled"')
+
+
+async def test_a_plugin_that_fails_is_a_difference(shop: Shop) -> None:
+    """A reader that raises misunderstands; it stops nothing."""
+    await lives(shop, 3, 3)
+
+    def change(outcome: Outcome) -> Outcome:
+        raise RuntimeError("no")
+
+    assert {"reading"} == {finding.kind for finding in found(shop, with_change(change))}
+
+
+async def test_a_notification_that_is_genuine_no_more_is_a_difference(shop: Shop) -> None:
+    """Evidence that somebody changed does not verify, whatever digest it has."""
+    await shop.request()
+    shop.antom.books.finish(shop.antom.books.refunds["R1"], State.SUCCESS, shop.clock())
+    await notify(shop, "R1")
+    rewrite(shop, "UPDATE evidence SET bytes = CAST(replace(CAST(bytes AS TEXT), 'SUCCESS', 'FAILURE') AS BLOB)")
+
+    texts = [finding.text for finding in found(shop)]
+
+    assert any("Forged" in text for text in texts)
+
+
+async def test_lost_evidence_is_found(shop: Shop) -> None:
+    """Bytes that are gone without a note are a finding at every event that names them."""
+    await shop.request()
+    rewrite(shop, "DELETE FROM evidence WHERE digest IN (SELECT digest FROM evidence ORDER BY rowid DESC LIMIT 1)")
+
+    (finding,) = found(shop)
+
+    assert "evidence" == finding.kind
+    assert finding.where.startswith("position 3 ")
+
+
+async def test_an_edited_index_is_found(shop: Shop) -> None:
+    """Every field of every row, rows that are missing, rows of nothing, and the totals are compared."""
+    first, second, third = await lives(shop, 3, 4)
+    rewrite(shop, "UPDATE refund_index SET amount=1, payment='other' WHERE id=?", first.id)
+    rewrite(shop, "DELETE FROM refund_index WHERE id=?", second.id)
+    rewrite(shop, "UPDATE refund_index SET id='zzz' WHERE id=?", third.id)
+
+    kinds = [(finding.kind, finding.where, finding.text.partition(":")[0]) for finding in found(shop)]
+
+    assert ("index", f"refund {first.id}", "payment") in kinds
+    assert ("index", f"refund {first.id}", "amount") in kinds
+    assert ("index", f"refund {second.id}", "row") in kinds
+    assert ("index", f"refund {third.id}", "row") in kinds
+    assert ("index", "refund zzz", "row") in kinds
+    assert ("totals", "shop EUR", "requested") in kinds
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ("UPDATE refund_index SET status='lost'", "index"),
+        ("UPDATE refund_index SET amount='much'", "index"),
+        ("UPDATE refund_index SET requested_at=9e18", "index"),
+        ("UPDATE refund_index SET id=CAST(id AS BLOB)", "index"),
+        ("UPDATE stored_events SET originator_id=CAST(originator_id AS BLOB)", "event"),
+        ("UPDATE stored_events SET originator_id=7 WHERE originator_version=1", "event"),
+        ("UPDATE stored_events SET state=7", "event"),
+        ("UPDATE stored_events SET topic=x'00'", "event"),
+    ],
+)
+async def test_what_nobody_could_have_written_is_a_finding(shop: Shop, change: str, kind: str) -> None:
+    """Values of types and sizes that the store never writes are findings and stop nothing."""
+    await shop.request()
+    rewrite(shop, change)
+
+    assert kind in {finding.kind for finding in found(shop)}
+
+
+async def test_a_damaged_file_is_one_error(shop: Shop) -> None:
+    """A store that SQLite cannot read to its end says so."""
+    await lives(shop, 5, 6)
+    with closing(sqlite3.connect(shop.store)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = bytearray(shop.store.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    copy = shop.config.with_name("copy.toml")
+    copy.write_text(shop.config.read_text("utf-8").replace("refunds.db", "copy.db"), "utf-8")
+    shop.store.with_name("copy.db").write_bytes(content)
+
+    with pytest.raises(StoreError, match="^store: "):
+        list(replay(read_config(copy), load_plugins()))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE stored_events SET topic='settled' WHERE originator_version=2",
+        "UPDATE stored_events SET state='{}' WHERE originator_version=2",
+        "DELETE FROM stored_events WHERE originator_version=2",
+        "DELETE FROM stored_events WHERE originator_version=1",
+    ],
+)
+async def test_a_log_that_does_not_fold_is_found(shop: Shop, statement: str) -> None:
+    """An event that is gone, or is no event, is a finding about its refund; the others are replayed."""
+    bad = await shop.request("R1")
+    await shop.request("R2", payment="P2")
+    rewrite(shop, f"{statement} AND originator_id=?", bad.id)
+
+    findings = found(shop)
+
+    assert {("event", f"refund {bad.id}")} == {(finding.kind, finding.where) for finding in findings} - {
+        (finding.kind, finding.where) for finding in findings if finding.kind == "totals"
+    }
+
+
+# --- what could not be looked at --------------------------------------------------------------------------------------
+
+
+async def test_what_was_erased_is_said_and_is_no_difference(shop: Shop) -> None:
+    """After erasing, states, index and totals are the same; that answers are gone is said once for the refund."""
+    await shop.request(reason="canary")
+    refund = await shop.gateway.resolve((await shop.gateway.get("R1")).id, settled=True, by="ops", why="seen")
+    await shop.gateway.erase(refund.id, by="privacy officer", why="asked")
+
+    (finding,) = found(shop)
+
+    assert ("erased", f"refund {refund.id}") == (finding.kind, finding.where)
+    assert finding.kind in NOTES
+    assert "2 requests and answers" in finding.text
+
+
+async def test_an_account_that_is_not_configured_is_said_once(shop: Shop) -> None:
+    """Its refunds are folded and compared; its answers cannot be read."""
+    await lives(shop, 3, 5)
+    shop.config.write_text(shop.config.read_text("utf-8").replace("accounts.shop", "accounts.other"), "utf-8")
+
+    (finding,) = found(shop)
+
+    assert ("account", "shop") == (finding.kind, finding.where)
+    assert finding.kind in NOTES
+
+
+async def test_an_account_that_is_somebody_else_now_is_said(shop: Shop) -> None:
+    """An answer to another client cannot be read with this one's settings: that is no difference of the log."""
+    await shop.request()
+    text = shop.config.read_text("utf-8")
+    (line,) = [line for line in text.splitlines() if line.startswith("client_id")]
+    shop.config.write_text(text.replace(line, 'client_id = "SANDBOX_SOMEBODY_ELSE"'), "utf-8")
+
+    findings: Sequence[Finding] = found(shop)
+
+    assert findings
+    assert {"sender"} == {finding.kind for finding in findings} <= NOTES

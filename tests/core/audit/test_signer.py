@@ -1,0 +1,198 @@
+"""The signer: its files, its key, and what it remembers."""
+
+import logging
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+
+from refundry.audit.merkle import Frontier, leaf_hash
+from refundry.audit.note import Key, open_checkpoint
+from refundry.audit.signer import Signer, open_signer, read_last_note, read_verifier
+from refundry.errors import ConfigError, Tampered
+from tests.core.audit.child import settings
+
+LEAVES = [leaf_hash(b"%d" % number) for number in range(10)]
+
+
+def tree(size: int) -> Frontier:
+    return Frontier().extend(LEAVES[:size])
+
+
+def signed(signer: Signer, size: int) -> bytes:
+    """Sign a tree of so many leaves, with the lock."""
+    assert signer.try_lock()
+    try:
+        return signer.sign(signer.last(), tree(size))
+    finally:
+        signer.unlock()
+
+
+def pem(private: Ed25519PrivateKey) -> str:
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "refunds.db"
+
+
+@pytest.fixture
+def directory(store: Path) -> Path:
+    return store.with_name("refunds.db.audit")
+
+
+def test_first_use_makes_a_key_that_only_we_can_read_and_gives_advice(
+    store: Path, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Directory 0700, private files 0600, whatever the umask; the advice to keep the key elsewhere comes once."""
+    before = os.umask(0)
+    try:
+        signed(open_signer(settings(store)), 3)
+    finally:
+        os.umask(before)
+    signed(open_signer(settings(store)), 4)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in [directory, *directory.iterdir()]}
+
+    assert 0o700 == modes.pop("refunds.db.audit")
+    assert 0o644 == modes.pop("key.vkey")
+    assert {"key.pem": 0o600, "checkpoint": 0o600, "frontier": 0o600, "lock": 0o600} == modes
+    assert [logging.WARNING] == [record.levelno for record in caplog.records]
+    assert "Keep a copy" in caplog.text
+    assert "PRIVATE" not in caplog.text
+
+
+def test_what_was_signed_is_remembered(store: Path, directory: Path) -> None:
+    """Another signer on the same directory has the same key, goes on from the last tree, and others can read it."""
+    signer = open_signer(settings(store))
+    assert signer.last() is None
+    assert read_last_note(directory) is None
+    note = signed(signer, 7)
+    again = open_signer(settings(store))
+    last, verifier = again.last(), read_verifier(directory)
+
+    assert last is not None
+    assert verifier is not None
+    assert (note, tree(7)) == (last.note, last.frontier)
+    assert tree(7).root() == open_checkpoint(note, verifier).root
+    assert (again.verifier, note) == (verifier, read_last_note(directory))
+    assert verifier.name.startswith("refundry/")
+
+
+def test_nothing_smaller_is_signed(store: Path) -> None:
+    """A log that shrank is refused by the signer itself, and what it knew stays."""
+    signer = open_signer(settings(store))
+    note = signed(signer, 7)
+    with pytest.raises(Tampered, match="7 events was signed; it has 6 now"):
+        signed(signer, 6)
+    last = signer.last()
+
+    assert last is not None
+    assert note == last.note
+
+
+def test_only_the_newest_memory_is_gone_on_from(store: Path) -> None:
+    """Whoever read what was signed before somebody else signed signs nothing."""
+    signer = open_signer(settings(store))
+    signed(signer, 3)
+    old = signer.last()
+    note = signed(signer, 9)
+    assert signer.try_lock()
+    with pytest.raises(RuntimeError, match="signed meanwhile"):
+        signer.sign(old, tree(5))
+    signer.unlock()
+
+    assert note == read_last_note(signer.directory)
+
+
+@pytest.mark.parametrize("content", [None, b"", tree(3).to_bytes(), tree(7).to_bytes()[:-1] + b"\0", b"\xff" * 40])
+def test_a_lost_frontier_is_no_loss(store: Path, directory: Path, content: bytes | None) -> None:
+    """A frontier that is missing, damaged or of another tree is not used; the checkpoint still is."""
+    signer = open_signer(settings(store))
+    signed(signer, 7)
+    if content is None:
+        (directory / "frontier").unlink()
+    else:
+        (directory / "frontier").write_bytes(content)
+    last = signer.last()
+
+    assert last is not None
+    assert (7, None) == (last.checkpoint.size, last.frontier)
+
+
+def test_a_changed_memory_is_found(store: Path, directory: Path) -> None:
+    """The signer believes its own last checkpoint only with its own signature."""
+    signer = open_signer(settings(store))
+    note = signed(signer, 7)
+    (directory / "checkpoint").write_bytes(note.replace(b"\n7\n", b"\n6\n"))
+    with pytest.raises(Tampered, match="not what this key signed"):
+        signer.last()
+
+
+def test_one_signs_at_a_time(store: Path) -> None:
+    """While one has the lock nobody else gets it, and without it nothing is signed."""
+    one, other = open_signer(settings(store)), open_signer(settings(store))
+
+    assert [True, False, False] == [one.try_lock(), one.try_lock(), other.try_lock()]
+    with pytest.raises(RuntimeError, match="only with its lock"):
+        other.sign(None, tree(1))
+    one.unlock()
+    assert other.try_lock()
+    other.unlock()
+
+
+def test_the_key_may_be_elsewhere(store: Path, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a file that is named, in the environment, or with a plugin: then none is made in the directory."""
+    private = Ed25519PrivateKey.generate()
+    (store.parent / "elsewhere.pem").write_text(pem(private))
+    monkeypatch.setenv("AUDIT_KEY", pem(private))
+    hooked = Key("vault", private.public_key().public_bytes_raw(), private.sign)
+    notes = []
+    for key in ("elsewhere.pem", "env:AUDIT_KEY", "plugin:vault"):
+        signer = open_signer(settings(store, key=key, origin="shop/refunds"), hooked=lambda: [hooked])
+        notes.append(signed(signer, 7))
+
+    assert {notes[0]} == set(notes)
+    assert notes[0].startswith(b"shop/refunds\n7\n")
+    assert not (directory / "key.pem").exists()
+
+
+def test_a_log_keeps_its_key_and_its_name(store: Path, directory: Path) -> None:
+    """Another key or origin than before is refused, and a key that was removed is not made again."""
+    signed(open_signer(settings(store, origin="shop/refunds")), 1)
+    (store.parent / "other.pem").write_text(pem(Ed25519PrivateKey.generate()))
+    with pytest.raises(ConfigError, match=r"audit\.origin: .*'shop/refunds' before"):
+        open_signer(settings(store, origin="shop/other"))
+    with pytest.raises(ConfigError, match=r"audit\.key: is not the key"):
+        open_signer(settings(store, key="other.pem"))
+    (directory / "key.pem").unlink()
+    with pytest.raises(ConfigError, match=r"audit\.key: .*key\.pem is missing"):
+        open_signer(settings(store))
+
+
+@pytest.mark.parametrize(
+    "key", ["missing.pem", "env:NOT_SET_AT_ALL", "plugin:vault", "text.pem", "ec.pem", "locked.pem"]
+)
+def test_a_key_that_cannot_be_used_is_named_and_not_shown(store: Path, key: str) -> None:
+    """The error says which key of the configuration is wrong, and nothing of what the file holds."""
+    private = Ed25519PrivateKey.generate()
+    locked = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"word"))
+    other = generate_private_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for name, content in (("text.pem", b"very secret"), ("ec.pem", other), ("locked.pem", locked)):
+        (store.parent / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=r"audit\.key: ") as caught:
+        open_signer(settings(store, key=key))
+
+    assert "secret" not in str(caught.value)
+    assert "PRIVATE" not in str(caught.value)
+
+
+def test_a_directory_that_cannot_be_used_is_named(store: Path, directory: Path) -> None:
+    """A file in its place is an error that names the key of the configuration."""
+    directory.write_text("a file")
+    with pytest.raises(ConfigError, match=r"audit\.directory: "):
+        open_signer(settings(store))

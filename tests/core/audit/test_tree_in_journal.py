@@ -1,0 +1,175 @@
+"""The tree in the journal: a leaf for every event, in the transaction that stores it, whoever writes."""
+
+import asyncio
+import signal
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from refundry.audit.merkle import EMPTY_FRONTIER, Frontier, entry, leaf_hash, root_of
+from refundry.errors import Stale, Tampered
+from refundry.journal import AlreadyRequested, Sealed
+from refundry.journal.sqlite import SqliteJournal
+from tests.core.journal.samples import AT, evidence, later, new, settled, submitted, then
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "refunds.db"
+
+
+@pytest.fixture
+async def journal(path: Path) -> AsyncIterator[SqliteJournal]:
+    journal = await SqliteJournal.open(path)
+    yield journal
+    await journal.close()
+
+
+def check_tree(path: Path) -> int:
+    """Compare events, leaves, frontier and size, each made anew from the one before; give the size."""
+    with closing(sqlite3.connect(path)) as connection:
+        events = connection.execute(
+            "SELECT rowid, originator_id, originator_version, topic, state FROM stored_events ORDER BY rowid"
+        ).fetchall()
+        expected = [
+            (index, position, leaf_hash(entry(id, version, topic, state)))
+            for index, (position, id, version, topic, state) in enumerate(events)
+        ]
+        leaves = connection.execute("SELECT idx, position, hash FROM audit_leaf ORDER BY idx").fetchall()
+        trees = connection.execute("SELECT size, frontier FROM audit_tree").fetchall()
+    whole = Frontier().extend([leaf for _, _, leaf in expected])
+
+    assert expected == leaves
+    assert [(whole.size, whole.to_bytes())] == trees or (not events and not trees)
+    return whole.size
+
+
+def change(path: Path, *statements: str) -> None:
+    """Rewrite the store behind everybody's back."""
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+async def test_every_event_has_its_leaf(journal: SqliteJournal, path: Path) -> None:
+    """Whatever is saved, alone or with others, is in the tree at its place, hashed as it is stored."""
+    first = new("a")
+    await journal.save(first)
+    await asyncio.gather(*(journal.save(new(f"b-{number}", evidence(b"%d" % number))) for number in range(150)))
+    await journal.save(then(first.refund, submitted(), settled()))
+
+    assert 153 == check_tree(path)
+    assert 153 == Frontier.from_bytes(await journal.tree()).size
+    assert Frontier.from_bytes(await journal.tree()).root() == root_of(await journal.leaves(0, 153))
+
+
+async def test_what_is_refused_leaves_no_leaf(journal: SqliteJournal, path: Path) -> None:
+    """In a group with others or alone: a write that conflicts is neither in the log nor in the tree."""
+    first = new("a")
+    await journal.save(first)
+    later_write = then(first.refund, submitted())
+    outcomes = await asyncio.gather(
+        journal.save(new("a")), journal.save(new("b")), journal.save(later_write), journal.save(later_write),
+        journal.save(new("c")), return_exceptions=True,
+    )  # fmt: skip
+
+    assert [AlreadyRequested, list, list, Stale, list] == [type(outcome) for outcome in outcomes]
+    assert 4 == check_tree(path)
+
+
+async def test_an_empty_store_has_the_empty_tree(journal: SqliteJournal) -> None:
+    """Before the first event the tree is that of nothing, and there is no checkpoint."""
+    assert EMPTY_FRONTIER == await journal.tree()
+    assert [] == list(await journal.leaves(0, 0))
+    assert await journal.last_checkpoint() is None
+    with pytest.raises(Tampered, match="leaf 0 "):
+        await journal.leaves(0, 1)
+
+
+async def test_checkpoints_are_kept_in_order_and_the_first_of_a_size_stays(journal: SqliteJournal) -> None:
+    """They come back smallest first, from the one after a size."""
+    kept = [Sealed(size, later(size), b"note %d" % size) for size in (3, 1, 12)]
+    for sealed in [*kept, Sealed(3, AT, b"another")]:
+        await journal.keep_checkpoint(sealed)
+
+    assert [kept[1], kept[0], kept[2]] == list(await journal.checkpoints())
+    assert [kept[0]] == list(await journal.checkpoints(after=1, limit=1))
+    assert kept[2] == await journal.last_checkpoint()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM audit_tree",
+        "UPDATE audit_tree SET frontier = x'00'",
+        "UPDATE audit_tree SET frontier = 'text'",
+        "DELETE FROM audit_leaf WHERE idx = (SELECT max(idx) FROM audit_leaf)",
+    ],
+)
+async def test_a_tree_that_does_not_fit_its_leaves_is_made_again_loudly(
+    path: Path, statement: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody who damages the frontier stops no refund, and the log of the process says that it happened."""
+    for keys in ("abc", "d"):
+        journal = await SqliteJournal.open(path)
+        for key in keys:
+            await journal.save(new(key))
+        tree = Frontier.from_bytes(await journal.tree())
+        leaves = await journal.leaves(0, tree.size)
+        await journal.close()
+        if keys == "abc":
+            change(path, statement)
+
+    assert tree.root() == root_of(leaves)
+    assert ["CRITICAL"] == [record.levelname for record in caplog.records]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_leaf SET hash = x'00' WHERE idx = 1",
+        "UPDATE audit_leaf SET hash = 'text' WHERE idx = 1",
+        "DELETE FROM audit_leaf WHERE idx = 1",
+    ],
+)
+async def test_a_leaf_that_is_missing_or_damaged_is_named(journal: SqliteJournal, path: Path, statement: str) -> None:
+    """Whoever reads the leaves gets them all, or is told which is wrong."""
+    for key in "abc":
+        await journal.save(new(key))
+    change(path, statement)
+    with pytest.raises(Tampered, match="leaf 1 "):
+        await journal.leaves(0, 3)
+
+
+async def child(path: Path, name: str, *count: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.core.journal.child", str(path), name, *count, stdout=asyncio.subprocess.PIPE
+    )
+
+
+async def test_several_processes_make_one_tree(path: Path) -> None:
+    """Three processes that write at once leave one dense tree over everything."""
+    processes = [await child(path, name, "40") for name in "abc"]
+    for process in processes:
+        await process.communicate()
+
+    assert [0, 0, 0] == [process.returncode for process in processes]
+    assert 3 * 40 * 3 == check_tree(path)
+
+
+async def test_a_killed_process_leaves_tree_and_log_of_one_moment(path: Path) -> None:
+    """After SIGKILL in the middle of writing there is no event without its leaf and no leaf without its event."""
+    for _ in range(3):
+        process = await child(path, f"k-{_}")
+        assert process.stdout is not None
+        for _line in range(60):
+            await process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+        await process.communicate()
+
+        assert 60 <= check_tree(path)
