@@ -84,6 +84,31 @@ def kills(session: nox.Session) -> None:
 
 
 @nox.session(python=FOUND[0])
+def forged(session: nox.Session) -> None:
+    """100,000 forged notifications over HTTP; REFUNDRY_FORGED says how many."""
+    _install_wheel(session)
+    count = os.environ.get("REFUNDRY_FORGED", "100000")
+    session.run("pytest", "-q", "tests/system/test_notifications.py", *session.posargs, env={"REFUNDRY_FORGED": count})
+
+
+@nox.session(python=FOUND[0])
+def careless(session: nox.Session) -> None:
+    """The whole contract on every careless provider: each fails the checks that are named, and no other."""
+    _install_wheel(session)
+    test = "tests/core/testing/test_contract.py"
+    session.run("pytest", "-q", test, *session.posargs, env={"REFUNDRY_CARELESS": "all"})
+
+
+@nox.session(python=FOUND[0])
+def tampering(session: nox.Session) -> None:
+    """A long campaign of tampering with the store; REFUNDRY_TRIALS and REFUNDRY_SEED as for `kills`."""
+    _install_wheel(session)
+    trials = os.environ.get("REFUNDRY_TRIALS", "10000")
+    test = "tests/system/test_tampering.py"
+    session.run("pytest", "-q", "-s", test, *session.posargs, env={"REFUNDRY_TRIALS": trials})
+
+
+@nox.session(python=FOUND[0])
 def bench(session: nox.Session) -> None:
     """The benchmarks: prints ratios of one run and writes them to the docs."""
     _install_wheel(session)

@@ -7,76 +7,61 @@ stderr, and the exit status is 0 done, 1 a defect, 2 bad usage, input, configura
 
 import asyncio
 import base64
-import functools
-import getpass
 import logging
 import math
 import os
-import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
 from click.shell_completion import get_completion_class
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from refundry import present
+from refundry.asof import AsOf, select_then
 from refundry.bulk import import_file
+from refundry.cli_audit import audit
+from refundry.cli_base import (
+    DEFECT,
+    FAILED,
+    NOT_FINAL,
+    REFUSED,
+    WHOSE,
+    Bar,
+    command,
+    console,
+    fail,
+    moment,
+    new_table,
+    person,
+    print_json,
+    print_page,
+    print_table,
+    progress_bars,
+    read_pairs,
+    shared,
+    until_signal,
+    warn,
+)
+from refundry.cli_erase import erase
+from refundry.cli_plugins import config_in, plugins, plugins_of
+from refundry.cli_reconcile import reconcile_
+from refundry.cli_totals import as_of_options, totals
 from refundry.errors import Invalid, RefundryError
 from refundry.gateway import Gateway
-from refundry.hooks import Plugins, load_plugins
-from refundry.journal import Selection
+from refundry.journal import Recorded, Selection
 from refundry.policy import Person
-from refundry.provider import Code
-from refundry.refund import FINAL, Refund, Status
+from refundry.refund import FINAL, Refund, Status, fold
 from refundry.untrusted import Unreadable, read_object
 from refundry.worker import Worker, drive
 
-DEFECT: Final = 1
-REFUSED: Final = 2
-FAILED: Final = 3
-NOT_FINAL: Final = 4
-_PIPED: Final = 4_000
 _PAGE: Final = 1_000
-_WHOSE: Final = "The account of the refund, where two accounts use its id."
-
-Command = Callable[..., Coroutine[Any, Any, int | None]]
-
-
-# --- what every command shares ----------------------------------------------------------------------------------------
-
-
-def _shared(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command `--config` and `--json`; both may stand before the command as well."""
-    function = click.option("--json", "as_json", is_flag=True, help="Print JSON: one object, or one per line.")(
-        function
-    )
-    return click.option("--config", type=click.Path(dir_okay=False), help="The configuration file.")(function)
-
-
-def command(command: Command) -> Callable[..., None]:
-    """Make a command of a coroutine function: settle `--config` and `--json`, run it, exit with what it returns."""
-
-    @functools.wraps(command)
-    def run(config: str | None, as_json: bool, **arguments: Any) -> None:
-        context = click.get_current_context()
-        shared = context.find_root().params
-        chosen = config or shared.get("config") or os.environ.get("REFUNDRY_CONFIG") or "refundry.toml"
-        status = asyncio.run(command(config=chosen, as_json=as_json or bool(shared.get("as_json")), **arguments))
-        context.exit(status or 0)
-
-    return _shared(run)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="refundry", message="refundry %(version)s")
-@_shared
+@shared
 def cli(config: str | None, as_json: bool) -> None:
     """Refund through many payment providers: each refund paid at most once, none forgotten, every step on record."""
 
@@ -86,125 +71,43 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
     given = sys.argv[1:] if arguments is None else arguments
     if any("\ud800" <= mark <= "\udfff" for argument in given for mark in argument):
-        _fail("the arguments are not UTF-8 text", REFUSED)
+        fail("the arguments are not UTF-8 text", REFUSED)
     try:
-        sys.exit(_with_plugins().main(given, prog_name="refundry", standalone_mode=False) or 0)
+        sys.exit(_with_plugins(given).main(given, prog_name="refundry", standalone_mode=False) or 0)
     except click.Abort:
-        _fail("stopped", DEFECT)
+        fail("stopped", DEFECT)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(REFUSED)
     except click.ClickException as error:
-        _fail(error.format_message(), error.exit_code)
+        fail(error.format_message(), error.exit_code)
     except RefundryError as error:
         # An error that does not say what the caller may do is nobody's fault but ours.
-        _fail(str(error), DEFECT if error.next == RefundryError.next else REFUSED)
+        fail(str(error), DEFECT if error.next == RefundryError.next else REFUSED)
     except BrokenPipeError:
         # Whoever read our output has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(DEFECT)
 
 
-def _with_plugins() -> click.Group:
+def _with_plugins(given: list[str]) -> click.Group:
     """Give the command line with the commands that plugins add; one that would replace ours is refused."""
     whole = click.Group(cli.name, dict(cli.commands), params=cli.params, callback=cli.callback, help=cli.help)
     whole.context_settings = cli.context_settings
     try:
-        found = load_plugins()
+        found = plugins_of(config_in(given))
     except RefundryError:
         return whole  # the command that needs the plugins will say so
     broken = len(found.errors)
     extras = found.commands()
     for plugin in found.errors[broken:]:
-        _warn(plugin.error or "")
+        warn(plugin.error or "")
     for extra in extras:
         if extra.name in whole.commands:
-            _warn(f"a plugin's command {extra.name!r} is left out: there is one of this name")
+            warn(f"a plugin's command {extra.name!r} is left out: there is one of this name")
         else:
             whole.add_command(extra)
     return whole
-
-
-def _warn(text: str) -> None:
-    click.echo(f"refundry: {present.plain(text)}", err=True)
-
-
-def _fail(text: str, status: int) -> NoReturn:
-    _warn(text)
-    sys.exit(status)
-
-
-def _print_json(value: Any) -> None:
-    click.echo(present.json_line(value))
-
-
-def _out() -> Console:
-    # What is piped on is cut into lines by whoever reads it, not at the width of a terminal that is not there.
-    width = None if sys.stdout.isatty() else _PIPED
-    return Console(width=width, soft_wrap=width is not None, highlight=False, markup=False, emoji=False)
-
-
-def _table(columns: Sequence[str]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _print_table(table: Table) -> None:
-    out = _out()
-    with out.capture() as captured:
-        out.print(table)
-    # A column is as wide as its longest text; what only fills it up is not for a pipe.
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
-
-
-def _print_page(columns: Sequence[str], rows: Iterable[Sequence[str]], first: bool) -> None:
-    """Print some rows: a table on a terminal, else a line with tabs for each, the names of the columns above all."""
-    if sys.stdout.isatty():
-        table = _table(columns)
-        for row in rows:
-            table.add_row(*row)
-        _print_table(table)
-        return
-    for row in [columns, *rows] if first else rows:
-        click.echo("\t".join(row))
-
-
-def _person(by: str | None) -> str:
-    try:
-        return by or f"cli:{getpass.getuser()}"
-    except (OSError, KeyError):
-        # In a container the user may have no name.
-        return f"cli:{os.getuid()}"
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise Invalid("--as-of", f"{text!r} is not a time such as 2026-11-22T09:30:00Z") from None
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-
-
-@asynccontextmanager
-async def _until_signal(stop: Callable[[], None]) -> AsyncIterator[None]:
-    """Call `stop` on SIGTERM and SIGINT."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-
-
-def _progress(as_json: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=as_json or not sys.stderr.isatty())
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------
@@ -246,7 +149,7 @@ async def request_(
         raise Invalid("--wait", "goes with an attempt; --record-only makes none")
     if wait is not None and not math.isfinite(wait):
         raise Invalid("--wait", "must be a number of seconds")
-    given: dict[str, Any] = order | {"by": _person(by), "details": _details(details) or None}
+    given: dict[str, Any] = order | {"by": person(by), "details": _details(details) or None}
     async with Gateway.open(config) as gateway:
         refund = await gateway.request(**given, submit=not record_only)
         if wait is not None:
@@ -265,7 +168,7 @@ async def _waited(gateway: Gateway, refund: Refund) -> int:
 
 def _details(pairs: tuple[str, ...]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, value in _pairs("--detail", pairs):
+    for name, value in read_pairs("--detail", pairs):
         if name in found:
             raise Invalid("--detail", f"{name!r} is given twice")
         found[name] = _json(name, value) if value.startswith(("{", "[")) else value
@@ -281,13 +184,6 @@ def _json(name: str, text: str) -> Any:
     return value
 
 
-def _pairs(option: str, given: tuple[str, ...]) -> list[tuple[str, str]]:
-    for pair in given:
-        if not pair.partition("=")[0] or "=" not in pair:
-            raise Invalid(option, f"{pair!r} is not NAME=VALUE")
-    return [(name, value) for name, _, value in (pair.partition("=") for pair in given)]
-
-
 @cli.command("import")
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option("--by", help="Who asks; by default the user of this machine.")
@@ -299,27 +195,14 @@ async def import_(config: str, as_json: bool, file: str, by: str | None, dry_run
     The columns are account, payment, amount, currency, id, reason, payment_total; the last two may be absent or empty.
     Every row is checked before the first is stored; a file may be imported again and goes on where it stopped.
     """
-    with _progress(as_json) as progress:
-        result = await import_file(config, Path(file), by=_person(by), dry_run=dry_run, progress=_Bar(progress))
+    with progress_bars(as_json) as progress:
+        result = await import_file(config, Path(file), by=person(by), dry_run=dry_run, progress=Bar(progress))
     if as_json:
-        _print_json({"rows": result.rows, "recorded": result.recorded, "known": result.known, "dry_run": dry_run})
+        print_json({"rows": result.rows, "recorded": result.recorded, "known": result.known, "dry_run": dry_run})
     elif dry_run:
         click.echo(f"{result.rows} rows are in order; nothing was stored")
     else:
         click.echo(f"{result.recorded} refunds recorded, {result.known} were there already")
-
-
-class _Bar:
-    """One progress bar at a time: a new description is a new bar."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._bars: dict[str, Any] = {}
-
-    def __call__(self, description: str, done: int, total: int | None) -> None:
-        if description not in self._bars:
-            self._bars[description] = self._progress.add_task(description, total=total)
-        self._progress.update(self._bars[description], completed=done, total=total)
 
 
 # --- driving ----------------------------------------------------------------------------------------------------------
@@ -334,7 +217,7 @@ async def work(config: str, as_json: bool, until_idle: bool, concurrency: int) -
     ended = {Status.SETTLED: 0, Status.FAILED: 0}
     async with Gateway.open(config) as gateway:
         waiting, _ = await gateway.journal.waiting()
-        with _progress(as_json) as progress:
+        with progress_bars(as_json) as progress:
             bar = progress.add_task("driving", total=waiting if until_idle else None)
 
             def advanced(refund: Refund) -> None:
@@ -343,18 +226,18 @@ async def work(config: str, as_json: bool, until_idle: bool, concurrency: int) -
                     progress.advance(bar)
 
             worker = Worker(gateway, concurrency=concurrency, on_advance=advanced)
-            async with _until_signal(worker.stop):
+            async with until_signal(worker.stop):
                 await worker.run(until_idle=until_idle)
         driving, left = await _count_open(gateway)
     summary = {"settled": ended[Status.SETTLED], "failed": ended[Status.FAILED], "driving": driving, "waiting": left}
     if as_json:
-        _print_json(summary)
+        print_json(summary)
     else:
         click.echo(", ".join(f"{count} {name}" for name, count in summary.items()))
     for name in sorted(worker.strangers):
-        _warn(f"accounts.{name}: is not in the configuration; its refunds wait")
+        warn(f"accounts.{name}: is not in the configuration; its refunds wait")
     for refund_id in worker.stuck:
-        _warn(f"{refund_id} cannot be advanced; the reason is in the log above")
+        warn(f"{refund_id} cannot be advanced; the reason is in the log above")
     return REFUSED if worker.strangers else DEFECT if worker.stuck else 0
 
 
@@ -373,7 +256,7 @@ async def _count_open(gateway: Gateway) -> tuple[int, int]:
 
 @cli.command()
 @click.argument("id")
-@click.option("--account", help=_WHOSE)
+@click.option("--account", help=WHOSE)
 @command
 async def inquire(config: str, as_json: bool, id: str, account: str | None) -> None:
     """Ask the provider about a refund now, whatever is planned."""
@@ -384,7 +267,7 @@ async def inquire(config: str, as_json: bool, id: str, account: str | None) -> N
 
 @cli.command()
 @click.argument("id")
-@click.option("--account", help=_WHOSE)
+@click.option("--account", help=WHOSE)
 @click.option("--settled", "settled", flag_value=True, type=bool, default=None, help="It was paid.")
 @click.option("--failed", "settled", flag_value=False, type=bool, help="It was not paid and will not be.")
 @click.option("--by", required=True, help="The person who decides.")
@@ -426,15 +309,16 @@ async def resume(config: str, as_json: bool, id: str | None, account: str | None
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
-async def _show(gateway: Gateway, refund: Refund, as_json: bool, as_of: datetime | None = None) -> None:
-    history = [item for item in await gateway.history(refund.id) if as_of is None or item.event.at <= as_of]
+async def _show(gateway: Gateway, refund: Refund, as_json: bool, known_then: Sequence[Recorded] | None = None) -> None:
+    history = known_then or await gateway.history(refund.id)
     known = refund.account in gateway.accounts
     step = await gateway.next_step(refund) if known else None
     shown = present.refund_as_json(refund, history, step)
+    readings = await gateway.readings(history)
     if as_json:
-        _print_json(shown)
+        print_json(shown | {"readings": [present.reading_as_json(reading) for reading in readings]})
         return
-    out = _out()
+    out = console()
     money = f"{refund.amount} {refund.amount.currency}"
     out.print(
         f"{refund.refund_request_id}  {money} of payment {refund.payment} at {refund.account} ({refund.provider})"
@@ -444,27 +328,35 @@ async def _show(gateway: Gateway, refund: Refund, as_json: bool, as_of: datetime
         out.print(present.plain(f"{refund.failure.code}: {refund.failure.cause} {refund.failure.advice}"))
     if refund.attention is not None:
         out.print(present.plain(f"a person should look: {refund.attention}"))
+    for note in refund.notes:
+        out.print(present.plain(f"{note.code or 'noted'}: {note.cause}"))
     if isinstance(step, Person):
         # What is already said above is not said twice.
         out.print(present.plain("waits for a person" + (f": {step.reason}" if step.reason != refund.attention else "")))
     elif shown["next"] is not None:
         out.print(f"next: {shown['next']['step']} at {shown['next']['at']}")
-    table = _table(("position", "at", "event", "what it says"))
+    table = new_table(("position", "at", "event", "what it says"))
     for event in shown["events"]:
         table.add_row(str(event["position"]), event["at"], event["event"], present.event_in_words(event))
-    _print_table(table)
+    print_table(table)
+    for reading in readings:
+        out.print(f"read otherwise today: position {reading.recorded.position}, {present.reading_in_words(reading)}")
 
 
 @cli.command()
 @click.argument("id")
-@click.option("--account", help=_WHOSE)
-@click.option("--as-of", metavar="TIME", help="What we knew then.")
+@click.option("--account", help=WHOSE)
+@as_of_options
 @command
-async def show(config: str, as_json: bool, id: str, account: str | None, as_of: str | None) -> None:
+async def show(
+    config: str, as_json: bool, id: str, account: str | None, as_of: str | None, as_of_position: int | None
+) -> None:
     """Show a refund and everything that happened to it. ID is Refundry's id or the refund_request_id."""
-    at = _moment(as_of)
+    at = moment(as_of)
     async with Gateway.open(config) as gateway:
-        await _show(gateway, await gateway.get(id, account=account, as_of=at), as_json, at)
+        history = await gateway.history(id, account=account, as_of=at, as_of_position=as_of_position)
+        refund = fold(history[0].refund_id, [item.event for item in history])
+        await _show(gateway, refund, as_json, history)
 
 
 @cli.command("list")
@@ -473,6 +365,7 @@ async def show(config: str, as_json: bool, id: str, account: str | None, as_of: 
 @click.option("--payment", help="Only refunds of this payment: the provider's id.")
 @click.option("--attention", is_flag=True, help="Only what a person should look at.")
 @click.option("--parked", is_flag=True, help="Instead: notifications about refunds that the store does not know.")
+@as_of_options
 @command
 async def list_(
     config: str,
@@ -482,9 +375,12 @@ async def list_(
     payment: str | None,
     attention: bool,
     parked: bool,
+    as_of: str | None,
+    as_of_position: int | None,
 ) -> None:
     """List refunds, oldest first."""
-    if parked and (status or payment or attention):
+    then = AsOf.of(moment(as_of), as_of_position)
+    if parked and (status or payment or attention or not then.now):
         raise Invalid("--parked", "goes with --account only")
     async with Gateway.open(config) as gateway:
         if parked:
@@ -493,31 +389,31 @@ async def list_(
         selection = Selection(
             status=Status(status) if status else None, account=account, payment=payment, attention=attention
         )
-        await _list_refunds(gateway, selection, as_json)
+        await _list_refunds(gateway, selection, then, as_json)
 
 
-async def _list_refunds(gateway: Gateway, selection: Selection, as_json: bool) -> None:
+async def _list_refunds(gateway: Gateway, selection: Selection, then: AsOf, as_json: bool) -> None:
     columns = ("id", "account", "refund_request_id", "payment", "amount", "status", "attention")
     after = ""
-    while rows := await gateway.journal.select(selection, after=after, limit=_PAGE):
+    while rows := await select_then(gateway.journal, selection, then, after=after, limit=_PAGE):
         if as_json:
             for row in rows:
-                _print_json(present.row_as_json(row))
+                print_json(present.row_as_json(row))
         else:
-            _print_page(columns, map(present.row_in_words, rows), not after)
+            print_page(columns, map(present.row_in_words, rows), not after)
         after = rows[-1].id
     if not after and not as_json:
-        _print_page(columns, [], True)
+        print_page(columns, [], True)
 
 
 async def _list_parked(gateway: Gateway, account: str | None, as_json: bool) -> None:
     found = [parked for parked in await gateway.parked() if account in (None, parked.account)]
     shown = [present.parked_as_json(parked) for parked in found]
     for parked in shown if as_json else ():
-        _print_json(parked)
+        print_json(parked)
     if not as_json:
         rows = [[present.plain(text) for text in parked.values()] for parked in shown]
-        _print_page(("at", "account", "refund_request_id", "evidence"), rows, True)
+        print_page(("at", "account", "refund_request_id", "evidence"), rows, True)
 
 
 @cli.command()
@@ -528,7 +424,7 @@ async def evidence(config: str, as_json: bool, digest: str) -> None:
     async with Gateway.open(config) as gateway:
         kept = await gateway.evidence(digest)
     if as_json:
-        _print_json({"digest": digest, "base64": base64.b64encode(kept).decode("ascii")})
+        print_json({"digest": digest, "base64": base64.b64encode(kept).decode("ascii")})
     elif sys.stdout.isatty():
         click.echo(present.kept(kept))
     else:
@@ -537,7 +433,7 @@ async def evidence(config: str, as_json: bool, digest: str) -> None:
 
 @cli.command()
 @click.argument("id", required=False)
-@click.option("--account", help=f"With ID: {_WHOSE[0].lower()}{_WHOSE[1:]}")
+@click.option("--account", help=f"With ID: {WHOSE[0].lower()}{WHOSE[1:]}")
 @click.option("--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only what stands after position N.")
 @command
 async def events(config: str, as_json: bool, id: str | None, account: str | None, after: int) -> None:
@@ -554,7 +450,7 @@ async def events(config: str, as_json: bool, id: str | None, account: str | None
 
 def _print_event(refund_id: str, shown: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        _print_json({"refund": refund_id} | shown)
+        print_json({"refund": refund_id} | shown)
     else:
         line = f"{shown['position']:>8} {shown['at']} {refund_id} {shown['event']:<9} {present.event_in_words(shown)}"
         click.echo(line)
@@ -563,56 +459,7 @@ def _print_event(refund_id: str, shown: dict[str, Any], as_json: bool) -> None:
 # --- plugins, simulators, service -------------------------------------------------------------------------------------
 
 
-@cli.group()
-def plugins() -> None:
-    """Look at plugins."""
-
-
-@plugins.command("list")
-@command
-async def plugins_list(config: str, as_json: bool) -> int:
-    """List every plugin with its version, origin, providers and terms; those that cannot be used with the reason."""
-    found = load_plugins()
-    rows = list(_plugin_rows(found))
-    if as_json:
-        for row in rows:
-            _print_json(row)
-    else:
-        table = _table(("name", "version", "origin", "codes", "simulator", "terms"))
-        for row in rows:
-            if row["error"] is None:
-                terms = ", ".join(f"{name} {value}" for name, value in row["terms"].items())
-                simulator = "yes" if row["simulator"] else "no"
-                table.add_row(row["name"], row["version"], row["origin"], str(row["codes"]), simulator, terms)
-        _print_table(table)
-    for plugin in found.errors:
-        _warn(plugin.error or "")
-    return DEFECT if found.errors else 0
-
-
-def _plugin_rows(found: Plugins) -> Iterable[dict[str, Any]]:
-    simulators = found.simulators()
-    found.commands()  # to learn which plugins fail there
-    origins = {plugin.name: f"{plugin.distribution} {plugin.version}" for plugin in found.loaded}
-    for name, provider in sorted(found.providers.items()):
-        terms = provider.terms
-        tables: list[Iterable[Code]] = [table.values() for table in provider.codes.values()]
-        yield {
-            "name": name,
-            "version": provider.version,
-            "origin": origins.get(name, ""),
-            "codes": sum(len(list(table)) for table in tables),
-            "simulator": name in simulators,
-            "terms": {
-                "inquire_by": " or ".join(terms.inquire_by),
-                "not_found": f"{1 + terms.not_found_tries} times, {terms.not_found_interval:g} s apart",
-                "resend_after": ", ".join(sorted(terms.resend_after)) or "never",
-                "id_length": terms.id_length,
-            },
-            "error": None,
-        }
-    for plugin in found.errors:
-        yield {"name": plugin.name, "version": plugin.version, "origin": plugin.distribution, "error": plugin.error}
+cli.add_command(plugins)
 
 
 @cli.command()
@@ -626,20 +473,20 @@ async def simulate(
     config: str, as_json: bool, provider: str, port: int, keys: str, notify_url: str | None, options: tuple[str, ...]
 ) -> None:
     """Run a provider on loopback, with its own books, until SIGTERM."""
-    found = load_plugins()
+    found = plugins_of(config)
     simulators = found.simulators()
     if provider not in simulators:
         for broken in found.errors:
-            _warn(broken.error or "")
+            warn(broken.error or "")
         raise Invalid("PROVIDER", f"there is no simulator {provider!r}; there are: {', '.join(sorted(simulators))}")
-    plugin, given = simulators[provider], dict(_pairs("--option", options))
+    plugin, given = simulators[provider], dict(read_pairs("--option", options))
     directory = Path(keys).absolute()
     plugin.make_keys(directory)
     stopped = asyncio.Event()
-    async with _until_signal(stopped.set), plugin.run("127.0.0.1", port, directory, given) as running:
+    async with until_signal(stopped.set), plugin.run("127.0.0.1", port, directory, given) as running:
         section = plugin.account_section("shop", running.url, directory, notify_url)
         if as_json:
-            _print_json({"provider": provider, "url": running.url, "section": section})
+            print_json({"provider": provider, "url": running.url, "section": section})
         else:
             click.echo(f"# {provider} on {running.url}; its books: {running.url}/control/books\n{section}")
         await stopped.wait()
@@ -658,7 +505,7 @@ async def serve(config: str, as_json: bool, port: int) -> None:
     from refundry.web import init_app
 
     stopped = asyncio.Event()
-    async with Gateway.open(config) as gateway, _until_signal(stopped.set):
+    async with Gateway.open(config) as gateway, until_signal(stopped.set):
         # What is signed are the bytes as they came, so nothing is unpacked.
         runner = web.AppRunner(init_app(web.Application(), gateway), access_log=None, auto_decompress=False)
         await runner.setup()
@@ -671,7 +518,7 @@ async def serve(config: str, as_json: bool, port: int) -> None:
             url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             accounts = sorted(gateway.accounts)
             if as_json:
-                _print_json({"url": url, "accounts": accounts})
+                print_json({"url": url, "accounts": accounts})
             else:
                 lines = [f"listening on {url}/notifications/{name}" for name in accounts]
                 click.echo("\n".join(lines or [f"listening on {url}"]))
@@ -699,3 +546,9 @@ def completion(shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None
     click.echo(kind(cli, {}, "refundry", "_REFUNDRY_COMPLETE").source())
+
+
+# --- commands of other modules ----------------------------------------------------------------------------------------
+
+for _command in (reconcile_, totals, erase, audit):
+    cli.add_command(_command)

@@ -11,11 +11,12 @@ import json
 import random
 import signal
 import socket
+import sqlite3
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,17 +25,19 @@ import attrs
 from rich.console import Console
 from rich.table import Table
 
-from refundry.errors import ConfigError, RefundryError
+from refundry.accounts import Account, open_accounts, read_config
+from refundry.errors import ConfigError, Invalid, RefundryError
 from refundry.gateway import Gateway
 from refundry.hooks import load_plugins
 from refundry.money import Money
-from refundry.refund import Status
+from refundry.provider import Code, CodeClass, Order, ProviderPlugin
+from refundry.refund import FINAL, Status
 from refundry.testing.simulator import SimulatorPlugin
 
 KILLS: Final = 5
-EACH: Final = 3
+EACH: Final = 1
 """How many refunds of each account meet each fault."""
-TOO_LONG: Final = 110.0
+TOO_LONG: Final = 300.0
 """Seconds after which the demo gives up and says so."""
 
 FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -45,11 +48,6 @@ FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "the work is done late": {"fault": "delay", "operation": "refund", "seconds": "2.5", "late": True},
     "the request arrives twice": {"fault": "duplicate", "operation": "refund"},
     "the notification overtakes the reply": {"fault": "reorder", "operation": "refund", "hold": "0.5"},
-    "a code: unknown, nothing done": {"fault": "answer", "operation": "refund", "code": "UNKNOWN_EXCEPTION"},
-    "a code: too much traffic": {"fault": "answer", "operation": "refund", "code": "REQUEST_TRAFFIC_EXCEED_LIMIT"},
-    "a code: system error, yet done": {"fault": "answer", "operation": "refund", "code": "SYSTEM_ERROR", "work": "do"},
-    "a code: the balance is too low": {"fault": "answer", "operation": "refund", "code": "MERCHANT_BALANCE_NOT_ENOUGH"},
-    "a code: refused for risk": {"fault": "answer", "operation": "refund", "code": "RISK_REJECT"},
     "an HTML page": {"fault": "garble", "operation": "refund", "kind": "html"},
     "half a JSON": {"fault": "garble", "operation": "refund", "kind": "half_json"},
     "ten megabytes": {"fault": "garble", "operation": "refund", "kind": "huge"},
@@ -66,7 +64,16 @@ FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "the notification comes twice": {"fault": "duplicate", "operation": "notification"},
     "the notification is badly signed": {"fault": "missign", "operation": "notification"},
 }
-_BLOCKING: Final = {"fault": "answer", "operation": "refund", "code": "INVALID_CONTRACT"}
+CODES: Final[Mapping[str, tuple[tuple[CodeClass, ...], Mapping[str, Any]]]] = {
+    "a code: not known, nothing done": ((CodeClass.INQUIRE, CodeClass.SAME), {}),
+    "a code: call again": ((CodeClass.SAME,), {}),
+    "a code: trouble there, yet done": ((CodeClass.FAIL_CHECK, CodeClass.SAME, CodeClass.INQUIRE), {"work": "do"}),
+    "a code: refused, and a new refund is needed": ((CodeClass.FAIL_NEW,), {}),
+    "a code: refused": ((CodeClass.FAIL,), {}),
+}
+"""The provider's own codes, chosen by what they mean: the first class that it has a code of."""
+_BLOCKS: Final = "a code: the account is blocked until a person mends it"
+_CURRENCIES: Final = ("EUR", "CAD", "CNY", "USD")
 
 _TERMS: Final = """
 [accounts.{name}.terms]
@@ -85,6 +92,7 @@ class _Account:
     name: str
     simulator: str
     url: str
+    currency: str = ""
 
 
 async def run_demo(directory: str | None, *, refunds: int, seed: int, as_json: bool) -> int:
@@ -127,19 +135,30 @@ class _Demo:
         self._out = out
         self._config = place / "refundry.toml"
         self._kills = 0
+        self._decided = 0
+        self._accounts: Sequence[_Account] = ()
+        self._opened: Mapping[str, Account] = {}
 
     async def run(self) -> dict[str, Any]:
         async with AsyncExitStack() as stack:
-            accounts = await self._providers(stack)
+            accounts = self._with_currencies(await self._providers(stack))
+            self._accounts = accounts
             orders = self._orders(accounts)
             met = await self._plan_faults(accounts, orders)
             self._say(f"{len(orders)} refunds, {sum(met.values())} of them meet a fault; files in {self._place}")
             await self._run_to_end("import", str(self._place / "refunds.csv"))
-            await stack.enter_async_context(_process(self._command("serve", "--port", str(self._port))))
+            serve = await stack.enter_async_context(
+                _process(self._command("serve", "--port", str(self._port), "--json"))
+            )
+            # One provider tells once and never again: nobody refunds before there is somebody to be told.
+            await _first_line(serve, "the service for notifications")
             async with Gateway.open(self._config) as gateway:
                 await self._drive(gateway)
                 books = {account.name: await _books(account.url) for account in accounts}
-                return await self._compare(gateway, orders, books, met)
+                verdict = await self._compare(gateway, orders, books, met)
+        verdict["audit"] = await self._audit()
+        verdict["agree"] = verdict["agree"] and all(verdict["audit"].values())
+        return verdict
 
     # --- setting up ---------------------------------------------------------------------------------------------------
 
@@ -167,15 +186,16 @@ class _Demo:
         process = await stack.enter_async_context(
             _process(self._command("simulate", name, "--port", "0", "--keys", str(keys), "--json", *arguments))
         )
-        assert process.stdout is not None
-        line = await process.stdout.readline()
-        if not line:
-            raise RefundryError(f"the simulator of {name} did not start")
-        url = json.loads(line)["url"]
+        url = (await _first_line(process, f"the simulator of {name}"))["url"]
         account = _Account(f"{name}-{mode}", name, url)
         notify = f"http://127.0.0.1:{self._port}/notifications/{account.name}"
         self._say(f"{account.name}: an account at a simulated provider, in process {process.pid} on {url}")
         return account, plugin.account_section(account.name, url, keys, notify)
+
+    def _with_currencies(self, accounts: Sequence[_Account]) -> list[_Account]:
+        """Give each account a currency that its provider takes."""
+        self._opened = open_accounts(read_config(self._config), load_plugins())
+        return [attrs.evolve(account, currency=_currency(self._opened[account.name])) for account in accounts]
 
     def _orders(self, accounts: Sequence[_Account]) -> dict[str, tuple[_Account, int]]:
         """Write the CSV file; give for every id its account and its amount in cents."""
@@ -187,7 +207,7 @@ class _Demo:
                 account = accounts[number % len(accounts)]
                 id, cents = f"DEMO-{number:05d}", self._random.randint(1, 99_999)
                 payment, total = f"PAY-{number:05d}", f"{cents // 100 + 1000}.00"
-                rows.writerow([account.name, payment, _euros(cents), "EUR", id, "demo", total])
+                rows.writerow([account.name, payment, _decimal(cents), account.currency, id, "demo", total])
                 orders[id] = account, cents
         return orders
 
@@ -198,14 +218,18 @@ class _Demo:
         async with aiohttp.ClientSession() as session:
             for account in accounts:
                 mine = [id for id, (owner, _) in orders.items() if owner is account]
-                last = mine.pop()
                 self._random.shuffle(mine)
-                for what, rule in FAULTS.items():
+                # The one that blocks comes last in the file: what came before it shows the account at work.
+                last = max(mine)
+                mine.remove(last)
+                faults, blocking = _faults_of(self._opened[account.name].plugin)
+                for what, rule in faults.items():
                     for id in [mine.pop() for _ in range(EACH) if mine]:
                         await _control(session, account.url, dict(rule) | {"refund_request_id": id})
                         met[what] += 1
-                await _control(session, account.url, dict(_BLOCKING) | {"refund_request_id": last})
-                met["a code: the account is blocked until a person mends it"] += 1
+                if blocking is not None:
+                    await _control(session, account.url, dict(blocking) | {"refund_request_id": last})
+                    met[_BLOCKS] += 1
         return met
 
     # --- driving ------------------------------------------------------------------------------------------------------
@@ -215,7 +239,7 @@ class _Demo:
         while True:
             async with _process(self._command("work", "--until-idle", "--json")) as worker:
                 await self._watch(gateway, worker)
-            if worker.returncode == 0 and not await self._mend(gateway):
+            if worker.returncode == 0 and not (await self._mend(gateway) or await self._decide(gateway)):
                 return
             if worker.returncode not in (0, -signal.SIGKILL):
                 raise RefundryError(f"the worker ended with status {worker.returncode}")
@@ -245,10 +269,29 @@ class _Demo:
         mended = False
         for name in gateway.accounts:
             if await gateway.journal.blocked(name):
-                self._say(f"  {name} is blocked: the provider said INVALID_CONTRACT; a person mends it, and resumes it")
-                await self._run_to_end("resume", "--account", name, "--by", "demo", "--why", "the contract was mended")
+                self._say(f"  {name} is blocked: something is wrong with it there; a person mends it, and resumes it")
+                await self._run_to_end("resume", "--account", name, "--by", "demo", "--why", "what was wrong is mended")
                 mended = True
         return mended
+
+    async def _decide(self, gateway: Gateway) -> bool:
+        """Do what the person does who is called to single refunds: mend what blocks one, or ask the provider."""
+        rows = await gateway.list(attention=True, limit=self._count + 1)
+        waiting = [row for row in rows if row.due_at is None and row.status not in FINAL]
+        urls = {account.name: account.url for account in self._accounts}
+        books = {name: await _books(urls[name]) for name in {row.account for row in waiting}}
+        for row in waiting:
+            refund = await gateway.get(row.id)
+            if refund.blocked is not None:
+                await gateway.resume(row.id, by="demo", why="what was wrong is mended")
+                continue
+            moved = any(item["refund_request_id"] == row.refund_request_id for item in books[row.account]["movements"])
+            why = f"the provider, asked by a person, has {'paid it' if moved else 'not paid it and never will'}"
+            await gateway.resolve(row.id, settled=moved, by="demo", why=why)
+        if waiting:
+            self._say(f"  {len(waiting)} refunds need a person, who asks the provider and decides")
+        self._decided += len(waiting)
+        return bool(waiting)
 
     # --- the verdict --------------------------------------------------------------------------------------------------
 
@@ -261,7 +304,8 @@ class _Demo:
     ) -> dict[str, Any]:
         theirs = {name: {item["refund_request_id"]: item for item in book["refunds"]} for name, book in books.items()}
         ours = await gateway.list(limit=self._count + 1)
-        accounts = {name: _Tally.of_movements(book["movements"]) for name, book in books.items()}
+        currencies = {account.name: account.currency for account in self._accounts}
+        accounts = {name: _Tally.of_movements(book["movements"], currencies[name]) for name, book in books.items()}
         wrong: dict[str, list[str]] = {"paid twice": [], "lost": [], "still open": [], "not as the provider has it": []}
         for row in ours:
             tally, item = accounts[row.account], theirs[row.account].get(row.refund_request_id)
@@ -281,6 +325,7 @@ class _Demo:
             "directory": str(self._place),
             "refunds": len(ours),
             "kills": self._kills,
+            "decided by a person": self._decided,
             "accounts": {name: attrs.asdict(tally) for name, tally in accounts.items()},
             "wrong": wrong,
             "planned": dict(met),
@@ -288,20 +333,50 @@ class _Demo:
             "agree": not any(wrong.values()) and all(tally.agrees for tally in accounts.values()),
         }
 
+    # --- the audit ----------------------------------------------------------------------------------------------------
+
+    async def _audit(self) -> dict[str, bool]:
+        """Check the log and read it again; change one byte of a copy, and see whether that is found."""
+        verified, _ = await self._audited("verify")
+        replayed, _ = await self._audited("replay")
+        copy = self._place / "copy.db"
+        await asyncio.to_thread(_change_one_byte, self._place / "refunds.db", copy)
+        unseen, found = await self._audited("verify", str(copy), "--directory", str(self._place / "refunds.db.audit"))
+        if not unseen:
+            self._say(f"one byte of a copy was changed, and the copy is caught: {found}")
+        return {
+            "the log is intact": verified,
+            "read again, it says the same": replayed,
+            "one changed byte of a copy is found": not unseen,
+        }
+
+    async def _audited(self, *arguments: str) -> tuple[bool, str]:
+        """Run an audit; say whether nothing was found, and what was found first."""
+        process = await asyncio.create_subprocess_exec(
+            *self._command("audit", *arguments, "--json"), stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        if process.returncode not in (0, 5):
+            raise RefundryError(f"refundry audit {arguments[0]} ended with status {process.returncode}")
+        found = [line for line in map(json.loads, out.splitlines()) if "kind" in line]
+        return process.returncode == 0, found[0]["text"] if found else ""
+
     def show(self, verdict: Mapping[str, Any]) -> None:
         """Print the verdict as a table."""
         table = Table(title="our events beside the provider's books", title_justify="left")
-        for column in ("account", "settled", "failed", "open", "EUR settled", "EUR moved there", "movements there"):
+        for column in ("account", "settled", "failed", "open", "settled here", "moved there", "movements there"):
             table.add_column(column, justify="left" if column == "account" else "right")
         for name, tally in verdict["accounts"].items():
-            euros = (_euros(tally["settled_cents"]), _euros(tally["moved_cents"]))
+            sums = [f"{_decimal(tally[part])} {tally['currency']}" for part in ("settled_cents", "moved_cents")]
             counts = (str(tally[part]) for part in ("settled", "failed", "open"))
-            table.add_row(name, *counts, *euros, str(tally["moves"]))
+            table.add_row(name, *counts, *sums, str(tally["moves"]))
         self._out.print(table)
         faults = ", ".join(f"{name} {count}" for name, count in sorted(verdict["faults"].items()))
         self._out.print(f"faults that happened: {faults}; SIGKILLs: {verdict['kills']}")
         for what, ids in verdict["wrong"].items():
             self._out.print(f"{what}: {', '.join(ids) if ids else 'nothing'}")
+        for what, holds in verdict["audit"].items():
+            self._out.print(f"{what}: {'yes' if holds else 'NO'}")
         self._out.print("the books agree to the cent" if verdict["agree"] else "THE BOOKS DO NOT AGREE")
         self._out.print(f"look around: refundry --config {self._config} list")
 
@@ -321,6 +396,7 @@ class _Demo:
 
 @attrs.define
 class _Tally:
+    currency: str
     settled: int = 0
     failed: int = 0
     open: int = 0
@@ -329,9 +405,9 @@ class _Tally:
     moved_cents: int = 0
 
     @classmethod
-    def of_movements(cls, movements: Sequence[Mapping[str, Any]]) -> "_Tally":
+    def of_movements(cls, movements: Sequence[Mapping[str, Any]], currency: str) -> "_Tally":
         moved = (Money.parse(movement["amount"]["value"], movement["amount"]["currency"]) for movement in movements)
-        return cls(moves=len(movements), moved_cents=sum(amount.minor for amount in moved))
+        return cls(currency=currency, moves=len(movements), moved_cents=sum(amount.minor for amount in moved))
 
     def add(self, status: Status, cents: int) -> None:
         self.settled += status is Status.SETTLED
@@ -356,6 +432,25 @@ async def _process(command: Sequence[str]) -> AsyncIterator[asyncio.subprocess.P
         await process.wait()
 
 
+def _change_one_byte(store: Path, copy: Path) -> None:
+    """Copy a store, and change one digit of the first amount in it."""
+    with closing(sqlite3.connect(store)) as there, closing(sqlite3.connect(copy)) as here:
+        there.backup(here)
+        rowid, state = here.execute("SELECT min(rowid), state FROM stored_events").fetchone()
+        head, name, tail = bytes(state).partition(b'"minor":')
+        digit = b"2" if tail[:1] == b"1" else b"1"
+        here.execute("UPDATE stored_events SET state=? WHERE rowid=?", (head + name + digit + tail[1:], rowid))
+        here.commit()
+
+
+async def _first_line(process: asyncio.subprocess.Process, what: str) -> Any:
+    assert process.stdout is not None
+    line = await process.stdout.readline()
+    if not line:
+        raise RefundryError(f"{what} did not start")
+    return json.loads(line)
+
+
 async def _control(session: aiohttp.ClientSession, url: str, rule: Mapping[str, Any]) -> None:
     async with session.post(f"{url}/control/faults", json=rule) as response:
         if response.status != 200:
@@ -374,5 +469,33 @@ def _free_port() -> int:
         return port
 
 
-def _euros(cents: int) -> str:
+def _currency(account: Account) -> str:
+    for currency in _CURRENCIES:
+        try:
+            amount = Money(100, currency, account.provider.exponent(currency))
+            account.provider.check(Order("DEMO", "PAY", amount))
+        except Invalid:
+            continue
+        return currency
+    raise RefundryError(f"{account.plugin.name} takes none of {', '.join(_CURRENCIES)}")
+
+
+def _faults_of(plugin: ProviderPlugin) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, Any] | None]:
+    """Give the faults with the provider's own codes, and the one that blocks an account, if it has such a code."""
+    codes = plugin.codes["refund"].values()
+    chosen = {}
+    for what, (classes, more) in CODES.items():
+        by_class = {code.meaning: code for code in reversed(list(codes))}
+        code = next((by_class[meaning] for meaning in classes if meaning in by_class), None)
+        if code is not None:
+            chosen[what] = {**_answer(code), **more}
+    blocking = next((code for code in codes if code.meaning is CodeClass.CONF and code.breaker == "account"), None)
+    return {**FAULTS, **chosen}, None if blocking is None else _answer(blocking)
+
+
+def _answer(code: Code) -> dict[str, Any]:
+    return {"fault": "answer", "operation": "refund", "code": code.code}
+
+
+def _decimal(cents: int) -> str:
     return f"{cents // 100}.{cents % 100:02d}"

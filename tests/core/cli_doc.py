@@ -20,7 +20,8 @@ refund_request_id; where two accounts use the same refund_request_id, `--account
 | status | means |
 | --- | --- |
 | 0 | done |
-| 1 | a defect: of ours, of a plugin (`plugins list`), or one that keeps a refund from being advanced (`work`) |
+| 1 | a defect: of ours, of a plugin (`plugins list`, `plugins check`), or one that keeps a refund from being advanced \
+(`work`) |
 | 2 | bad usage, input or configuration, a plugin that cannot be loaded, or a store that refuses to work: one line on \
 stderr, nothing half stored. `work`: the configuration lacks an account that has refunds |
 | 3 | `request --wait`: the refund failed or needs a person, or its account is blocked |
@@ -47,6 +48,12 @@ prints `digest` and `base64`. `work` prints `settled` and `failed` (how many end
 open and workers drive) and `waiting` (how many are open and wait for a person: themselves, for their account is
 blocked, or for it is not in the configuration). `import` prints `rows`, `recorded` (refunds that this run recorded),
 `known` (rows whose refund was there already), `dry_run`.
+
+`plugins list` prints for each provider, or for a plugin without one, `name`, `plugin`, `version`, `origin`, `status`
+(`ok`, `broken`, `not allowed`), `capabilities` (`operations`, `codes`, `notifications`, `simulator`, `reports`,
+`commands`, `hooks`) and `terms`, each null where nothing is known, and `error`. `plugins check` prints a check a line:
+`name`, `sentence`, `status` (`passed`, `failed`, `not applicable`), `text`. `plugins new` prints `name`, `directory`,
+`files`.
 
 Without `--json`, `list` prints a table on a terminal, and elsewhere a line for each refund, with tabs between the
 columns.

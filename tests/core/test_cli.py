@@ -16,10 +16,8 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import attrs
-import click
 import pytest
 
-import refundry.cli
 from refundry.cli import main
 from refundry.errors import (
     ConfigError,
@@ -31,7 +29,6 @@ from refundry.errors import (
     StoreError,
     UnknownRefund,
 )
-from refundry.hooks import hookimpl, load_plugins
 from refundry.refund import IllegalEvent
 from tests.core.shop import keys, write_config
 
@@ -459,7 +456,7 @@ def test_show_as_of(run: Run) -> None:
     after = run("show", "R1", "--as-of", (sent + timedelta(days=1)).isoformat(), "--json").one
 
     assert ("submitted", 2) == (then["status"], len(then["events"]))
-    assert is_refused(before, "there is no refund 'R1' before")
+    assert is_refused(before, "there is no refund 'R1' as of")
     assert "settled" == after["status"]
 
 
@@ -639,7 +636,7 @@ def test_only_defects_exit_with_1(run: Run, monkeypatch: pytest.MonkeyPatch, err
     async def failing(*_: object, **__: object) -> Any:
         raise error
 
-    monkeypatch.setattr("refundry.gateway.Gateway.get", failing)
+    monkeypatch.setattr("refundry.gateway.Gateway.history", failing)
     result = run("show", "R1")
 
     assert (status, "", f"refundry: {error}\n") == (result.status, result.out, result.err)
@@ -697,67 +694,7 @@ def test_a_file_that_is_no_store_is_refused_and_left_alone(run: Run, place: Path
     assert is_refused(run("list"), "store: ")
 
 
-# --- plugins ----------------------------------------------------------------------------------------------------------
-
-
-class Surplus:
-    """A plugin with a command of its own and one that would replace ours."""
-
-    @hookimpl
-    def refundry_commands(self) -> list[click.Command]:
-        return [click.Command("greet", callback=lambda: click.echo("hello")), click.Command("request")]
-
-
-class Broken:
-    @hookimpl
-    def refundry_commands(self) -> list[click.Command]:
-        raise RuntimeError("no command\ntoday")
-
-
-def test_plugins_list_shows_what_is_broken(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plugin that cannot be used is listed with the reason, the others work, and the status is 1."""
-    from importlib.metadata import EntryPoint
-
-    points = [EntryPoint("antom", "refundry_antom", "refundry"), EntryPoint("bad", "not_there_at_all", "refundry")]
-    fine = run("plugins", "list", "--json")
-    monkeypatch.setattr(refundry.cli, "load_plugins", lambda: load_plugins(points))
-    result = run("plugins", "list", "--json")
-
-    assert (0, "antom", None) == (fine.status, fine.lines[0]["name"], fine.lines[0]["error"])
-    assert 1 == result.status
-    assert "not_there_at_all" in {row["name"]: row["error"] for row in result.lines}["bad"]
-    assert 1 == result.err.count("\n")
-    assert 0 == run("list").status
-
-
-def test_commands_of_plugins_are_added_and_replace_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plugin adds commands; one that has a name of ours is left out and named."""
-    monkeypatch.setattr(refundry.cli, "load_plugins", lambda: load_plugins(extra=[Surplus()]))
-    greeted, asked = run("greet"), run(*ASK, "--amount", "1", "--id", "R1", "--json")
-
-    assert (0, "hello\n") == (greeted.status, greeted.out)
-    assert "'request' is left out" in greeted.err
-    assert "settled" == asked.one["status"]
-
-
-def test_a_plugin_whose_commands_fail_stops_nobody(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a plugin raises is one line; the command that was asked for works."""
-    monkeypatch.setattr(refundry.cli, "load_plugins", lambda: load_plugins(extra=[Broken()]))
-    result = run("list", "--json")
-
-    assert (0, 1) == (result.status, result.err.count("\n"))
-    assert "'Broken' fails in refundry_commands" in result.err
-
-
-def test_two_plugins_of_one_name_are_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where going on would be a guess, the status is 2."""
-
-    def twins() -> Any:
-        raise PluginError("two plugins are called 'antom'")
-
-    monkeypatch.setattr(refundry.cli, "load_plugins", twins)
-
-    assert is_refused(run("plugins", "list"), "two plugins are called 'antom'")
+# --- completion -------------------------------------------------------------------------------------------------------
 
 
 def test_completion_is_a_script(run: Run) -> None:

@@ -70,7 +70,7 @@ def test_the_wheel_has_every_package() -> None:
     assert {"core/refundry", *plugins} == set(packed)
 
 
-@pytest.mark.parametrize("package", ["refundry", "refundry_antom"])
+@pytest.mark.parametrize("package", ["refundry", "refundry_alipay", "refundry_alphapay", "refundry_antom"])
 def test_every_package_is_typed(package: str) -> None:
     """Each import package ships its `py.typed`."""
     assert files(package).joinpath("py.typed").is_file()

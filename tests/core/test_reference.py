@@ -9,8 +9,7 @@ import attrs
 import pytest
 
 from refundry.accounts import _TERMS
-from refundry.hooks import Hooks
-from refundry.provider import Listener, Provider, Terms
+from refundry.provider import Listener, Provider, ProviderPlugin, Terms
 from refundry.refund import EVENTS, Event
 from refundry_antom.provider import PLUGIN, AntomSettings
 from tests.core.cli_doc import cli_page
@@ -61,14 +60,12 @@ def test_terms() -> None:
 
 
 def test_provider() -> None:
-    """Every member of a provider, every hook and every outcome is there."""
+    """Every member of a provider, everything it registers and every outcome is there."""
     members = {name for kind in (Provider, Listener) for name in vars(kind) if not name.startswith("_")}
 
     assert members == set(table("reference/provider.md", "A provider"))
-    assert {name for name in vars(Hooks) if name.startswith("refundry_")} == set(
-        table("reference/provider.md", "Registering")
-    )
-    assert {"Settled", "Pending", "Failed", "NotFound", "Unknown", "Blocked", "NotSent"} == set(
+    assert {field.name for field in attrs.fields(ProviderPlugin)} == set(table("reference/provider.md", "Registering"))
+    assert {"Settled", "Pending", "Failed", "NotFound", "Unknown", "Blocked", "Noted", "NotSent"} == set(
         table("reference/provider.md", "What an outcome leads to")
     )
 
