@@ -84,14 +84,6 @@ def kills(session: nox.Session) -> None:
 
 
 @nox.session(python=FOUND[0])
-def forged(session: nox.Session) -> None:
-    """100,000 forged notifications over HTTP; REFUNDRY_FORGED says how many."""
-    _install_wheel(session)
-    count = os.environ.get("REFUNDRY_FORGED", "100000")
-    session.run("pytest", "-q", "tests/system/test_notifications.py", *session.posargs, env={"REFUNDRY_FORGED": count})
-
-
-@nox.session(python=FOUND[0])
 def careless(session: nox.Session) -> None:
     """The whole contract on every careless provider: each fails the checks that are named, and no other."""
     _install_wheel(session)

@@ -45,5 +45,5 @@ def _join(first: str, headers: Headers, body: bytes) -> bytes:
 def _split(kept: bytes) -> tuple[str, Headers, bytes]:
     head, _, body = kept.partition(b"\n\n")
     first, *lines = head.decode("utf-8", "surrogateescape").split("\n")
-    pairs = (line.partition(": ") for line in lines)
-    return first, tuple((name, value) for name, _, value in pairs), body
+    # A list inside: an audit reads millions of them.
+    return first, tuple([(line[: (at := line.index(": "))], line[at + 2 :]) for line in lines]), body

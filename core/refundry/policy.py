@@ -458,9 +458,14 @@ def _inquired(refund: Refund, outcome: Outcome | NotSent, source: Source, terms:
 def with_next(refund: Refund, event: Inquired, terms: Terms) -> Inquired:
     """Write down in an event what is next after it, and when."""
     step = next_step(apply(refund, event), terms, event.at)
+    # Not `attrs.evolve`: at every answer that is not final, and at every one that an audit reads again, it shows.
+    words = {name: getattr(event, name) for name in _INQUIRED}
     if isinstance(step, Person):
-        return attrs.evolve(event, next_step=PERSON, next_at=None, attention=event.attention or step.reason)
-    return attrs.evolve(event, next_step=step.name, next_at=getattr(step, "at", None))
+        return Inquired(**words | {"next_step": PERSON, "next_at": None, "attention": event.attention or step.reason})
+    return Inquired(**words | {"next_step": step.name, "next_at": getattr(step, "at", None)})
+
+
+_INQUIRED: Final = tuple(field.name for field in attrs.fields(Inquired))
 
 
 def resumed(refund: Refund, at: datetime, by: str, why: str, terms: Terms) -> Inquired:

@@ -88,6 +88,8 @@ def parse_header(header: str) -> SignatureHeader:
         raise Forged("the signature header cannot be read")
     encoded = match["signature"]
     for escape, character in _ESCAPES:
+        if "%" not in encoded:
+            break
         encoded = encoded.replace(escape, character)
     return SignatureHeader(match["algorithm"], match["key_version"], encoded)
 

@@ -9,11 +9,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from tests.bench import bench_codec, bench_journal, bench_lifecycle, bench_scale, bench_tree
+from tests.bench import (
+    bench_audit_verify,
+    bench_codec,
+    bench_journal,
+    bench_lifecycle,
+    bench_replay,
+    bench_scale,
+    bench_tree,
+)
 from tests.bench.samples import machine
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-PARTS: Final = (bench_lifecycle, bench_journal, bench_codec, bench_scale, bench_tree)
+PARTS: Final = (
+    bench_lifecycle,
+    bench_journal,
+    bench_codec,
+    bench_scale,
+    bench_tree,
+    bench_audit_verify,
+    bench_replay,
+)
 
 HEAD: Final = """# Benchmarks
 

@@ -31,8 +31,8 @@ from refundry.audit.verify import Given, verify, without_collector
 from tests.bench.samples import machine
 from tests.core.audit.made import Made, lives, new_key
 
-EVENTS = int(os.environ.get("REFUNDRY_BENCH_EVENTS", "10000000"))
-"""Ten million take ten gigabytes of disk for a while."""
+EVENTS = int(os.environ.get("REFUNDRY_BENCH_EVENTS", "1000000"))
+"""Ten million take ten gigabytes of disk and a quarter of an hour."""
 QUICK = 200_000
 EACH = 5
 GROUP = 200

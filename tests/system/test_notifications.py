@@ -4,6 +4,7 @@ The notifications are the simulators' own, taken as they were posted; what is fo
 """
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -27,8 +28,8 @@ from tests.system.command import started
 
 PROVIDERS = ("alipay", "alphapay", "antom")
 PATH = f"/notifications/{ACCOUNT}"
-FORGED = int(os.environ.get("REFUNDRY_FORGED", "12000"))
-"""How many are forged in all; the campaign (`nox -s forged`) makes 100,000."""
+FORGED = int(os.environ.get("REFUNDRY_FORGED", "100000"))
+"""How many are forged in all."""
 LATER = {"mode": "async", "async_delay": "never"}
 
 pytestmark = pytest.mark.slow
@@ -245,7 +246,10 @@ FORGERS: tuple[Callable[[Notification, Sequence[Notification], random.Random], N
 
 
 async def test_forged_ones_are_refused_while_genuine_ones_are_served(served: Served) -> None:
-    """Flipped in one bit, signed as another, unsigned, by a stranger, garbage: none is accepted, and none delays."""
+    """Flipped in one bit, signed as another, unsigned, by a stranger, garbage: none is accepted, all the others are.
+
+    The attack goes on until the last genuine one is served.
+    """
     stage, dice = served.stage, random.Random(1122)
     count, genuine = FORGED // len(PROVIDERS), 24
     for number in range(genuine + 1):
@@ -259,11 +263,15 @@ async def test_forged_ones_are_refused_while_genuine_ones_are_served(served: Ser
         one = forged[number % 10] if number % 10 < len(forged) else made
         statuses[(await served.post(one))[0]] += 1
 
+    served_all = asyncio.Event()
+
     async def attackers() -> None:
-        numbers = iter(range(count))
+        numbers = itertools.count()
 
         async def lane() -> None:
             for number in numbers:
+                if number >= count and served_all.is_set():
+                    return
                 await attack(number)
 
         await asyncio.gather(*(lane() for _ in range(32)))
@@ -273,15 +281,14 @@ async def test_forged_ones_are_refused_while_genuine_ones_are_served(served: Ser
     for one in told:
         answers.append((await served.post(one))[0])
         await asyncio.sleep(0)
-    still = not attacking.done()
+    served_all.set()
     await attacking
     health = await served.session.get(served.url + "/health")
     last = await served.refund(genuine)
 
     assert {200} == set(answers)
-    assert still, "the genuine ones were to be served while it happened"
     assert statuses.keys() <= {400, 401}
-    assert count == statuses.total()
+    assert count <= statuses.total()
     assert {Status.SETTLED} == {(await served.refund(number)).status for number in range(genuine)}
     assert Status.SETTLED is not last.status
     assert not await stage.gateway.parked()

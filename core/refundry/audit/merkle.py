@@ -98,13 +98,19 @@ class Frontier:
     @classmethod
     def from_bytes(cls, stored: bytes) -> "Frontier":
         """Read what `to_bytes` wrote; `Invalid` if it is something else."""
-        if len(stored) < _SIZE.size:
-            raise Invalid("frontier", "is too short")
-        (size,) = _SIZE.unpack_from(stored)
-        if len(stored) != _SIZE.size + HASH_BYTES * size.bit_count():
-            raise Invalid("frontier", f"does not have the length of one of {size} leaves")
+        size = cls.checked_size(stored)
         starts = range(_SIZE.size, len(stored), HASH_BYTES)
         return cls(size, tuple(stored[start : start + HASH_BYTES] for start in starts))
+
+    @staticmethod
+    def checked_size(stored: bytes) -> int:
+        """Give the size out of what `to_bytes` wrote; `Invalid` if it is something else."""
+        if len(stored) < _SIZE.size:
+            raise Invalid("frontier", "is too short")
+        size: int = _SIZE.unpack_from(stored)[0]
+        if len(stored) != _SIZE.size + HASH_BYTES * size.bit_count():
+            raise Invalid("frontier", f"does not have the length of one of {size} leaves")
+        return size
 
     @staticmethod
     def size_of(stored: bytes) -> int:
@@ -154,7 +160,20 @@ def _levels(size: int) -> Iterator[int]:
 def extend(frontier: bytes, entries: Iterable[bytes]) -> tuple[bytes, list[bytes]]:
     """Add entries to the tree with this frontier: give the new frontier's bytes and the leaves' hashes."""
     leaves = [sha256(b"\x00" + entry).digest() for entry in entries]
+    if len(leaves) == 1:
+        return _with_one_more(frontier, leaves[0]), leaves
     return Frontier.from_bytes(frontier).extend(leaves).to_bytes(), leaves
+
+
+def _with_one_more(stored: bytes, leaf: bytes) -> bytes:
+    """Add one leaf to a frontier as it is stored: an event that comes alone shall not pay for a whole group."""
+    size, end = Frontier.checked_size(stored), len(stored)
+    filled = size
+    while filled & 1:
+        end -= HASH_BYTES
+        leaf = sha256(b"\x01" + stored[end : end + HASH_BYTES] + leaf).digest()
+        filled >>= 1
+    return _SIZE.pack(size + 1) + stored[_SIZE.size : end] + leaf
 
 
 def root_of(leaves: Sequence[bytes]) -> bytes:

@@ -58,9 +58,11 @@ class TreeWriter:
             size = Frontier.size_of(after)
             cursor.execute(_KEEP_TREE, (size, after))
         start = size - len(leaves)
-        in_many_rows(
-            cursor, _insert_leaves, [(start + number, first + number, leaf) for number, leaf in enumerate(leaves)]
-        )
+        if len(leaves) == 1:
+            cursor.execute(_insert_leaves(1), (start, first, leaves[0]))
+        else:
+            rows = [(start + number, first + number, leaf) for number, leaf in enumerate(leaves)]
+            in_many_rows(cursor, _insert_leaves, rows)
         self._frontier = after
 
 
