@@ -341,31 +341,31 @@ class _Demo:
         replayed, _ = await self._audited("replay")
         copy = self._place / "copy.db"
         await asyncio.to_thread(_change_one_byte, self._place / "refunds.db", copy)
-        unseen, found = await self._audited("verify", str(copy), "--directory", str(self._place / "refunds.db.audit"))
+        unseen, out = await self._audited("verify", str(copy), "--directory", str(self._place / "refunds.db.audit"))
         if not unseen:
-            self._say(f"one byte of a copy was changed, and the copy is caught: {found}")
+            first = json.loads(out)["findings"][0]
+            self._say(f"one byte of a copy is changed, and found: {first['where']}: {first['text']}")
         return {
             "the log is intact": verified,
             "read again, it says the same": replayed,
             "one changed byte of a copy is found": not unseen,
         }
 
-    async def _audited(self, *arguments: str) -> tuple[bool, str]:
-        """Run an audit; say whether nothing was found, and what was found first."""
+    async def _audited(self, *arguments: str) -> tuple[bool, bytes]:
+        """Run an audit; say whether nothing was found, and give what it printed."""
         process = await asyncio.create_subprocess_exec(
             *self._command("audit", *arguments, "--json"), stdout=asyncio.subprocess.PIPE
         )
         out, _ = await process.communicate()
         if process.returncode not in (0, 5):
             raise RefundryError(f"refundry audit {arguments[0]} ended with status {process.returncode}")
-        found = [line for line in map(json.loads, out.splitlines()) if "kind" in line]
-        return process.returncode == 0, found[0]["text"] if found else ""
+        return process.returncode == 0, out
 
     def show(self, verdict: Mapping[str, Any]) -> None:
         """Print the verdict as a table."""
-        table = Table(title="our events beside the provider's books", title_justify="left")
-        for column in ("account", "settled", "failed", "open", "settled here", "moved there", "movements there"):
-            table.add_column(column, justify="left" if column == "account" else "right")
+        table = Table(title="our events beside the providers' books", title_justify="left", box=None, pad_edge=False)
+        for column in ("account", "settled", "failed", "open", "settled here", "moved there", "moves"):
+            table.add_column(column, justify="left" if column == "account" else "right", no_wrap=True)
         for name, tally in verdict["accounts"].items():
             sums = [f"{_decimal(tally[part])} {tally['currency']}" for part in ("settled_cents", "moved_cents")]
             counts = (str(tally[part]) for part in ("settled", "failed", "open"))
