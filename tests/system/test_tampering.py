@@ -23,7 +23,7 @@ from tests.core.audit.made import Made, life, lives, new_key
 from tests.core.shop import open_shop
 from tests.system.tampering import KINDS, Target, record, tamper
 
-TRIALS = int(os.environ.get("REFUNDRY_TRIALS", "300"))
+TRIALS = int(os.environ.get("REFUNDRY_TRIALS", "2000"))
 SEED = int(os.environ.get("REFUNDRY_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 LOG = new_key().verifier()
 
