@@ -533,7 +533,7 @@ async def serve(config: str, as_json: bool, port: int) -> None:
 @click.option("--seed", type=int, default=1, show_default=True, help="Which refunds meet which fault.")
 @command
 async def demo(config: str, as_json: bool, directory: str | None, refunds: int, seed: int) -> int:
-    """Watch refunds travel through a provider that loses answers, with a worker that is killed, on this machine."""
+    """Watch refunds travel through providers that lose answers, with a worker that is killed, on this machine."""
     from refundry.demo import run_demo
 
     return await run_demo(directory, refunds=refunds, seed=seed, as_json=as_json)

@@ -163,7 +163,7 @@ def _in_a_thread(tell: Tell, page: Sequence[Recorded], name: str) -> "asyncio.Fu
         failure: BaseException | None = None
         try:
             tell(page)
-        except BaseException as error:  # noqa: BLE001, RUF100  # whatever it raises, SystemExit too, is its own
+        except BaseException as error:  # whatever it raises, SystemExit too, is its own
             failure = error
         with suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(finish, failure)

@@ -23,6 +23,8 @@ from refundry.provider import ReportFormat
 from refundry.refund import Refund, Status
 
 MAX_LINE: Final = 64 * 1024
+MAX_ID: Final = 200
+"""Characters of an id: a longer one is none, and would not fit into what a person is told."""
 _PAGE: Final = 500
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _AMOUNT: Final = re.compile(r"[+-]?([0-9]{1,18}(?:\.[0-9]{1,6})?)", re.ASCII)
@@ -205,6 +207,9 @@ def _line(row: Mapping[str, str], kind: ReportFormat, exponent: Callable[[str], 
     except Invalid as error:
         raise Invalid(field if error.field != "currency" else f"line {number}: currency", error.rule) from None
     provider_id = row[kind.provider_refund_id] if kind.provider_refund_id is not None else None
+    for column, given in ((kind.refund_request_id, id), (kind.provider_refund_id, provider_id or "")):
+        if len(given) > MAX_ID:
+            raise Invalid(f"line {number}: {column}", f"has {len(given)} characters; an id has at most {MAX_ID}")
     settled = all(row[column] == value for column, value in kind.settled.items())
     return Line(number, id, provider_id or None, amount, settled, text)
 

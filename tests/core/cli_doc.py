@@ -26,7 +26,8 @@ refund_request_id; where two accounts use the same refund_request_id, `--account
 stderr, nothing half stored. `work`: the configuration lacks an account that has refunds |
 | 3 | `request --wait`: the refund failed or needs a person, or its account is blocked |
 | 4 | `request --wait`: not final in time; the workers go on |
-| 5 | `demo`: our events and the providers' books differ |
+| 5 | a difference: `demo` (our events and the providers' books, or the audit), `audit verify`, `replay`, \
+`witness`, and `reconcile` |
 
 Without `--wait`, `request` exits with 0 once the refund is recorded, whatever its first attempt brought: look at
 `status`.
@@ -37,8 +38,10 @@ Results are on stdout, everything else on stderr. `show`, `request`, `inquire`, 
 object: `id`, `account`, `provider`, `payment`, `amount` (`value`, `currency`), `refund_request_id`, `status`,
 `attention`, `provider_refund_id`, `settled_at`, `failure` (`code`, `cause`, `advice`) or null, `attempts`, `next`
 (`step`, `at`, `reason`) or null, `reason`, `payment_total`, `retry_of`, `request_details`, `requested_by`,
-`requested_at`, `settlement_amount`, `quote`, `details`, and `events`, each with `position`, `version`, `event`, `at`
-and [its fields](events.md). `next` is null when the refund is final; with the `step` `person`, `at` is null and nothing
+`requested_at`, `settlement_amount`, `quote`, `details`, `notes` (facts that changed nothing: `at`, `code`, `cause`,
+`details`), `readings` (where today's plugin reads a kept answer otherwise: `position`, `version`, `field`, `then`,
+`now`, `plugin_then`, `plugin_now`, `sender`), and `events`, each with `position`, `version`, `event`, `at` and [its
+fields](events.md). `next` is null when the refund is final; with the `step` `person`, `at` is null and nothing
 goes on before somebody decides: `reason` says why, also where another refund blocks the account.
 
 `list` prints one object a line: `id`, `account`, `payment`, `amount`, `refund_request_id`, `status`, `attention`,
@@ -54,6 +57,12 @@ blocked, or for it is not in the configuration). `import` prints `rows`, `record
 `commands`, `hooks`) and `terms`, each null where nothing is known, and `error`. `plugins check` prints a check a line:
 `name`, `sentence`, `status` (`passed`, `failed`, `not applicable`), `text`. `plugins new` prints `name`, `directory`,
 `files`.
+
+`totals` prints for each account and currency, and with `--by-payment` for each payment, `account`, `payment`,
+`currency`, `refunds`, `requested`, `settled`, `failed`, `open`. `erase` prints `id`, `erased` (digests), `shared`,
+`everywhere` (no copy is left in the write-ahead log). `reconcile` prints what does not agree (`kind`,
+`refund_request_id`, `id`, `line`, `text`), a line each, and then `account` and `summary`. `audit verify` prints [one
+object](../howto/audit.md#check-the-store), `audit replay` a line for each finding (`kind`, `where`, `text`).
 
 Without `--json`, `list` prints a table on a terminal, and elsewhere a line for each refund, with tabs between the
 columns.

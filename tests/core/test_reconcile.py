@@ -151,6 +151,8 @@ async def test_only_the_period_of_the_report_is_expected_in_it(shop: Shop) -> No
         (["REFUND,R1,,12.00,EURO,SUCCESS"], r"line 3: currency: "),
         (["REFUND,,,12.00,EUR,SUCCESS"], r"line 3: id: is empty"),
         (["REFUND,R1,,12.00,EUR,SUCCESS", "REFUND,R2,12.00"], r"line 4: has 3 columns instead of 6"),
+        (["REFUND,R2," + "X" * 201 + ",12.00,EUR,SUCCESS"], r"line 3: theirs: has 201 characters"),
+        (["REFUND," + "X" * 201 + ",,12.00,EUR,SUCCESS"], r"line 3: id: has 201 characters"),
         (['REFUND,"R1'], r"line \d: is not CSV"),
     ],
 )

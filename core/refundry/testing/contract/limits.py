@@ -104,7 +104,7 @@ async def invalid_only(subject: Subject) -> None:
     for changes in odd:
         fields = {"refund_request_id": good.refund_request_id, "payment": good.payment, "amount": good.amount}
         try:
-            account.provider.check(Order(**fields | changes))  # type: ignore[arg-type]
+            account.provider.check(Order(**fields | changes))  # type: ignore[arg-type]  # odd on purpose
         except Invalid as error:
             demand(bool(error.field and error.rule), "the error names no field or no rule")
             demand(not any(ord(mark) < 32 for mark in str(error)), "the error holds control characters")
