@@ -46,4 +46,4 @@ def _split(kept: bytes) -> tuple[str, Headers, bytes]:
     head, _, body = kept.partition(b"\n\n")
     first, *lines = head.decode("utf-8", "surrogateescape").split("\n")
     # A list inside: an audit reads millions of them.
-    return first, tuple([(line[: (at := line.index(": "))], line[at + 2 :]) for line in lines]), body
+    return first, tuple([(name, value) for name, value in [line.split(": ", 1) for line in lines]]), body

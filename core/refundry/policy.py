@@ -220,6 +220,19 @@ class Source:
 
 def learn(refund: Refund, outcome: Outcome | NotSent, source: Source, terms: Terms) -> Event | None:
     """Turn what was heard into the event that records it; None when it tells nothing that is not recorded already."""
+    event = understand(refund, outcome, source, terms)
+    return with_next(refund, event, terms) if isinstance(event, Inquired) and event.next_step == TO_PLAN else event
+
+
+TO_PLAN: Final = ""
+"""The `next_step` of an event of which only is known what it says, and not yet what follows from it."""
+
+
+def understand(refund: Refund, outcome: Outcome | NotSent, source: Source, terms: Terms) -> Event | None:
+    """Say what the event will be that records what was heard; where it does not end the refund, without what is next.
+
+    The plan may add `attention`, where there is none, and nothing else but `next_step` and `next_at`.
+    """
     if isinstance(outcome, heard.Noted):
         if source.channel is Channel.NOTIFICATION:
             return _note(refund, outcome, source)
@@ -232,15 +245,15 @@ def learn(refund: Refund, outcome: Outcome | NotSent, source: Source, terms: Ter
     if isinstance(outcome, heard.NotFound) and _too_early(refund, source, terms):
         return None
     if isinstance(outcome, heard.Settled):
-        return _learn_settled(refund, outcome, source, terms)
+        return _learn_settled(refund, outcome, source)
     if isinstance(outcome, heard.Failed):
-        return _learn_failed(refund, outcome, source, terms)
+        return _learn_failed(refund, outcome, source)
     if isinstance(outcome, heard.NotFound) and _confirms_failure(refund, source, terms):
         assert refund.said_failed is not None
         return _failure(refund.said_failed, source)
     if isinstance(outcome, heard.Blocked) and terms.replays_refusals and _blocked_again(refund, outcome, source):
         return _failure(Failure(outcome.code, outcome.cause, _FINAL_AFTER_ALL), source)
-    return _inquired(refund, outcome, source, terms)
+    return _inquired(refund, outcome, source)
 
 
 _FINAL_AFTER_ALL: Final = (
@@ -284,13 +297,13 @@ def _too_early(refund: Refund, source: Source, terms: Terms) -> bool:
     return again and source.at < refund.updated_at + _seconds(terms.not_found_interval)
 
 
-def _learn_settled(refund: Refund, outcome: heard.Settled, source: Source, terms: Terms) -> Event | None:
+def _learn_settled(refund: Refund, outcome: heard.Settled, source: Source) -> Event | None:
     if outcome.amount != refund.amount:
         text = f"the provider says it refunded {outcome.amount} {outcome.amount.currency}, not what was asked"
         unsure = heard.Unknown(text, resend=Resend.NEVER, attention=text)
-        return _inquired(refund, unsure, source, terms)
+        return _inquired(refund, unsure, source)
     if not source.fresh:
-        return _inquired(refund, outcome, source, terms)
+        return _inquired(refund, outcome, source)
     return Settled(
         at=source.at,
         channel=source.channel,
@@ -305,12 +318,12 @@ def _learn_settled(refund: Refund, outcome: heard.Settled, source: Source, terms
     )
 
 
-def _learn_failed(refund: Refund, outcome: heard.Failed, source: Source, terms: Terms) -> Event | None:
+def _learn_failed(refund: Refund, outcome: heard.Failed, source: Source) -> Event | None:
     # The reply speaks for its own attempt. Where an earlier one went unanswered, or something else was heard meanwhile,
     # an inquiry must confirm it: whether a provider looks the id up before it refuses is not written down anywhere.
     in_doubt = source.channel is Channel.REPLY and (refund.doubt or not _first_word(refund, source))
     if in_doubt or not source.fresh:
-        return _inquired(refund, outcome, source, terms)
+        return _inquired(refund, outcome, source)
     return _failure(Failure(outcome.code, outcome.cause, outcome.advice), source)
 
 
@@ -437,22 +450,20 @@ def _attention(outcome: Outcome | NotSent) -> str | None:
     return None
 
 
-def _inquired(refund: Refund, outcome: Outcome | NotSent, source: Source, terms: Terms) -> Inquired | None:
-    """Record it together with what follows from it."""
+def _inquired(refund: Refund, outcome: Outcome | NotSent, source: Source) -> Inquired | None:
     if source.channel is Channel.NOTIFICATION and _repeats(refund, outcome):
         return None
-    event = Inquired(
+    return Inquired(
         at=source.at,
         channel=source.channel,
         outcome=outcome.kind,
-        next_step="inquire",
+        next_step=TO_PLAN,
         attention=_attention(outcome),
         evidence=source.evidence,
         sender=source.sender,
         plugin=source.plugin,
         **_words(outcome),
     )
-    return with_next(refund, event, terms)
 
 
 def with_next(refund: Refund, event: Inquired, terms: Terms) -> Inquired:

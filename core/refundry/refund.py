@@ -332,7 +332,7 @@ def apply(refund: Refund, event: Event) -> Refund:
 def _freeze(state: _State) -> Refund:
     # Calling the class would set forty attributes one by one, at several times the cost of the fold itself.
     refund = object.__new__(Refund)
-    vars(refund).update(state)
+    object.__setattr__(refund, "__dict__", state)
     return refund
 
 

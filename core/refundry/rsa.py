@@ -24,13 +24,11 @@ MIN_KEY_BITS: Final = 2048
 _MAX_HEADER: Final = 4096
 # What stands behind a `%` is looked at when it is decoded: here every character would cost an alternative.
 _HEADER: Final = re.compile(
-    r"algorithm=(?P<algorithm>[A-Za-z0-9]{1,32}), *"
-    r"keyVersion=(?P<key_version>0|[1-9][0-9]{0,8}), *"
-    r"signature=(?P<signature>[A-Za-z0-9%]+)",
+    r"algorithm=([A-Za-z0-9]{1,32}), *keyVersion=(0|[1-9][0-9]{0,8}), *signature=([A-Za-z0-9%]+)",
     re.ASCII,
 )
 # Java's URLEncoder escapes just three characters of base64; some write the hex digits in lower case.
-_ESCAPES: Final = (("%2B", "+"), ("%2F", "/"), ("%3D", "="), ("%2b", "+"), ("%2f", "/"), ("%3d", "="))
+_LOWER: Final = (("%2b", "+"), ("%2f", "/"), ("%3d", "="))
 _PADDING: Final = padding.PKCS1v15()
 _HASH: Final = hashes.SHA256()
 
@@ -46,10 +44,10 @@ def sign(key: RSAPrivateKey, content: bytes) -> str:
 def verify(key: RSAPublicKey, signature: str, content: bytes) -> None:
     """Raise `Forged` unless `signature`, in base64, is that of `content` by the owner of `key`."""
     try:
-        raw = base64.b64decode(signature.encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError):
+        raw = binascii.a2b_base64(signature, strict_mode=True)
+    except ValueError:
         raise Forged("the signature is not base64") from None
-    if base64.b64encode(raw).decode("ascii") != signature:
+    if binascii.b2a_base64(raw, newline=False).decode("ascii") != signature:
         raise Forged("the signature is not written in the one way base64 has")
     try:
         key.verify(raw, content, _PADDING, _HASH)
@@ -86,12 +84,12 @@ def parse_header(header: str) -> SignatureHeader:
     match = _HEADER.fullmatch(header) if len(header) <= _MAX_HEADER else None
     if match is None:
         raise Forged("the signature header cannot be read")
-    encoded = match["signature"]
-    for escape, character in _ESCAPES:
-        if "%" not in encoded:
-            break
-        encoded = encoded.replace(escape, character)
-    return SignatureHeader(match["algorithm"], match["key_version"], encoded)
+    algorithm, key_version, signature = match.groups()
+    signature = signature.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=")
+    if "%" in signature:
+        for escape, character in _LOWER:
+            signature = signature.replace(escape, character)
+    return SignatureHeader(algorithm, key_version, signature)
 
 
 def verify_header(

@@ -14,6 +14,7 @@ MAX_DEPTH: Final = 32
 MAX_BYTES: Final = 64 * 1024
 """A provider's answer or notification about one refund is a few kilobytes; sixteen times that is more than enough."""
 _MAX_NUMBER: Final = 32
+_SPACE: Final = " \t\n\r"
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 
@@ -27,7 +28,10 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise Unreadable(f"longer than {MAX_BYTES} bytes")
     _check_depth(body)
     try:
-        value = _DECODER.decode(body.decode("utf-8"))
+        text = body.decode("utf-8").strip(_SPACE)
+        value, end = _DECODER.raw_decode(text)
+        if end != len(text):
+            raise Unreadable("something stands behind the object")
         if b"\\u" in body:
             # Half a surrogate pair is a text that can neither be stored nor shown: this raises.
             json.dumps(value, ensure_ascii=False).encode()

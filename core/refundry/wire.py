@@ -7,13 +7,13 @@ field that only informs and has another shape is kept in `extra` as it came, so 
 null is an absent field.
 """
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from types import MappingProxyType, NoneType
 from typing import Any, ClassVar, Final, TypeVar, get_args, get_origin
 
 import attrs
+import msgspec
 
 from refundry.untrusted import Unreadable, read_object
 
@@ -46,6 +46,8 @@ class Field:
     attribute: str
     wire: str
     read: Callable[[Any], Any]
+    plain: type | None
+    """The type whose values are taken as they are, without asking `read`."""
     required: bool
     informs: bool
 
@@ -59,13 +61,15 @@ def read(kind: type[_Message], value: Any) -> _Message:
     """Read a message, or a part of one, of `kind` from a JSON value."""
     if type(value) is not dict:
         raise Unreadable(f"not an object where {kind.__name__} should stand")
-    fields = described(kind)
+    fields, required = _SHAPES[kind]
     known: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     for name, item in value.items():
         field = fields.get(name)
         if field is None:
             extra[name] = item
+        elif type(item) is field.plain:
+            known[field.attribute] = item
         elif item is not None:
             try:
                 known[field.attribute] = field.read(item)
@@ -73,24 +77,25 @@ def read(kind: type[_Message], value: Any) -> _Message:
                 if not field.informs:
                     raise Unreadable(f"{field.wire}: {error}") from None
                 extra[field.wire] = item
-    missing = [field.wire for field in fields.values() if field.required and field.attribute not in known]
-    if missing:
+    if not required <= known.keys():
+        missing = [field.wire for field in fields.values() if field.required and field.attribute not in known]
         raise Unreadable(f"{', '.join(missing)} missing in {kind.__name__}")
-    return kind(**known, extra=extra)
-
-
-_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+    known["extra"] = extra
+    return kind(**known)
 
 
 def encode(message: Message) -> bytes:
     """Write a message as compact JSON in UTF-8. Equal messages give equal bytes."""
-    return _JSON.encode(to_wire(message)).encode("utf-8")
+    return _JSON.encode(to_wire(message))
+
+
+_JSON: Final = msgspec.json.Encoder()
 
 
 def to_wire(message: Message, without: Collection[str] = ()) -> dict[str, Any]:
     """Give a message as a JSON object, absent fields left out, fields we do not know at its end."""
     written: dict[str, Any] = {}
-    for field in described(type(message)).values():
+    for field in _SHAPES[type(message)][0].values():
         item = getattr(message, field.attribute)
         if item is not None and field.wire not in without:
             written[field.wire] = _written(item)
@@ -104,24 +109,32 @@ def _written(item: Any) -> Any:
     return to_wire(item) if isinstance(item, Message) else item
 
 
-_DESCRIBED: Final[dict[type[Message], Mapping[str, Field]]] = {}
-"""What was looked up once: a class does not change."""
+class _Shapes(dict[type[Message], tuple[Mapping[str, Field], frozenset[str]]]):
+    """Fields by their names on the wire, and which of them are required: looked up once, a class does not change."""
+
+    def __missing__(self, kind: type[Message]) -> tuple[Mapping[str, Field], frozenset[str]]:
+        described = [_describe(field, kind.camel_case) for field in attrs.fields(kind) if field.name != "extra"]
+        required = frozenset(field.attribute for field in described if field.required)
+        self[kind] = made = {field.wire: field for field in described}, required
+        return made
+
+
+_SHAPES: Final = _Shapes()
 
 
 def described(kind: type[Message]) -> Mapping[str, Field]:
     """Give the fields of a kind of message by their names on the wire, in the order in which they are written."""
-    if kind not in _DESCRIBED:
-        fields = (_describe(field, kind.camel_case) for field in attrs.fields(kind) if field.name != "extra")
-        _DESCRIBED[kind] = MappingProxyType({field.wire: field for field in fields})
-    return _DESCRIBED[kind]
+    return MappingProxyType(_SHAPES[kind][0])
 
 
 def _describe(field: "attrs.Attribute[Any]", camel_case: bool) -> Field:
     head, *rest = field.name.split("_")
+    read = _reader(field.type)
     return Field(
         attribute=field.name,
         wire=head + "".join(word.capitalize() for word in rest) if camel_case else field.name,
-        read=_reader(field.type),
+        read=read,
+        plain=str if read is _text else None,
         required=field.default is attrs.NOTHING,
         informs=bool(field.metadata.get("informs")),
     )

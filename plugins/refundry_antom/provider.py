@@ -183,15 +183,16 @@ class AntomProvider:
         path = (_SANDBOX_PATH if sandbox else _PATH) + call
         return Exchange(
             body=body,
-            sign=partial(self._sign, path, body, at.astimezone(UTC).isoformat(timespec="seconds")),
+            sign=partial(self._sign, path, body, at),
             read=partial(self._read, path, kind, read),
             key_version=str(self.settings.key_version),
         )
 
-    def _sign(self, path: str, body: bytes, time: str) -> Request:
+    def _sign(self, path: str, body: bytes, at: datetime) -> Request:
         if self._private_key is None:
             raise Invalid("private_key", "is needed to send")
         settings = self.settings
+        time = at.astimezone(UTC).isoformat(timespec="seconds")
         signed = signing.content("POST", path, settings.client_id, time, body)
         headers = [
             ("content-type", "application/json; charset=UTF-8"),

@@ -221,7 +221,7 @@ def test_the_books_find_planted_defects(name: str, defect: object, monkeypatch: 
 
 @given(rules=terms(), words=st.lists(outcomes(), max_size=12), data=st.data())
 def test_no_sequence_of_words_breaks_the_fold(rules: Terms, words: list[Outcome | heard.NotSent], data: Any) -> None:
-    """Whatever is heard, whenever, the log folds, and holds the step that the policy says; a person knows why."""
+    """Whatever is heard, whenever, the log folds, and holds what was said and the step that the policy says of it."""
     refund, now = new_refund(), NOON
     for outcome in words:
         step = policy.next_step(refund, rules, now)
@@ -236,6 +236,9 @@ def test_no_sequence_of_words_breaks_the_fold(rules: Terms, words: list[Outcome 
             fresh=data.draw(st.booleans()),
         )
         event = policy.learn(refund, outcome, where, rules)
+
+        assert _said(event) == _said(policy.understand(refund, outcome, where, rules), like=event)
+
         if event is None:
             continue
         refund = apply(refund, event)
@@ -245,6 +248,16 @@ def test_no_sequence_of_words_breaks_the_fold(rules: Terms, words: list[Outcome 
         assert policy.next_step(refund, rules, event.at).name == refund.next_step
         assert (refund.next_at is None) == (refund.next_step in (PERSON, "done"))
         assert refund.attention or refund.next_step != PERSON
+
+
+def _said(event: Event | None, like: Event | None = None) -> Event | None:
+    """Give an event without its plan; with a call for a person only where `like` was understood to have one."""
+    if not isinstance(event, Inquired):
+        return event
+    attention = event.attention
+    if isinstance(like, Inquired) and attention is None and like.next_step == PERSON:
+        attention = like.attention
+    return attrs.evolve(event, next_step="", next_at=None, attention=attention)
 
 
 @pytest.mark.parametrize("name", ALPHABET)

@@ -189,7 +189,7 @@ class ExportSource(SqliteSource):
         """Say that no state of the tree is kept: the tiles were compared."""
         return None
 
-    def hashes(self) -> None:
+    def hashes(self, start: int, count: int) -> None:
         """Say that leaves and events come from different files, and are compared one by one."""
 
     def checkpoints(self) -> Iterator[tuple[int, bytes]]:

@@ -30,7 +30,7 @@ from refundry.journal import Recorded, Row
 from refundry.journal.codec import decode, private_digest
 from refundry.journal.index import differences, row_of
 from refundry.journal.sqlite_recorder import store_error
-from refundry.journal.sqlite_rows import ROW, column_text, read_row
+from refundry.journal.sqlite_rows import ROW, ROW_ID, column_text, read_row, whole_row
 from refundry.present import plain, reading_in_words
 from refundry.refund import IllegalEvent, Refund, Status
 
@@ -171,10 +171,10 @@ def _replay_all(part: _Part, accounts: Mapping[str, Account], connection: sqlite
             if not isinstance(refund_id, str):
                 part.findings.append(Finding("event", f"refund {refund_id!r}", "its id is no text"))
                 continue
-            while row is not None and row.id < refund_id:
+            while row is not None and row[ROW_ID] < refund_id:
                 _compare_row(part, None, row)
                 row = next(rows, None)
-            mine = row if row is not None and row.id == refund_id else None
+            mine = row if row is not None and row[ROW_ID] == refund_id else None
             _Replayed(part, accounts, kept, erased).take(refund_id, events, mine)
             row = next(rows, None) if mine is not None else row
     while row is not None:
@@ -189,17 +189,32 @@ def _between(statement: str, column: str, bound: _Bound, order: str) -> tuple[st
     return f"{statement}{where} ORDER BY {order}", [limit for limit in bound if limit is not None]
 
 
-def _rows(part: _Part, connection: sqlite3.Connection, bound: _Bound) -> Iterator[Row]:
-    """Give the index rows of a part; one that nobody could have written is a finding."""
+_Values = Sequence[Any]
+"""An index row as it is stored, in the order of `ROW`."""
+
+
+def _rows(part: _Part, connection: sqlite3.Connection, bound: _Bound) -> Iterator[_Values]:
+    """Give the index rows of a part."""
     for values in connection.execute(*_between(_ROWS, "id", bound, "id")):
-        try:
-            row = read_row(values)
-            if not isinstance(row.id, str):
-                raise TypeError("its id is no text")
-        except (ArithmeticError, AttributeError, Invalid, TypeError, ValueError) as error:
-            part.findings.append(Finding("index", f"refund {plain(str(values[0]))}", f"row: cannot be read: {error}"))
+        if isinstance(values[ROW_ID], str):
+            yield values
         else:
-            yield row
+            _say_unreadable(part, values, "its id is no text")
+
+
+def _read(part: _Part, values: _Values | None) -> Row | None:
+    """Read an index row; one that nobody could have written is a finding, and none."""
+    try:
+        return None if values is None else read_row(values)
+    except (ArithmeticError, AttributeError, Invalid, TypeError, ValueError) as error:
+        assert values is not None
+        _say_unreadable(part, values, str(error))
+        return None
+
+
+def _say_unreadable(part: _Part, values: _Values, why: str) -> None:
+    where = f"refund {plain(str(values[ROW_ID]))}"
+    part.findings.append(Finding("index", where, f"row: cannot be read: {why}"))
 
 
 _Stored = tuple[int, str, int, str, bytes]
@@ -231,16 +246,18 @@ def _kept(connection: sqlite3.Connection, chunk: _Chunk) -> tuple[dict[str, byte
     named = [bytes.fromhex(text.decode()) for text in texts]
     kept: dict[str, bytes] = {}
     erased: set[str] = set()
+    any_erased = connection.execute("SELECT 1 FROM erased LIMIT 1").fetchone() is not None
     for start in range(0, len(named), _ASKED):
         some = named[start : start + _ASKED]
         marks = ",".join("?" * len(some))
-        found = connection.execute(f"SELECT digest FROM erased WHERE digest IN ({marks})", some)  # noqa: S608
-        gone = {digest for (digest,) in found}
-        erased.update(digest.hex() for digest in gone)
+        gone: set[bytes] = set()
+        if any_erased:
+            found = connection.execute(f"SELECT digest FROM erased WHERE digest IN ({marks})", some)  # noqa: S608
+            gone = {digest for (digest,) in found}
+            erased.update(digest.hex() for digest in gone)
         statement = f"SELECT digest, bytes FROM evidence WHERE digest IN ({marks})"  # noqa: S608 (only marks)
-        kept.update(
-            (digest.hex(), content) for digest, content in connection.execute(statement, some) if digest not in gone
-        )
+        found = connection.execute(statement, some)
+        kept |= {digest.hex(): content for digest, content in found if digest not in gone}
     return kept, erased
 
 
@@ -258,7 +275,7 @@ class _Replayed:
         self._kept = kept
         self._erased = erased
 
-    def take(self, refund_id: str, stored: Sequence[_Stored], row: Row | None) -> None:
+    def take(self, refund_id: str, stored: Sequence[_Stored], values: _Values | None) -> None:
         """Fold it, compare it with its row, and read its answers again."""
         self._part.events += len(stored)
         try:
@@ -266,11 +283,12 @@ class _Replayed:
             states = states_of(history)
         except (StoreError, IllegalEvent) as error:
             self._say("event", f"refund {refund_id}", str(error))
+            row = _read(self._part, values)
             if row is not None:
-                _add(self._part.index, row.amount.minor, row)
+                _add(self._part.index, row, row.amount.minor)
             return
         refund = states[-1]
-        _compare_row(self._part, refund, row)
+        _compare_row(self._part, refund, values)
         self._miss(refund_id, history)
         account = self._accounts.get(refund.account)
         if account is None:
@@ -322,16 +340,21 @@ def _place(recorded: Recorded) -> str:
 # --- index and totals -------------------------------------------------------------------------------------------------
 
 
-def _compare_row(part: _Part, refund: Refund | None, row: Row | None) -> None:
-    log = None if refund is None else _as_stored(row_of(refund))
-    for each in differences(log, row):
-        text = f"{each.field}: the log says {each.log}, the index says {each.index}"
-        part.findings.append(Finding("index", f"refund {each.refund_id}", plain(text)))
-    if refund is not None and log is not None:
+def _compare_row(part: _Part, refund: Refund | None, values: _Values | None) -> None:
+    """Compare a refund with its index row, and add both up."""
+    as_stored = refund is not None and whole_row(refund) == values
+    # Only what differs is worth reading.
+    row = refund if as_stored else _read(part, values)
+    if refund is not None:
         settled = refund.settled_amount
-        _add(part.log, refund.amount.minor if settled is None else settled.minor, log)
+        _add(part.log, refund, refund.amount.minor if settled is None else settled.minor)
     if row is not None:
-        _add(part.index, row.amount.minor, row)
+        _add(part.index, row, row.amount.minor)
+    if not as_stored:
+        assert not isinstance(row, Refund)
+        for each in differences(None if refund is None else _as_stored(row_of(refund)), row):
+            text = f"{each.field}: the log says {each.log}, the index says {each.index}"
+            part.findings.append(Finding("index", f"refund {each.refund_id}", plain(text)))
 
 
 def _as_stored(row: Row) -> Row:
@@ -341,11 +364,12 @@ def _as_stored(row: Row) -> Row:
 _END: Final = {Status.SETTLED: "settled", Status.FAILED: "failed"}
 
 
-def _add(totals: _Totals, moved: int, row: Row) -> None:
-    unit = row.account, row.amount.currency, row.amount.exponent
+def _add(totals: _Totals, of: Refund | Row, moved: int) -> None:
+    amount = of.amount
+    unit = of.account, amount.currency, amount.exponent
     totals[*unit, "refunds"] += 1
-    totals[*unit, "requested"] += row.amount.minor
-    totals[*unit, _END.get(row.status, "open")] += moved if row.status is Status.SETTLED else row.amount.minor
+    totals[*unit, "requested"] += amount.minor
+    totals[*unit, _END.get(of.status, "open")] += moved if of.status is Status.SETTLED else amount.minor
 
 
 def _compare_totals(log: Mapping[Any, int], index: Mapping[Any, int]) -> Iterator[Finding]:

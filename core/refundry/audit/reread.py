@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any, Final
 
 import attrs
@@ -25,6 +26,7 @@ from refundry.transport import BROKE_OFF, TOO_LONG
 
 __all__ = ["Reading", "read_again", "states_of"]
 
+_HEARD: Final = (Inquired, Settled, Failed)
 _PLANS: Final = frozenset({"next_step", "next_at"})
 _WHOLE: Final = "event"
 
@@ -86,7 +88,7 @@ def _sender(history: Sequence[Recorded], recorded: Recorded) -> str | None:
 
 def _was_read(event: Event) -> bool:
     """Say whether a plugin read it: not what a person said, nor the part of an answer that broke off."""
-    if not isinstance(event, Inquired | Settled | Failed) or event.channel is Channel.OPERATOR:
+    if not isinstance(event, _HEARD) or event.channel is Channel.OPERATOR:
         return False
     return not (isinstance(event, Inquired) and event.outcome == "unknown" and _broken(event.cause or ""))
 
@@ -107,6 +109,8 @@ def _compare(
     nearest: Sequence[Reading] = ()
     try:
         for outcome, source in _heard(account, history, states, event, kept):
+            if _is_what_was_said(event, policy.understand(states[-1], outcome, source, account.terms)):
+                return ()
             for terms in _terms(account.terms):
                 found = _differences(recorded, _learnt(states[-1], outcome, source, terms), account.plugin_id)
                 if not found:
@@ -209,8 +213,7 @@ def _distinct(states: Sequence[Refund]) -> Iterator[Refund]:
 # --- comparing --------------------------------------------------------------------------------------------------------
 
 _COMPARED: Final = {
-    kind: tuple(field.name for field in attrs.fields(kind) if field.name not in _PLANS)
-    for kind in (Inquired, Settled, Failed)
+    kind: tuple(field.name for field in attrs.fields(kind) if field.name not in _PLANS) for kind in _HEARD
 }
 
 
@@ -226,6 +229,17 @@ def _differences(recorded: Recorded, now: Event | None, plugin: str) -> Sequence
         if (was := getattr(then, name)) != (would_be := getattr(now, name))
         and not (name == "attention" and _planned(then, now))
     ]
+
+
+_SAID: Final[Mapping[type[Any], Callable[[Any], Any]]] = {kind: attrgetter(*names) for kind, names in _COMPARED.items()}
+
+
+def _is_what_was_said(then: Any, now: Event | None) -> bool:
+    """Say whether no plan could make them differ, so that none has to be made: that costs most of the comparison."""
+    kind = type(then)
+    if type(now) is not kind or _SAID[kind](then) != _SAID[kind](now):
+        return False
+    return kind is not Inquired or then.scope is None
 
 
 def _planned(then: Any, now: Any) -> bool:

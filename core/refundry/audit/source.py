@@ -47,8 +47,8 @@ class Source(Protocol):
     def leaves(self, start: int = 0) -> Iterator[Sequence[Leaf]]:
         """Give the stored leaves in their order from an index on, `BATCH` at a time."""
 
-    def hashes(self) -> Iterator[Sequence[tuple[bytes]]] | None:
-        """Give only the leaves' hashes, if neither their indexes nor their positions have a gap; else None."""
+    def hashes(self, start: int, count: int) -> Sequence[bytes] | None:
+        """Give so many leaves' hashes from an index on; None where one is missing or not of the event at its place."""
 
     def tree(self) -> tuple[int, bytes] | None:
         """Give the size and the frontier that are stored; None where none are kept."""
@@ -104,9 +104,11 @@ def in_batches(rows: Iterator[T], count: int = BATCH) -> Iterator[Sequence[T]]:
 # --- a store's file ---------------------------------------------------------------------------------------------------
 
 _EVENTS: Final = """SELECT rowid, originator_id, originator_version, topic, state FROM stored_events
-    WHERE ?1 IS NULL OR rowid>?1 ORDER BY rowid"""
-_LEAVES: Final = "SELECT idx, position, hash FROM audit_leaf WHERE ?1 IS NULL OR idx>?1 ORDER BY idx"
-_DENSE: Final = "SELECT count(*), min(idx), max(idx), min(position - idx), max(position - idx) FROM audit_leaf"
+    WHERE rowid>=? ORDER BY rowid"""
+_LEAVES: Final = "SELECT idx, position, hash FROM audit_leaf WHERE idx>=? ORDER BY idx"
+_LEAST: Final = -(2**63)
+_FIRST: Final = "SELECT min(idx) FROM audit_leaf"
+_HASHES: Final = "SELECT hash FROM audit_leaf WHERE idx>=? AND idx<? AND position=idx+1 ORDER BY idx"
 _HISTORY: Final = """SELECT rowid, topic, state FROM stored_events WHERE originator_id=? ORDER BY originator_version"""
 _SHAPE: Final = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type, name"
 _LOST: Final = """SELECT DISTINCT evidence FROM parked WHERE evidence NOT IN (SELECT digest FROM evidence)
@@ -164,32 +166,32 @@ class SqliteSource:
     def events(self) -> Iterator[Sequence[Event]]:
         """Give the events in their order."""
         # Also those at positions below 1, where somebody may have hidden some.
-        return self._rows(_EVENTS, None)
+        return self._rows(_EVENTS, _LEAST)
 
     def leaves(self, start: int = 0) -> Iterator[Sequence[Leaf]]:
         """Give the leaves in their order from an index on."""
-        return self._rows(_LEAVES, start - 1 if start else None)
+        return self._rows(_LEAVES, start or _LEAST)
 
-    def hashes(self) -> Iterator[Sequence[tuple[bytes]]] | None:
-        """Give only the hashes where the leaves have no gap and go as far as the log does."""
-        size = self.count()
-        if not size or self._connection.execute(_DENSE).fetchone() != (size, 0, size - 1, 1, 1):
+    def hashes(self, start: int, count: int) -> Sequence[bytes] | None:
+        """Give so many leaves' hashes from an index on; None where one is missing or not of the event at its place."""
+        if not start and self._connection.execute(_FIRST).fetchone() != (0,):
             return None
-        cursor = self._connection.execute("SELECT hash FROM audit_leaf ORDER BY idx")
-        return iter(lambda: cursor.fetchmany(BATCH), [])
+        # An index stands once: as many as are wanted, between these bounds, are those.
+        found = self._connection.execute(_HASHES, (start, start + count)).fetchall()
+        return [hash for (hash,) in found] if len(found) == count else None
 
-    def _rows(self, statement: str, after: int | None) -> Iterator[Sequence[Any]]:
+    def _rows(self, statement: str, start: int) -> Iterator[Sequence[Any]]:
         """Read rows by their first column; a text that is not UTF-8 is handed on with its bytes escaped."""
-        cursor = self._connection.execute(statement, (after,))
+        cursor = self._connection.execute(statement, (start,))
         try:
             while rows := cursor.fetchmany(BATCH):
                 yield rows
-                after = rows[-1][0]
+                start = rows[-1][0] + 1
         except sqlite3.OperationalError as error:
             if "UTF-8" not in str(error):
                 raise
             self._connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
-            cursor = self._connection.execute(statement, (after,))
+            cursor = self._connection.execute(statement, (start,))
             while rows := cursor.fetchmany(BATCH):
                 yield rows
 
@@ -344,7 +346,8 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
         raise store_error(error) from error
 
 
-_SETTINGS: Final = ("temp_store=FILE", "cache_size=-65536", "cell_size_check=ON", "trusted_schema=OFF", "mmap_size=0")
+# Everything is read once and in its order: a small cache that stays in the processor's is faster than a large one.
+_SETTINGS: Final = ("temp_store=FILE", "cache_size=-4096", "cell_size_check=ON", "trusted_schema=OFF", "mmap_size=0")
 
 
 def _snapshot(path: Path, how: str) -> sqlite3.Connection:

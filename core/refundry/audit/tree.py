@@ -6,7 +6,7 @@ The rule of this module: the tree is made from the events; leaves, frontier and 
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from heapq import merge
-from itertools import chain, zip_longest
+from itertools import chain
 from operator import attrgetter
 from struct import Struct
 from typing import Any, Final
@@ -38,16 +38,16 @@ class Given:
 
 def paired(source: Source, findings: Findings) -> Iterator[tuple[Sequence[Event], Sequence[bytes | None]]]:
     """Give events with their stored leaves; where the two do not run side by side, say so and join them by position."""
-    events, hashes = source.events(), source.hashes()
-    index, none = 0, iter(())
-    some: Sequence[Event]
-    for some, kept in zip_longest(events, hashes or none, fillvalue=()):
+    events, index = source.events(), 0
+    for some in events:
+        kept = source.hashes(index, len(some))
         # Positions rise, so that the first and the last of them say whether there is a gap.
-        if len(some) != len(kept) or (some[0][0], some[-1][0]) != (index + 1, index + len(some)):
+        if kept is None or (some[0][0], some[-1][0]) != (index + 1, index + len(some)):
             yield from _joined(index, chain(some, _flat(events)), _flat(source.leaves(index)), findings)
             return
         index += len(some)
-        yield some, [hash for (hash,) in kept]
+        yield some, kept
+    yield from _joined(index, iter(()), _flat(source.leaves(index)), findings)
 
 
 def _flat(batches: Iterator[Sequence[Any]]) -> Iterator[Any]:

@@ -22,11 +22,11 @@ from refundry.money import Money
 from refundry.refund import Refund, Status
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-ROW: Final = """id, version, account, refund_request_id, payment, amount, currency, exponent, payment_total, retry_of,
-    status, attention, due_at, blocks_account, requested_at, updated_at"""
-"""The columns that `read_row` reads."""
-_NEW_ROW: Final = """INTO refund_index (version, status, attention, due_at, blocks_account, updated_at, id, account,
-    refund_request_id, payment, currency, exponent, amount, payment_total, retry_of, requested_at) VALUES """
+ROW: Final = """version, status, attention, due_at, blocks_account, updated_at, id, account, refund_request_id, payment,
+    currency, exponent, amount, payment_total, retry_of, requested_at"""
+"""The columns of an index row, in the order in which `whole_row` gives them and `read_row` reads them."""
+ROW_ID: Final = 6
+_NEW_ROW: Final = f"INTO refund_index ({ROW}) VALUES "
 _NEW_VALUES: Final = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 REPLACE_ROW: Final = f"INSERT OR REPLACE {_NEW_ROW}{_NEW_VALUES}"
 _UPDATE_ROW: Final = """UPDATE refund_index SET version=?, status=?, attention=?, due_at=?, blocks_account=?,
@@ -98,10 +98,8 @@ def column_text(text: str) -> str:
 
 def read_row(values: Sequence[Any]) -> Row:
     """Build a row from the columns of `ROW`."""
-    id, version, account, request_id, payment, minor, currency, exponent, total, retry_of, status, attention = values[
-        :12
-    ]
-    due_at, blocks_account, requested_at, updated_at = values[12:]
+    version, status, attention, due_at, blocks_account, updated_at, *lasting = values
+    id, account, request_id, payment, currency, exponent, minor, total, retry_of, requested_at = lasting
     amount = Money(minor, currency, exponent)
     return Row(
         id=id,
@@ -177,7 +175,7 @@ def _changing(refund: Refund) -> tuple[Any, ...]:
 
 
 def whole_row(refund: Refund) -> tuple[Any, ...]:
-    """Give all columns of a refund's index row, in the order of `INSERT_ROW`."""
+    """Give what a refund's index row must hold, in the order of `ROW`."""
     return *_changing(refund), *_lasting(refund)
 
 

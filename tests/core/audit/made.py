@@ -43,7 +43,7 @@ def signed(frontier: Frontier, key: Key | None = None) -> bytes:
 
 def refund_id(number: int) -> str:
     """Give an id that is later than those of smaller numbers."""
-    return f"0193{number >> 16 & 0xFFFFFFFF:08x}"[:8] + f"-{number & 0xFFFF:04x}-7000-8000-{number:012x}"
+    return f"0193{number >> 16:04x}-{number & 0xFFFF:04x}-7000-8000-{number:012x}"
 
 
 @attrs.frozen

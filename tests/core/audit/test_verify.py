@@ -26,7 +26,7 @@ from refundry.errors import ConfigError, StoreError
 from refundry.journal.sqlite_rows import REPLACE_ROW, whole_row
 from refundry.money import Money
 from refundry.refund import Settled, fold
-from tests.core.audit.made import AT, Life, Made, life, lives, make_store, new_key, signed
+from tests.core.audit.made import AT, Life, Made, life, lives, make_store, new_key, refund_id, signed
 
 LOG = new_key().verifier()
 
@@ -205,6 +205,7 @@ def test_what_is_no_store(path: Path) -> None:
         ("UPDATE stored_events SET rowid=-5 WHERE rowid=25", "leaf", "position -5"),
         ("INSERT INTO stored_events (rowid, topic) VALUES (-9223372036854775808, 'x')", "leaf", "position -9"),
         ("INSERT INTO audit_leaf VALUES (-1, 0, zeroblob(32))", "leaf", "position 0"),
+        ("INSERT INTO audit_leaf VALUES (25, 26, zeroblob(32))", "leaf", "position 26"),
         ("UPDATE audit_leaf SET hash=zeroblob(32) WHERE idx=3", "event", "position 4"),
         ("UPDATE audit_leaf SET position=99 WHERE idx=24", "leaf", "position 25"),
         ("UPDATE audit_tree SET size=24", "tree", "frontier"),
@@ -429,3 +430,9 @@ def test_the_index_of_one_refund(path: Path) -> None:
     fields = {where.rpartition(" ")[2] for kind, where in found(audited(path, made.close())) if kind == "index"}
 
     assert {"version", "status", "due_at", "updated_at"} == fields
+
+
+@given(st.lists(st.integers(0, 10**9), unique=True))
+def test_made_refunds_have_ids_in_the_order_in_which_they_are_made(numbers: list[int]) -> None:
+    """Stores that are made for tests and figures have ids that rise with time, as real ones have."""
+    assert [refund_id(number) for number in sorted(numbers)] == sorted(map(refund_id, numbers))
