@@ -37,7 +37,20 @@ from refundry.money import Money
 from refundry.observe import Observers
 from refundry.ports import Ports
 from refundry.provider import Acknowledgement, Listener, Notification, NotSent, Outcome, Scope
-from refundry.refund import FINAL, Channel, Event, Failed, Refund, Requested, Settled, Status, Submitted, apply, fold
+from refundry.refund import (
+    FINAL,
+    POINTED_OUT,
+    Channel,
+    Event,
+    Failed,
+    Refund,
+    Requested,
+    Settled,
+    Status,
+    Submitted,
+    apply,
+    fold,
+)
 from refundry.transport import HttpTransport, Transport
 
 _log = logging.getLogger("refundry")
@@ -418,17 +431,20 @@ class Gateway:
             resumed += [await self.resume(refund_id, by=by, why=why) for refund_id in waiting]
         return resumed
 
-    async def point_out(self, refund_id: str, text: str, *, by: str, why: str, evidence: bytes | None = None) -> Refund:
+    async def point_out(
+        self, refund_id: str, text: str, *, by: str, why: str, evidence: bytes | None = None, code: str = POINTED_OUT
+    ) -> Refund:
         """Call a person to a refund because of something outside the log; where it stands does not change.
 
-        What somebody is called to already is not recorded again. `evidence` is kept with the event.
+        What somebody is called to already is not recorded again. `evidence` is kept with the event; `code` says what
+        kind of finding it is.
         """
         kept = {} if evidence is None else {digest_of(evidence): evidence}
         while True:
             refund = await self.get(refund_id)
             event = policy.pointed_out(
                 refund, check_text("text", text), self.ports.now(), check_name("by", by), check_text("why", why),
-                next(iter(kept), None),
+                next(iter(kept), None), code,
             )  # fmt: skip
             if event is None:
                 return refund

@@ -493,10 +493,12 @@ def resumed(refund: Refund, at: datetime, by: str, why: str, terms: Terms) -> In
     return event if refund.final else with_next(refund, event, terms)
 
 
-def pointed_out(refund: Refund, text: str, at: datetime, by: str, why: str, evidence: str | None) -> Inquired | None:
+def pointed_out(
+    refund: Refund, text: str, at: datetime, by: str, why: str, evidence: str | None, code: str = POINTED_OUT
+) -> Inquired | None:
     """Record that a person should look at a refund, with everything that is planned left; None if they should already.
 
-    Comparing books finds such things: it never changes where the refund stands.
+    Comparing books finds such things, and a worker that cannot go on: it never changes where the refund stands.
     """
     known = list(filter(None, (refund.attention or "").split("; ")))
     new = [part for part in text.split("; ") if part not in known]
@@ -508,7 +510,7 @@ def pointed_out(refund: Refund, text: str, at: datetime, by: str, why: str, evid
         outcome=heard.Noted.kind,
         next_step="done" if refund.final else refund.next_step,
         next_at=refund.next_at,
-        code=POINTED_OUT,
+        code=code,
         cause=text,
         attention="; ".join([*known, *new]),
         evidence=evidence,

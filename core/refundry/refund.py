@@ -19,6 +19,8 @@ PERSON: Final = "person"
 """The `next_step` of a refund that waits for a person."""
 POINTED_OUT: Final = "RECONCILIATION"
 """The code of a note by which somebody who compared books called a person."""
+GAVE_UP: Final = "GAVE_UP"
+"""The code of a note by which a worker called a person: it met the same defect again and again."""
 
 
 class Channel(StrEnum):

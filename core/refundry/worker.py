@@ -1,7 +1,8 @@
 """Finds what is due and drives it: any number of workers, in any number of processes, on one store.
 
 The rule of this module: it decides nothing. What is due says the index, what to do says `policy`, and that no step is
-done twice says the version of the refund's log. A refund that fails to advance never holds up another.
+done twice says the version of the refund's log. A refund that fails to advance never holds up another, and is never
+forgotten: a person is called to it.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from typing import Final
 from refundry import policy
 from refundry.errors import StoreError, UnknownAccount
 from refundry.gateway import Gateway
-from refundry.refund import Refund
+from refundry.refund import GAVE_UP, Refund
 
 _log = logging.getLogger("refundry")
 _POLL: Final = 0.5
@@ -109,13 +110,25 @@ class Worker:
         except UnknownAccount as error:
             self.strangers.add(error.account)
             self._left_alone.add(refund_id)
-        except Exception:
+        except Exception as error:
             self.failures[refund_id] = self.failures.get(refund_id, 0) + 1
             _log.exception("refund %s could not be advanced", refund_id)
+            if refund_id in self.stuck:
+                await self._call_person(refund_id, error)
         else:
             self.failures.pop(refund_id, None)
             if self._on_advance is not None:
                 self._on_advance(refund)
+
+    async def _call_person(self, refund_id: str, error: Exception) -> None:
+        # Its name only: what a plugin writes into its errors may be anything.
+        text = f"a worker met {type(error).__name__} {_MAX_FAILURES} times in a row and gave up; its log says where"
+        try:
+            await self._gateway.point_out(refund_id, text, by="refundry", why="it cannot be driven on", code=GAVE_UP)
+        except StoreError as failed:
+            self._fatal = failed
+        except Exception:
+            _log.exception("nobody could be called to the refund %s", refund_id)
 
     async def _is_idle(self) -> bool:
         count, _ = await self._gateway.journal.waiting()

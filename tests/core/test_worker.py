@@ -1,0 +1,79 @@
+"""Workers drive what is due, and forget nothing that they cannot drive."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from refundry.provider import Exchange, Order
+from refundry.refund import GAVE_UP, Inquired, Status
+from refundry.worker import Worker
+from refundry_antom.provider import AntomProvider
+from tests.core.shop import Shop, open_shop
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    async with open_shop(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def defect(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Make the plugin fail on the refund R1, until `undo` mends it."""
+    compose = AntomProvider.refund
+
+    def fail(self: AntomProvider, order: Order, at: datetime) -> Exchange:
+        if order.refund_request_id == "R1":
+            raise KeyError("a secret that the plugin knows")
+        return compose(self, order, at)
+
+    monkeypatch.setattr(AntomProvider, "refund", fail)
+    return monkeypatch
+
+
+async def _work(shop: Shop) -> Worker:
+    worker = Worker(shop.gateway, lease=0)
+    await worker.run(until_idle=True)
+    return worker
+
+
+@pytest.mark.usefixtures("defect")
+async def test_a_refund_that_cannot_be_driven_calls_a_person(shop: Shop) -> None:
+    """A defect that comes again and again calls a person to its refund, in words of ours, and holds up no other."""
+    await shop.request("R1", submit=False)
+    await shop.request("R2", payment="P2", submit=False)
+
+    worker = await _work(shop)
+
+    stuck, other = await shop.gateway.get("R1"), await shop.gateway.get("R2")
+    assert worker.stuck == [stuck.id]
+    assert stuck.attention == "a worker met KeyError 3 times in a row and gave up; its log says where"
+    assert [stuck.id] == [row.id for row in await shop.gateway.list(attention=True)]
+    assert other.status is Status.SETTLED
+
+
+@pytest.mark.usefixtures("defect")
+async def test_a_person_is_called_once(shop: Shop) -> None:
+    """Further workers that meet the same defect record nothing more."""
+    await shop.request("R1", submit=False)
+
+    for _ in range(3):
+        await _work(shop)
+
+    notes = [item.event for item in await shop.gateway.history("R1")][1:]
+    assert [GAVE_UP] == [note.code for note in notes if isinstance(note, Inquired)]
+    assert len(notes) == 1
+
+
+async def test_a_refund_goes_on_when_the_defect_is_mended(shop: Shop, defect: pytest.MonkeyPatch) -> None:
+    """The next worker after the repair drives it to its end, and nobody is called any more."""
+    await shop.request("R1", submit=False)
+    await _work(shop)
+    defect.undo()
+
+    await _work(shop)
+
+    refund = await shop.gateway.get("R1")
+    assert (refund.status, refund.attention) == (Status.SETTLED, None)
