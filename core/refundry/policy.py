@@ -16,6 +16,7 @@ from refundry import provider as heard
 from refundry.errors import Invalid
 from refundry.provider import NotSent, Order, Outcome, Resend, Scope, Terms
 from refundry.refund import (
+    GAVE_UP,
     PERSON,
     POINTED_OUT,
     Channel,
@@ -502,7 +503,8 @@ def pointed_out(
     """
     known = list(filter(None, (refund.attention or "").split("; ")))
     new = [part for part in text.split("; ") if part not in known]
-    if not new:
+    # What keeps a worker from driving a refund is nothing to one that has ended meanwhile.
+    if not new or (code == GAVE_UP and refund.final):
         return None
     return Inquired(
         at=at,

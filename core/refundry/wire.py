@@ -7,13 +7,13 @@ field that only informs and has another shape is kept in `extra` as it came, so 
 null is an absent field.
 """
 
+import json
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from types import MappingProxyType, NoneType
 from typing import Any, ClassVar, Final, TypeVar, get_args, get_origin
 
 import attrs
-import msgspec
 
 from refundry.untrusted import Unreadable, read_object
 
@@ -86,10 +86,10 @@ def read(kind: type[_Message], value: Any) -> _Message:
 
 def encode(message: Message) -> bytes:
     """Write a message as compact JSON in UTF-8. Equal messages give equal bytes."""
-    return _JSON.encode(to_wire(message))
+    return _JSON.encode(to_wire(message)).encode("utf-8")
 
 
-_JSON: Final = msgspec.json.Encoder()
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def to_wire(message: Message, without: Collection[str] = ()) -> dict[str, Any]:

@@ -51,13 +51,15 @@ class Worker:
         self._left_alone: set[str] = set()
         self.failures: dict[str, int] = {}
         """Refunds that could not be advanced because of a defect, with how often in a row."""
+        self._versions: dict[str, int] = {}
+        """The version at which a refund was given up on."""
         self.strangers: set[str] = set()
         """Accounts that the store has due refunds of and the configuration does not have; those are left alone."""
 
     @property
     def stuck(self) -> list[str]:
         """The refunds that this worker has given up on: each failed several times in a row."""
-        return [refund_id for refund_id, count in self.failures.items() if count >= _MAX_FAILURES]
+        return [refund_id for refund_id in self.failures if self._gave_up(refund_id)]
 
     def stop(self) -> None:
         """Take nothing more; `run` returns once what is under way is done."""
@@ -90,13 +92,33 @@ class Worker:
         now = self._gateway.ports.now()
         ids = await self._gateway.journal.take_due(now, until=now + self._lease, holder=self._holder, limit=free)
         self._gateway.ports.step("work taken")
-        given_up = self._left_alone.union(self.stuck)
-        wanted = [refund_id for refund_id in ids if refund_id not in given_up]
+        wanted = [
+            refund_id for refund_id in ids if refund_id not in self._left_alone and await self._may_try(refund_id)
+        ]
         for refund_id in wanted:
             task = asyncio.create_task(self._advance(refund_id))
             self._tasks.add(task)
             task.add_done_callback(self._done)
         return len(wanted)
+
+    async def _may_try(self, refund_id: str) -> bool:
+        """Leave alone what this worker gave up on, until somebody has recorded something about it."""
+        if not self._gave_up(refund_id):
+            return True
+        try:
+            refund = await self._gateway.get(refund_id)
+        except StoreError:
+            raise
+        except Exception:
+            _log.exception("refund %s cannot be looked at", refund_id)
+            return False
+        if not refund.final and refund.version == self._versions.get(refund_id, refund.version):
+            return False
+        del self.failures[refund_id]
+        return True
+
+    def _gave_up(self, refund_id: str) -> bool:
+        return self.failures.get(refund_id, 0) >= _MAX_FAILURES
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -110,21 +132,24 @@ class Worker:
         except UnknownAccount as error:
             self.strangers.add(error.account)
             self._left_alone.add(refund_id)
-        except Exception as error:
+        except Exception:
             self.failures[refund_id] = self.failures.get(refund_id, 0) + 1
             _log.exception("refund %s could not be advanced", refund_id)
-            if refund_id in self.stuck:
-                await self._call_person(refund_id, error)
+            if self._gave_up(refund_id):
+                await self._call_person(refund_id)
         else:
             self.failures.pop(refund_id, None)
             if self._on_advance is not None:
                 self._on_advance(refund)
 
-    async def _call_person(self, refund_id: str, error: Exception) -> None:
-        # Its name only: what a plugin writes into its errors may be anything.
-        text = f"a worker met {type(error).__name__} {_MAX_FAILURES} times in a row and gave up; its log says where"
+    async def _call_person(self, refund_id: str) -> None:
+        # Nothing of the errors: what a plugin writes into them may be anything, and the same words are recorded once.
+        text = f"a worker gave up after {_MAX_FAILURES} unexpected errors in a row, which are in its log"
         try:
-            await self._gateway.point_out(refund_id, text, by="refundry", why="it cannot be driven on", code=GAVE_UP)
+            refund = await self._gateway.point_out(
+                refund_id, text, by="refundry", why="it cannot be driven on", code=GAVE_UP
+            )
+            self._versions[refund_id] = refund.version
         except StoreError as failed:
             self._fatal = failed
         except Exception:
@@ -132,6 +157,11 @@ class Worker:
 
     async def _is_idle(self) -> bool:
         count, _ = await self._gateway.journal.waiting()
+        if count > len(self.stuck) + len(self._left_alone):
+            return False
+        # Others may have ended some of those that this worker gave up on: then it is not they that wait.
+        for refund_id in self.stuck:
+            await self._may_try(refund_id)
         return count <= len(self.stuck) + len(self._left_alone)
 
     async def _rest(self) -> None:

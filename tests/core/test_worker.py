@@ -1,5 +1,6 @@
 """Workers drive what is due, and forget nothing that they cannot drive."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from refundry.provider import Exchange, Order
 from refundry.refund import GAVE_UP, Inquired, Status
+from refundry.testing.books import State
 from refundry.worker import Worker
 from refundry_antom.provider import AntomProvider
 from tests.core.shop import Shop, open_shop
@@ -49,7 +51,7 @@ async def test_a_refund_that_cannot_be_driven_calls_a_person(shop: Shop) -> None
 
     stuck, other = await shop.gateway.get("R1"), await shop.gateway.get("R2")
     assert worker.stuck == [stuck.id]
-    assert stuck.attention == "a worker met KeyError 3 times in a row and gave up; its log says where"
+    assert stuck.attention == "a worker gave up after 3 unexpected errors in a row, which are in its log"
     assert [stuck.id] == [row.id for row in await shop.gateway.list(attention=True)]
     assert other.status is Status.SETTLED
 
@@ -77,3 +79,45 @@ async def test_a_refund_goes_on_when_the_defect_is_mended(shop: Shop, defect: py
 
     refund = await shop.gateway.get("R1")
     assert (refund.status, refund.attention) == (Status.SETTLED, None)
+
+
+async def test_the_same_worker_goes_on_when_a_person_resumes(shop: Shop, defect: pytest.MonkeyPatch) -> None:
+    """Who mends the cause and resumes the refund needs no restart: the worker that gave up on it takes it again."""
+    asked = await shop.request("R1", submit=False)
+    worker = await _work(shop)
+    defect.undo()
+    await shop.gateway.resume(asked.id, by="ada", why="mended")
+
+    await worker.run(until_idle=True)
+
+    assert (await shop.gateway.get("R1")).status is Status.SETTLED
+    assert worker.stuck == []
+
+
+async def test_nobody_is_called_to_what_has_ended(shop: Shop) -> None:
+    """A refund that ended while a worker failed on it is nobody's concern: a call would make it count as in doubt."""
+    ended = await shop.request("R1")
+
+    after = await shop.gateway.point_out(ended.id, "a worker gave up", by="refundry", why="defect", code=GAVE_UP)
+
+    assert after == ended
+
+
+async def test_what_ended_meanwhile_hides_nothing_that_waits(tmp_path: Path, defect: pytest.MonkeyPatch) -> None:
+    """A worker that has given up on one refund, which a person then ended, still waits for the others to end."""
+    async with open_shop(tmp_path, mode="async", async_delay=None) as shop:
+        asked = await shop.request("R1", submit=False)
+        worker = await _work(shop)
+        defect.undo()
+        await shop.gateway.resolve(asked.id, settled=False, by="ada", why="not needed")
+        await shop.request("R2", payment="P2")
+
+        working = asyncio.create_task(worker.run(until_idle=True))
+        await asyncio.sleep(0.2)
+        ended_early = working.done()
+        shop.antom.books.finish(shop.antom.books.refunds["R2"], State.SUCCESS, shop.clock())
+        shop.clock.move(60)
+        await working
+
+        assert not ended_early
+        assert (await shop.gateway.get("R2")).status is Status.SETTLED

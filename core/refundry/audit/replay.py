@@ -23,7 +23,7 @@ import attrs
 from refundry.accounts import Account, Config, open_accounts
 from refundry.audit.findings import Finding
 from refundry.audit.reread import read_again, states_of
-from refundry.audit.source import SqliteSource
+from refundry.audit.source import OTHER_TABLES, SqliteSource
 from refundry.errors import Invalid, StoreError
 from refundry.hooks import Plugins
 from refundry.journal import Recorded, Row
@@ -84,6 +84,8 @@ def replay(
     with _reading(path) as source:
         total = source.count()
         bounds = _bounds(source.connection, total)
+        if not source.well_formed():
+            yield Finding("index", "tables", OTHER_TABLES)
     done, log, index = 0, _Totals(), _Totals()
     strangers: set[str] = set()
     for part in _parts(path, accounts, bounds, processes):

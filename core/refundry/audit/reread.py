@@ -239,7 +239,8 @@ def _is_what_was_said(then: Any, now: Event | None) -> bool:
     kind = type(then)
     if type(now) is not kind or _SAID[kind](then) != _SAID[kind](now):
         return False
-    return kind is not Inquired or then.scope is None
+    # A plan that calls a person gives the reason: one that was recorded without is no plan of ours.
+    return kind is not Inquired or (then.scope is None and (then.next_step != PERSON or then.attention is not None))
 
 
 def _planned(then: Any, now: Any) -> bool:

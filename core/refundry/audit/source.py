@@ -18,8 +18,9 @@ from refundry.journal.sqlite_recorder import APPLICATION_ID, FORMAT, Datastore, 
 from refundry.journal.sqlite_rows import ROW, read_row
 from refundry.refund import fold
 
-__all__ = ["BATCH", "Event", "Leaf", "Source", "SqliteSource", "in_batches", "place_of", "store_of"]
+__all__ = ["BATCH", "OTHER_TABLES", "Event", "Leaf", "Source", "SqliteSource", "in_batches", "place_of", "store_of"]
 
+OTHER_TABLES: Final = "the tables and indexes are not those that Refundry makes"
 BATCH: Final = 512
 """How many events are held at a time: a power of two, so that each batch is a subtree, and few enough for the cache."""
 _CONTENTS: Final = 64
@@ -108,7 +109,8 @@ _EVENTS: Final = """SELECT rowid, originator_id, originator_version, topic, stat
 _LEAVES: Final = "SELECT idx, position, hash FROM audit_leaf WHERE idx>=? ORDER BY idx"
 _LEAST: Final = -(2**63)
 _FIRST: Final = "SELECT min(idx) FROM audit_leaf"
-_HASHES: Final = "SELECT hash FROM audit_leaf WHERE idx>=? AND idx<? AND position=idx+1 ORDER BY idx"
+_HASHES: Final = """SELECT hash FROM audit_leaf WHERE idx>=? AND idx<? AND position=idx+1 AND typeof(hash)='blob'
+    ORDER BY idx"""
 _HISTORY: Final = """SELECT rowid, topic, state FROM stored_events WHERE originator_id=? ORDER BY originator_version"""
 _SHAPE: Final = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type, name"
 _LOST: Final = """SELECT DISTINCT evidence FROM parked WHERE evidence NOT IN (SELECT digest FROM evidence)
@@ -173,7 +175,7 @@ class SqliteSource:
         return self._rows(_LEAVES, start or _LEAST)
 
     def hashes(self, start: int, count: int) -> Sequence[bytes] | None:
-        """Give so many leaves' hashes from an index on; None where one is missing or not of the event at its place."""
+        """Give so many leaves' hashes from an index on; None where one is missing, none, or of another event."""
         if not start and self._connection.execute(_FIRST).fetchone() != (0,):
             return None
         # An index stands once: as many as are wanted, between these bounds, are those.
@@ -256,12 +258,16 @@ class SqliteSource:
             for (text,) in self._connection.execute("PRAGMA integrity_check(10)"):
                 if text != "ok":
                     yield "file", f"SQLite finds the file damaged: {text}"
-        if _shape(self._connection) != _expected_shape():
-            yield "tables", "the tables and indexes are not those that Refundry makes"
+        if not self.well_formed():
+            yield "tables", OTHER_TABLES
         for (id,) in self._connection.execute(_LEASES):
             yield f"refund {id}", "its lease is not one that a worker could have taken"
         for (digest,) in self._connection.execute(_LOST):
             yield "parked", f"a notification is parked whose bytes {_hex(digest)} are not kept"
+
+    def well_formed(self) -> bool:
+        """Say whether tables and indexes are those that this version makes: others could hold other types of values."""
+        return _shape(self._connection) == _expected_shape()
 
     def rows_of(self, accounts: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
         """Give the index rows with the ids of these."""

@@ -31,7 +31,7 @@ from refundry.provider import (
     Settled,
     Terms,
 )
-from refundry.refund import Refund
+from refundry.refund import PERSON, Inquired, Refund
 from refundry.testing.books import State
 from refundry.testing.faults import Plan
 from refundry.testing.wire import Said
@@ -305,6 +305,30 @@ async def test_what_nobody_could_have_written_is_a_finding(shop: Shop, change: s
     rewrite(shop, change)
 
     assert kind in {finding.kind for finding in found(shop)}
+
+
+async def test_other_tables_are_a_finding(shop: Shop) -> None:
+    """A table that holds other types of values than ours says so: what is equal there may be no amount."""
+    await shop.request()
+    rewrite(shop, "CREATE INDEX other ON refund_index (amount)")
+
+    (finding,) = found(shop)
+
+    assert ("index", "tables") == (finding.kind, finding.where)
+
+
+async def test_a_person_who_is_called_without_a_reason_is_a_difference(tmp_path: Path) -> None:
+    """An event that hands a refund to a person and does not say why is none that today's plan would make."""
+    async with open_shop(tmp_path, mode="async", async_delay=None, terms={"call_person_after": 0.001}) as shop:
+        await shop.later(await shop.request())
+        *before, last = await shop.gateway.history("R1")
+        assert isinstance(last.event, Inquired)
+        assert last.event.next_step == PERSON
+        mute = attrs.evolve(last, event=attrs.evolve(last.event, attention=None))
+
+        (reading,) = await shop.gateway.readings([*before, mute])
+
+    assert ("attention", None, last.event.attention) == (reading.field, reading.then, reading.now)
 
 
 async def test_a_damaged_file_is_one_error(shop: Shop) -> None:

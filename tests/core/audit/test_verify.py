@@ -208,6 +208,7 @@ def test_what_is_no_store(path: Path) -> None:
         ("INSERT INTO audit_leaf VALUES (25, 26, zeroblob(32))", "leaf", "position 26"),
         ("UPDATE audit_leaf SET hash=zeroblob(32) WHERE idx=3", "event", "position 4"),
         ("UPDATE audit_leaf SET position=99 WHERE idx=24", "leaf", "position 25"),
+        ("UPDATE audit_leaf SET hash=CAST(x'ff00' AS TEXT) WHERE idx=24", "event", "position 25"),
         ("UPDATE audit_tree SET size=24", "tree", "frontier"),
         ("DELETE FROM audit_tree", "tree", "frontier"),
         ("UPDATE audit_checkpoint SET note=replace(note,'25','26')", "checkpoint", "the database's"),

@@ -181,13 +181,3 @@ def test_requests_survive_the_way(refund_request_id: str, reason: str, minor: in
     )
 
     assert request == wire.decode(RefundRequest, wire.encode(request))
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=64))
-def test_requests_are_written_as_everybody_writes_json(text: str) -> None:
-    """What is sent, and never again in other bytes, is the compact JSON that Python's own library writes."""
-    request = InquiryRequest(refund_request_id=text, refund_id=text[:1])
-
-    written = {"refundRequestId": text, "refundId": text[:1]}
-
-    assert json.dumps(written, ensure_ascii=False, separators=(",", ":")).encode() == wire.encode(request)
