@@ -159,7 +159,7 @@ def _reading(path: Path) -> Iterator[SqliteSource]:
     try:
         with SqliteSource.open(path) as source:
             yield source
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise store_error(error) from error
 
 

@@ -348,7 +348,7 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
             if at_rest or _wal(path).stat().st_size:
                 raise
             return _snapshot(path, "immutable=1"), False
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise store_error(error) from error
 
 

@@ -248,7 +248,7 @@ def open_recorder(name: str | Path) -> Recorder:
         recorder = Recorder(Datastore(path))
         with recorder.datastore.get_connection(commit=True):
             return recorder
-    except (sqlite3.Error, PersistenceError) as error:
+    except (sqlite3.Error, PersistenceError, UnicodeDecodeError) as error:
         raise store_error(error) from error
 
 
@@ -325,4 +325,7 @@ def sqlite_code(error: BaseException) -> int:
 
 def store_error(error: BaseException) -> StoreError:
     """Say in one line what is wrong with the store."""
+    if isinstance(error, UnicodeDecodeError):
+        # SQLite's own words quote a part of the file that is no text any more.
+        return StoreError(f"store: {_SAID[sqlite3.SQLITE_CORRUPT]}")
     return StoreError(f"store: {_SAID.get(sqlite_code(error), f'the database failed: {error}')}")

@@ -23,6 +23,7 @@ from refundry.audit.roots import Batch
 from refundry.audit.source import BATCH, SqliteSource
 from refundry.audit.verify import Given, verify
 from refundry.errors import ConfigError, StoreError
+from refundry.journal.sqlite_recorder import open_recorder
 from refundry.journal.sqlite_rows import REPLACE_ROW, whole_row
 from refundry.money import Money
 from refundry.refund import Settled, fold
@@ -437,3 +438,15 @@ def test_the_index_of_one_refund(path: Path) -> None:
 def test_made_refunds_have_ids_in_the_order_in_which_they_are_made(numbers: list[int]) -> None:
     """Stores that are made for tests and figures have ids that rise with time, as real ones have."""
     assert [refund_id(number) for number in sorted(numbers)] == sorted(map(refund_id, numbers))
+
+
+def test_a_table_s_definition_that_is_no_text_any_more_is_a_damaged_file(tmp_path: Path) -> None:
+    """A flipped bit in what SQLite keeps of our tables is said in one line, by the audit and by the journal."""
+    path = tmp_path / "refunds.db"
+    make_store(path, 1)
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE evidence (", b"CREATE TABLE evidence \xac", 1))
+
+    with pytest.raises(StoreError, match=r"^store: the database file is damaged$"), SqliteSource.open(path):
+        pass
+    with pytest.raises(StoreError, match=r"^store: the database file is damaged$"):
+        open_recorder(path)
