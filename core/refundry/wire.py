@@ -84,12 +84,12 @@ def read(kind: type[_Message], value: Any) -> _Message:
     return kind(**known)
 
 
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def encode(message: Message) -> bytes:
     """Write a message as compact JSON in UTF-8. Equal messages give equal bytes."""
     return _JSON.encode(to_wire(message)).encode("utf-8")
-
-
-_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def to_wire(message: Message, without: Collection[str] = ()) -> dict[str, Any]:

@@ -204,7 +204,7 @@ def _rows(part: _Part, connection: sqlite3.Connection, bound: _Bound) -> Iterato
             _say_unreadable(part, values, "its id is no text")
 
 
-def _read(part: _Part, values: _Values | None) -> Row | None:
+def _read_values(part: _Part, values: _Values | None) -> Row | None:
     """Read an index row; one that nobody could have written is a finding, and none."""
     try:
         return None if values is None else read_row(values)
@@ -285,7 +285,7 @@ class _Replayed:
             states = states_of(history)
         except (StoreError, IllegalEvent) as error:
             self._say("event", f"refund {refund_id}", str(error))
-            row = _read(self._part, values)
+            row = _read_values(self._part, values)
             if row is not None:
                 _add(self._part.index, row, row.amount.minor)
             return
@@ -346,7 +346,7 @@ def _compare_row(part: _Part, refund: Refund | None, values: _Values | None) -> 
     """Compare a refund with its index row, and add both up."""
     as_stored = refund is not None and whole_row(refund) == values
     # Only what differs is worth reading.
-    row = refund if as_stored else _read(part, values)
+    row = refund if as_stored else _read_values(part, values)
     if refund is not None:
         settled = refund.settled_amount
         _add(part.log, refund, refund.amount.minor if settled is None else settled.minor)

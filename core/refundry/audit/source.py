@@ -175,7 +175,7 @@ class SqliteSource:
         return self._rows(_LEAVES, start or _LEAST)
 
     def hashes(self, start: int, count: int) -> Sequence[bytes] | None:
-        """Give so many leaves' hashes from an index on; None where one is missing, none, or of another event."""
+        """Give so many leaves' hashes from an index on; None where one is missing, no hash, or another event's."""
         if not start and self._connection.execute(_FIRST).fetchone() != (0,):
             return None
         # An index stands once: as many as are wanted, between these bounds, are those.
