@@ -101,6 +101,16 @@ def tampering(session: nox.Session) -> None:
 
 
 @nox.session(python=FOUND[0])
+def docs(session: nox.Session) -> None:
+    """Build the documentation site in build/docs, with warnings as errors, and check it."""
+    session.install("-e", ".[docs]", *_constraints())
+    site = ROOT / "build" / "docs"
+    shutil.rmtree(site, ignore_errors=True)
+    session.run("sphinx-build", "-q", "-n", "-W", "--keep-going", "-d", session.create_tmp(), "docs", str(site))
+    session.run("python", "docs/check_site.py", str(site))
+
+
+@nox.session(python=FOUND[0])
 def bench(session: nox.Session) -> None:
     """The benchmarks: prints ratios of one run and writes them to the docs."""
     _install_wheel(session)
