@@ -116,7 +116,7 @@ async def test_what_a_failing_observer_missed_the_next_process_tells(tmp_path: P
         await shop.request()
         whole = await log(shop.gateway)
         config = shop.config
-    async with Gateway.open(config, plugins=with_observer(later)) as gateway:
+    async with Gateway.open(config, ports=shop.gateway.ports, plugins=with_observer(later)) as gateway:
         gateway.catch_up()
         await told(later, 3)
 
@@ -157,8 +157,10 @@ async def test_two_processes_do_not_both_tell(tmp_path: Path) -> None:
 
 _DIES = """
 import asyncio, os, sys
+from datetime import datetime
 from refundry.gateway import Gateway
 from refundry.hooks import hookimpl, load_plugins
+from refundry.ports import Ports
 
 class Observer:
     @hookimpl
@@ -167,7 +169,8 @@ class Observer:
         os.kill(os.getpid(), 9)
 
 async def main():
-    async with Gateway.open(sys.argv[1], plugins=load_plugins(extra=[Observer()])) as gateway:
+    ports = Ports(now=lambda: datetime.fromisoformat(sys.argv[2]))
+    async with Gateway.open(sys.argv[1], plugins=load_plugins(extra=[Observer()]), ports=ports) as gateway:
         await gateway.request(account="shop", payment="P1", amount="1.00", currency="EUR", refund_request_id="R1")
         await asyncio.sleep(30)
 
@@ -179,9 +182,8 @@ async def test_a_process_that_is_killed_while_telling_loses_nothing(tmp_path: Pa
     """Killed with SIGKILL in the middle of the hook, the same events are told by the next process."""
     observer = Observer()
     async with open_shop(tmp_path) as shop:
-        done = await asyncio.to_thread(
-            subprocess.run, [sys.executable, "-c", _DIES, str(shop.config)], capture_output=True, env=dict(os.environ)
-        )
+        command = [sys.executable, "-c", _DIES, str(shop.config), shop.clock.at.isoformat()]
+        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, env=dict(os.environ))
         shop.clock.move(86_400)  # the dead process's lease is over
         async with shop.reopened(plugins=with_observer(observer)) as gateway:
             gateway.catch_up()

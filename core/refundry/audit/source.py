@@ -222,16 +222,17 @@ class SqliteSource:
             # Always as many, so that the statement is prepared once.
             asked = [*some, *[some[0]] * (_ASKED - len(some))]
             if self._connection.execute(_KEPT, asked).fetchone()[0] != len(set(some)):
-                lost += [each for each in some if not self._connection.execute(_ONE, (each,)).fetchone()]
+                lost += [each for each in some if not self._connection.execute(_ONE, {"digest": each}).fetchone()]
         return lost
 
     def chosen(self, account: str | None, payment: str | None, refund: str | None) -> Iterator[str]:
         """Give the ids of the refunds of an account, a payment, or one, as the index has them."""
-        return (id for (id,) in self._connection.execute(_CHOSEN, (account, payment, refund)))
+        wanted = {"account": account, "payment": payment, "refund": refund}
+        return (id for (id,) in self._connection.execute(_CHOSEN, wanted))
 
     def named(self, id: str, account: str | None) -> str:
         """Give Refundry's id of a refund by either of its ids; `UnknownRefund`, or `Invalid` if there are several."""
-        found = [row[0] for row in self._connection.execute(_NAMED, (id, account))]
+        found = [row[0] for row in self._connection.execute(_NAMED, {"id": id, "account": account})]
         if not found:
             raise UnknownRefund(f"there is no refund {id!r}")
         if len(found) > 1:
@@ -310,10 +311,10 @@ class SqliteSource:
 _MARKS: Final = ",".join("?" * _ASKED)
 _ROW: Final = f"SELECT {ROW} FROM refund_index WHERE id=?"  # noqa: S608 (constant columns)
 _ROWS: Final = f"SELECT {LEDGER_ROW} FROM refund_index WHERE id IN ({_MARKS})"  # noqa: S608 (constant columns)
-_CHOSEN: Final = """SELECT id FROM refund_index WHERE (?1 IS NULL OR account=?1) AND (?2 IS NULL OR payment=?2)
-    AND (?3 IS NULL OR id=?3) ORDER BY id"""
-_NAMED: Final = """SELECT id FROM refund_index WHERE (id=?1 OR refund_request_id=?1) AND (?2 IS NULL OR account=?2)
-    ORDER BY id=?1 DESC LIMIT 2"""
+_CHOSEN: Final = """SELECT id FROM refund_index WHERE (:account IS NULL OR account=:account)
+    AND (:payment IS NULL OR payment=:payment) AND (:refund IS NULL OR id=:refund) ORDER BY id"""
+_NAMED: Final = """SELECT id FROM refund_index WHERE (id=:id OR refund_request_id=:id)
+    AND (:account IS NULL OR account=:account) ORDER BY id=:id DESC LIMIT 2"""
 _EVENTS_OF: Final = """SELECT rowid, originator_version, topic, state FROM stored_events WHERE originator_id=?
     ORDER BY originator_version"""
 _BETWEEN: Final = f"SELECT {LEDGER_ROW} FROM refund_index WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"  # noqa: S608
@@ -321,7 +322,7 @@ _BEFORE: Final = """SELECT topic, state FROM stored_events WHERE originator_id=?
     ORDER BY originator_version"""
 _IDS: Final = "SELECT originator_id FROM stored_events UNION SELECT id FROM refund_index ORDER BY 1"
 _KEPT: Final = f"SELECT count(*) FROM evidence WHERE digest IN ({_MARKS})"  # noqa: S608 (marks are bound)
-_ONE: Final = "SELECT 1 FROM evidence WHERE digest=?1 UNION ALL SELECT 1 FROM erased WHERE digest=?1"
+_ONE: Final = "SELECT 1 FROM evidence WHERE digest=:digest UNION ALL SELECT 1 FROM erased WHERE digest=:digest"
 
 
 def _hex(digest: object) -> str:

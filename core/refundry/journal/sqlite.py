@@ -57,9 +57,11 @@ _DUE: Final = """SELECT id FROM refund_index WHERE due_at<=? AND (lease_until IS
     AND account NOT IN (SELECT account FROM refund_index WHERE blocks_account = 1) ORDER BY due_at LIMIT ?"""
 _WAITING: Final = """SELECT count(*), min(max(due_at, coalesce(lease_until, due_at))) FROM refund_index
     WHERE due_at IS NOT NULL AND account NOT IN (SELECT account FROM refund_index WHERE blocks_account = 1)"""
-_IDS: Final = """SELECT id FROM (SELECT DISTINCT originator_id AS id FROM stored_events WHERE originator_id>?1
-    ORDER BY originator_id LIMIT ?2) UNION SELECT id FROM (SELECT id FROM refund_index WHERE id>?1 ORDER BY id LIMIT ?2)
-    ORDER BY id LIMIT ?2"""
+_IDS: Final = """SELECT id FROM (SELECT DISTINCT originator_id AS id FROM stored_events WHERE originator_id>:after
+    ORDER BY originator_id LIMIT :page) UNION
+    SELECT id FROM (SELECT id FROM refund_index WHERE id>:after ORDER BY id LIMIT :page) ORDER BY id LIMIT :page"""
+_PARKED: Final = """SELECT at, account, refund_request_id, evidence FROM parked
+    WHERE :account IS NULL OR account=:account ORDER BY rowid LIMIT :limit"""
 _ROW_OF: Final = f"SELECT {ROW} FROM refund_index WHERE id=?"  # noqa: S608 (constant columns)
 
 _OBSERVE: Final = """INSERT OR IGNORE INTO observed
@@ -233,8 +235,7 @@ class SqliteJournal:
 
     async def parked(self, account: str | None = None, limit: int = 1000) -> Sequence[Parked]:
         """Give parked notifications, oldest first."""
-        statement = "SELECT at, account, refund_request_id, evidence FROM parked WHERE ?1 IS NULL OR account=?1"
-        rows = await self._rows(f"{statement} ORDER BY rowid LIMIT ?2", account, limit)
+        rows = await self._rows(_PARKED, account=account, limit=limit)
         return [Parked(from_micros(at), name, request_id, digest.hex()) for at, name, request_id, digest in rows]
 
     async def evidence(self, digest: str) -> bytes | None:
@@ -303,8 +304,8 @@ class SqliteJournal:
             await self._transact(partial(overwrite, refund_id, version, position, notes))
         return await self._writer.run(partial(self._guarded, partial(empty_log, self.path)))
 
-    async def _rows(self, statement: str, *values: Any) -> list[Any]:
-        return await self._read(_fetch, statement, values)
+    async def _rows(self, statement: str, *values: Any, **named: Any) -> list[Any]:
+        return await self._read(_fetch, statement, named or values)
 
     async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call `function(connection, ...)` in a reader's thread."""
@@ -334,7 +335,7 @@ def _share(change: Change) -> float:
 # --- what the reader threads do --------------------------------------------------------------------------------------
 
 
-def _fetch(connection: sqlite3.Connection, statement: str, values: Sequence[Any]) -> list[Any]:
+def _fetch(connection: sqlite3.Connection, statement: str, values: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
     return connection.execute(statement, values).fetchall()
 
 
@@ -393,7 +394,7 @@ def _selecting(selection: Selection) -> tuple[str, list[Any]]:
 
 
 def _next_ids(connection: sqlite3.Connection, after: str) -> list[str]:
-    return [id for (id,) in connection.execute(_IDS, (after, PAGE))]
+    return [id for (id,) in connection.execute(_IDS, {"after": after, "page": PAGE})]
 
 
 def _compare(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Finding]:

@@ -57,8 +57,8 @@ def _named(connection: Reader, refund_id: str) -> list[bytes]:
 
 
 def _kept(connection: Reader, digests: Iterable[bytes]) -> list[bytes]:
-    statement = "SELECT 1 FROM evidence WHERE digest=?1 AND NOT EXISTS (SELECT 1 FROM erased WHERE digest=?1)"
-    return [digest for digest in digests if connection.execute(statement, (digest,)).fetchone()]
+    statement = "SELECT 1 FROM evidence WHERE digest=:digest AND NOT EXISTS (SELECT 1 FROM erased WHERE digest=:digest)"
+    return [digest for digest in digests if connection.execute(statement, {"digest": digest}).fetchone()]
 
 
 def _shared(connection: Reader, refund_id: str, digests: Sequence[bytes], after: int) -> set[bytes]:
