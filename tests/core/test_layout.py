@@ -15,8 +15,10 @@ import pytest
 ROOT: Final = Path(__file__).parents[2]
 TOP: Final = {
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "LICENSE",
     "README.md",
+    "SECURITY.md",
     "core",
     "docs",
     "noxfile.py",
@@ -24,7 +26,7 @@ TOP: Final = {
     "pyproject.toml",
     "tests",
 }
-SHIPPED: Final = ("core", "plugins", "docs", "README.md", "CHANGELOG.md")
+SHIPPED: Final = ("core", "plugins", "docs", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 
 # Put together from halves, so that a search of the whole project finds nothing here either.
 HOSTS: Final = [r"pypi\." + "org", "python" + "hosted", "npmjs" + r"\.(?:org|com)"]
