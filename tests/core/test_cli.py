@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -145,9 +145,8 @@ def events_in(place: Path) -> int:
     path = place / "refunds.db"
     if not path.exists():
         return 0
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         count: int = connection.execute("SELECT count(*) FROM stored_events").fetchone()[0]
-    connection.close()
     return count
 
 
@@ -475,7 +474,7 @@ def test_what_a_hostile_provider_writes_cannot_move_the_cursor(run: Run, place: 
     """No control character of a provider reaches the terminal raw, in words or in JSON."""
     run(*ASK, "--amount", "1", "--id", "R1")
     hostile = "\x1b[2J\x9b2J\u202egnol\u2066\x07:smile:[red]"
-    with sqlite3.connect(place / "refunds.db") as connection:
+    with closing(sqlite3.connect(place / "refunds.db")) as connection, connection:
         (rowid, state) = connection.execute(
             "SELECT rowid, state FROM stored_events WHERE topic LIKE '%settled%' ORDER BY rowid"
         ).fetchone()
@@ -484,7 +483,6 @@ def test_what_a_hostile_provider_writes_cannot_move_the_cursor(run: Run, place: 
         for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type='trigger'").fetchall():
             connection.execute(f"DROP TRIGGER {trigger}")
         connection.execute("UPDATE stored_events SET state=? WHERE rowid=?", (json.dumps(event).encode(), rowid))
-    connection.close()
     shown = [run("show", "R1"), run("events", "R1"), run("show", "R1", "--json"), run("events", "--json")]
 
     for result in shown:
@@ -680,17 +678,15 @@ def test_a_file_that_is_no_store_is_refused_and_left_alone(run: Run, place: Path
     assert diary == path.read_bytes()
 
     path.unlink()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE mine (a)")
-    connection.close()
     assert is_refused(run("list"), "store: ")
 
     path.unlink()
     run(*ASK, "--amount", "1", "--id", "R1", "--record-only")
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         connection.execute(f"PRAGMA user_version = {version + 1}")
-    connection.close()
     assert is_refused(run("list"), "store: ")
 
 

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -168,9 +168,8 @@ def test_replay(place: Path) -> None:
     assert 0 == result.exit_code
     assert {"account"} == kinds
 
-    with sqlite3.connect(place / "refunds.db") as store:
+    with closing(sqlite3.connect(place / "refunds.db")) as store, store:
         store.execute("UPDATE refund_index SET amount=1")
-    store.close()
     different = run(place, "replay")
 
     assert 5 == different.exit_code

@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -83,10 +84,9 @@ def test_a_whole_log(path: Path) -> None:
 def test_the_bytes_are_those_that_are_stored(path: Path) -> None:
     """Events and evidence come out as they are stored, byte by byte."""
     folder = exported(path).place
-    with sqlite3.connect(path) as store:
+    with closing(sqlite3.connect(path)) as store, store:
         stored = store.execute("SELECT state FROM stored_events ORDER BY rowid").fetchall()
         kept = dict(store.execute("SELECT digest, bytes FROM evidence").fetchall())
-    store.close()
     files = [each for name in ("evidence", "private") for each in (folder / name).rglob("*") if each.is_file()]
 
     assert [state.decode() for (state,) in stored] == [line["state"] for line in lines(folder)]
@@ -130,9 +130,8 @@ def test_a_part(path: Path, part: Part, refunds: int, events: int) -> None:
 
 def test_what_is_not_signed_yet_is_left_out(path: Path) -> None:
     """Events that are newer than the newest checkpoint are not in it, and are counted."""
-    with sqlite3.connect(path) as store:
+    with closing(sqlite3.connect(path)) as store, store:
         store.execute("DELETE FROM audit_checkpoint WHERE size=300")
-    store.close()
     done = exported(path)
 
     assert (200, 100) == (done.events, done.left_out)
@@ -145,10 +144,9 @@ def test_erased_texts(path: Path) -> None:
     digest = each.digest(1)
     stone = Tombstone(digest=digest, refund_id=each.id, at=AT, by="ada", why="asked to")
     note = sign_note(stone.text(LOG.name), new_key())
-    with sqlite3.connect(path) as store:
+    with closing(sqlite3.connect(path)) as store, store:
         store.execute("UPDATE evidence SET bytes=zeroblob(9) WHERE digest=?", (bytes.fromhex(digest),))
         store.execute("INSERT INTO erased VALUES (?,?,?)", (bytes.fromhex(digest), each.id, note))
-    store.close()
     for place, part in (("whole", Part()), ("part", Part(refund=each.id))):
         folder = exported(path, part, place=path.with_name(place)).place
         verdict = audited(folder)
@@ -203,14 +201,12 @@ def test_nothing_half_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         exported(path, Part(payment="unknown"))
     with pytest.raises(Invalid, match="there is no folder"):
         exported(path, place=path.with_name("no") / "where")
-    with sqlite3.connect(path) as store:
+    with closing(sqlite3.connect(path)) as store, store:
         store.execute("DELETE FROM evidence WHERE digest=?", (bytes.fromhex(life(1).digest(0)),))
-    store.close()
     with pytest.raises(Tampered, match="is not kept and was not erased"):
         exported(path)
-    with sqlite3.connect(path) as store:
+    with closing(sqlite3.connect(path)) as store, store:
         store.execute("UPDATE stored_events SET topic='failed' WHERE rowid=9")
-    store.close()
     with pytest.raises(Tampered, match="not those that were signed"):
         exported(path)
 
@@ -225,9 +221,8 @@ def test_a_log_that_nobody_signed(path: Path) -> None:
 
 def test_a_log_that_shrank(path: Path) -> None:
     """A store with fewer events than were signed is not exported."""
-    with sqlite3.connect(path) as store:
+    with closing(sqlite3.connect(path)) as store, store:
         store.execute("DELETE FROM stored_events WHERE rowid>290")
-    store.close()
     with pytest.raises(Tampered, match="300 events were signed, and the store has 290"):
         exported(path)
 

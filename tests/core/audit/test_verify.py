@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,8 @@ def audited(path: Path, *notes: bytes, deep: bool = False) -> Verdict:
 
 def changed(path: Path, statement: str, *values: Any) -> None:
     """Change a store at rest."""
-    with sqlite3.connect(path) as store:
+    with closing(sqlite3.connect(path)) as store, store:
         store.execute(statement, values)
-    store.close()
 
 
 def found(verdict: Verdict) -> list[tuple[str, str]]:
@@ -247,9 +247,8 @@ def test_the_last_good_checkpoint_is_named(path: Path) -> None:
     forged = sqlite3.connect(path)
     original = path.with_name("original.db")
     original.write_bytes(rightly)
-    with sqlite3.connect(original) as store:
+    with closing(sqlite3.connect(original)) as store, store:
         notes = store.execute("SELECT size, at, note FROM audit_checkpoint").fetchall()
-    store.close()
     forged.execute("DELETE FROM audit_checkpoint")
     forged.executemany("INSERT INTO audit_checkpoint VALUES (?,?,?)", notes)
     forged.commit()

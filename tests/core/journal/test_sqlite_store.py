@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -40,9 +41,8 @@ async def test_the_connection_that_writes_waits_for_the_disk_at_every_commit(jou
 
 
 def _foreign(path: Path) -> None:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE customers (name)")
-    connection.close()
 
 
 def _garbage(path: Path) -> None:
@@ -51,9 +51,8 @@ def _garbage(path: Path) -> None:
 
 def _of_another_version(path: Path) -> None:
     asyncio.run(make(path))
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(f"PRAGMA user_version={FORMAT + 1}")
-    connection.close()
 
 
 def _not_wal(path: Path) -> None:
