@@ -84,7 +84,7 @@ def kills(session: nox.Session) -> None:
 
 
 @nox.session(python=FOUND[0])
-def careless(session: nox.Session) -> None:
+def faulty(session: nox.Session) -> None:
     """The whole contract on every careless provider: each fails the checks that are named, and no other."""
     _install_wheel(session)
     test = "tests/core/testing/test_contract.py"

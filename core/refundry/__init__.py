@@ -15,11 +15,11 @@ from refundry.errors import (
     UnknownRefund,
 )
 from refundry.gateway import Gateway
+from refundry.gateway.worker import Worker, process
 from refundry.money import Money
 from refundry.ports import Ports
 from refundry.provider import Acknowledgement, Notification, Unreadable
 from refundry.refund import Refund, Status
-from refundry.worker import Worker, drive
 
 __all__ = [
     "Acknowledgement",
@@ -40,5 +40,5 @@ __all__ = [
     "UnknownRefund",
     "Unreadable",
     "Worker",
-    "drive",
+    "process",
 ]

@@ -11,8 +11,8 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
-from refundry import rsa
 from refundry.errors import Invalid
+from refundry.provider import signatures
 
 _BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _RSA_SIGNED: Final = "1.2.840.113549.1.1."
@@ -32,7 +32,7 @@ def public_key(certificate: Certificate, field: str) -> RSAPublicKey:
         key = None
     if not isinstance(key, RSAPublicKey):
         raise Invalid(field, "has no RSA key")
-    rsa.check_size(key.key_size, field)
+    signatures.check_size(key.key_size, field)
     return key
 
 

@@ -17,18 +17,18 @@ from refundry.provider import (
     Blocked,
     Code,
     CodeClass,
-    Failed,
-    Noted,
+    DefinitiveFailure,
+    Informational,
     NotFound,
-    Order,
     Outcome,
     Pending,
+    RefundInstruction,
     Resend,
     Scope,
-    Settled,
+    Succeeded,
     Unknown,
 )
-from refundry.wire import to_wire
+from refundry.provider.messages import to_wire
 from refundry_alipay.codes import INQUIRY_CODES, NOT_DONE, REFUND_CODES, SUCCESS, find
 from refundry_alipay.details import CURRENCY
 from refundry_alipay.wire import (
@@ -68,9 +68,9 @@ def named(payment: str) -> tuple[str, str]:
 # --- the answer to a refund -------------------------------------------------------------------------------------------
 
 
-def refunded(order: Order, answer: RefundResponse) -> Outcome:
+def refunded(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
     """Say what an answer to `alipay.trade.refund` means."""
-    wrong = _wrong_trade(order, answer) or _wrong_currency(answer)
+    wrong = _wrong_trade(instruction, answer) or _wrong_currency(answer)
     if wrong is not None:
         return wrong
     row = find(REFUND_CODES, answer.code, answer.sub_code)
@@ -78,15 +78,15 @@ def refunded(order: Order, answer: RefundResponse) -> Outcome:
         name = answer.sub_code or answer.code
         said = "success" if answer.code == SUCCESS else "failure"
         text = f"Alipay reports a {said} that it does not document: {_shown(name)}"
-        return Unknown(text, _code(name), resend=Resend.NEVER, attention=text)
+        return Unknown(text, _code(name), resend=Resend.NEVER, review=text)
     if row.status != answer.code:
         return _contradicts_code(row, answer)
-    return _by_fund_change(order, answer) if row.meaning is CodeClass.OK else _by_class(row)
+    return _by_fund_change(instruction, answer) if row.meaning is CodeClass.OK else _by_class(row)
 
 
-def _by_fund_change(order: Order, answer: RefundResponse) -> Outcome:
+def _by_fund_change(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
     if answer.fund_change == "Y":
-        return _moved(order, answer)
+        return _moved(instruction, answer)
     if answer.fund_change in (None, "", "N"):
         # Also what the repetition of a refund that is done is answered with: only the query can tell.
         return Unknown("Alipay answered that no money moved by this call")
@@ -94,51 +94,51 @@ def _by_fund_change(order: Order, answer: RefundResponse) -> Outcome:
     return _contradiction(None, text)
 
 
-def _moved(order: Order, answer: RefundResponse) -> Outcome:
+def _moved(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
     # `refund_fee` is the sum of all refunds of the trade, so a sum that is larger than this refund is no contradiction:
     # there were others. That the answer is about this refund and no other of the trade is known from the call alone
     # (Alipay does not echo out_request_no here); a smaller sum proves that it is not.
-    if not answer.refund_fee or not _names_trade(order, answer):
+    if not answer.refund_fee or not _names_trade(instruction, answer):
         text = "Alipay says that money moved, and does not say of which trade and how much"
         return Unknown(text, resend=Resend.NEVER)
     total = _yuan(answer.refund_fee)
-    if total is None or total.minor < order.amount.minor:
-        return _elsewhere(f"{_shown(answer.refund_fee)} yuan in all, which is no sum with {order.amount} in it")
-    return _settled(order, answer, answer.gmt_refund_pay)
+    if total is None or total.minor < instruction.amount.minor:
+        return _elsewhere(f"{_shown(answer.refund_fee)} yuan in all, which is no sum with {instruction.amount} in it")
+    return _settled(instruction, answer, answer.gmt_refund_pay)
 
 
 # --- the answer to a query --------------------------------------------------------------------------------------------
 
 
-def queried(order: Order, answer: QueryResponse) -> Outcome:
+def queried(instruction: RefundInstruction, answer: QueryResponse) -> Outcome:
     """Say what an answer to `alipay.trade.fastpay.refund.query` means."""
-    if (answer.out_request_no or order.refund_request_id) != order.refund_request_id:
+    if (answer.out_request_no or instruction.refund_request_id) != instruction.refund_request_id:
         text = f"the provider answered about the refund {_shown(answer.out_request_no)}, not about this one"
-        return Unknown(text, attention=text)
-    wrong = _wrong_trade(order, answer) or _wrong_amount(order, answer)
+        return Unknown(text, review=text)
+    wrong = _wrong_trade(instruction, answer) or _wrong_amount(instruction, answer)
     if wrong is not None:
         return wrong
     row = find(INQUIRY_CODES, answer.code, answer.sub_code)
     if row is None:
         name = answer.sub_code or answer.code
         text = f"the query was answered with {_shown(name)}, a code that Alipay does not document"
-        return Unknown(text, _code(name), attention=text)
+        return Unknown(text, _code(name), review=text)
     if row.status != answer.code:
         return _contradicts_code(row, answer)
-    return _by_refund_status(order, answer) if row.meaning is CodeClass.OK else _by_class(row)
+    return _by_refund_status(instruction, answer) if row.meaning is CodeClass.OK else _by_class(row)
 
 
-def _by_refund_status(order: Order, answer: QueryResponse) -> Outcome:
+def _by_refund_status(instruction: RefundInstruction, answer: QueryResponse) -> Outcome:
     status = answer.refund_status
     if not status:
         return _not_done(answer)
     # Alipay's page writes it in lower case, its SDKs in upper case.
     if status.upper() != "REFUND_SUCCESS":
         return Unknown(f"the refund is in a state that Alipay does not document: {_shown(status)}", _code(status))
-    if not (answer.out_request_no and answer.refund_amount and _names_trade(order, answer)):
+    if not (answer.out_request_no and answer.refund_amount and _names_trade(instruction, answer)):
         text = "Alipay reports a success and does not say of which refund, trade and amount"
         return Unknown(text, _code(status), resend=Resend.NEVER)
-    return _settled(order, answer, answer.gmt_refund_pay)
+    return _settled(instruction, answer, answer.gmt_refund_pay)
 
 
 def _not_done(answer: QueryResponse) -> Outcome:
@@ -152,36 +152,36 @@ def _not_done(answer: QueryResponse) -> Outcome:
 # --- what Alipay posts ------------------------------------------------------------------------------------------------
 
 
-def notified(message: TradeNotification, order: Order) -> Outcome:
+def notified(message: TradeNotification, instruction: RefundInstruction) -> Outcome:
     """Say what the notification of a trade that a refund changed means for that refund."""
-    if message.out_biz_no != order.refund_request_id:
+    if message.out_biz_no != instruction.refund_request_id:
         text = f"the notification is about the refund {_shown(message.out_biz_no)}, not about this one"
-        return Unknown(text, attention=text)
-    wrong = _wrong_trade(order, message)
+        return Unknown(text, review=text)
+    wrong = _wrong_trade(instruction, message)
     if wrong is not None:
         return wrong
     if message.trade_status not in _REFUNDED_IN:
         return _contradiction(None, f"a refund of a trade in the state {_shown(message.trade_status)}")
     total = _yuan(message.refund_fee)
-    if total is None or total.minor < order.amount.minor or not _names_trade(order, message):
-        return _elsewhere(f"{_shown(message.refund_fee)} yuan in all, which is no sum with {order.amount} in it")
-    if total.minor > order.amount.minor:
+    if total is None or total.minor < instruction.amount.minor or not _names_trade(instruction, message):
+        return _elsewhere(f"{_shown(message.refund_fee)} yuan in all, which is no sum with {instruction.amount} in it")
+    if total.minor > instruction.amount.minor:
         # The sum of several refunds: it does not say how much of it this one is.
         return Pending(cause="Alipay reports this refund among others of the trade; it is asked about.")
-    return _settled(order, message, message.gmt_refund)
+    return _settled(instruction, message, message.gmt_refund)
 
 
-def banked(message: DepositBackMessage, order: Order) -> Outcome:
+def banked(message: DepositBackMessage, instruction: RefundInstruction) -> Outcome:
     """Say what the message about the buyer's bank means: it is noted, and moves nothing."""
-    if message.out_request_no != order.refund_request_id:
+    if message.out_request_no != instruction.refund_request_id:
         text = f"the message is about the refund {_shown(message.out_request_no)}, not about this one"
-        return Unknown(text, attention=text)
-    wrong = _wrong_trade(order, message)
+        return Unknown(text, review=text)
+    wrong = _wrong_trade(instruction, message)
     if wrong is not None:
         return wrong
     status = message.dback_status.upper()
     cause = _DBACK.get(status, "The bank's answer is one that Alipay does not document.")
-    return Noted(cause, _code(f"DBACK_{status}"), to_wire(message))
+    return Informational(cause, _code(f"DBACK_{status}"), to_wire(message))
 
 
 # --- settled ----------------------------------------------------------------------------------------------------------
@@ -222,15 +222,17 @@ _PERSONAL: Final = frozenset(
 _LEFT_OUT: Final = _CONSUMED | _TRANSPORT | _PERSONAL
 
 
-def _settled(order: Order, answer: RefundResponse | QueryResponse | TradeNotification, paid_at: str | None) -> Settled:
-    left_out = _LEFT_OUT | {named(order.payment)[0]}
+def _settled(
+    instruction: RefundInstruction, answer: RefundResponse | QueryResponse | TradeNotification, paid_at: str | None
+) -> Succeeded:
+    left_out = _LEFT_OUT | {named(instruction.payment)[0]}
     left = {name: value for name, value in to_wire(answer).items() if name not in left_out}
     settled_at = with_offset(paid_at)
     if settled_at is not None:
         del left["gmt_refund" if isinstance(answer, TradeNotification) else "gmt_refund_pay"]
     if not isinstance(answer, TradeNotification) and _bank_refused(answer):
         left["bank_return"] = DBACK_FAILED
-    return Settled(amount=order.amount, settled_at=settled_at, details=left or None)
+    return Succeeded(amount=instruction.amount, settled_at=settled_at, details=left or None)
 
 
 def _bank_refused(answer: RefundResponse | QueryResponse) -> bool:
@@ -248,7 +250,7 @@ def _by_class(row: Code) -> Outcome:
 
 
 def _failed(row: Code) -> Outcome:
-    return Failed(row.code, row.cause, row.advice)
+    return DefinitiveFailure(row.code, row.cause, row.advice)
 
 
 def _again(row: Code) -> Outcome:
@@ -257,7 +259,7 @@ def _again(row: Code) -> Outcome:
 
 
 def _doubtful(row: Code) -> Outcome:
-    return Unknown(row.cause, row.code, resend=Resend.NEVER, attention=f"{row.code}: {row.cause} {row.advice}")
+    return Unknown(row.cause, row.code, resend=Resend.NEVER, review=f"{row.code}: {row.cause} {row.advice}")
 
 
 _OUTCOMES: Final[Mapping[CodeClass, Callable[[Code], Outcome]]] = MappingProxyType(
@@ -280,24 +282,24 @@ def _contradicts_code(row: Code, answer: Answer) -> Outcome:
 
 
 def _contradiction(code: str | None, text: str) -> Outcome:
-    return Unknown(text, code, resend=Resend.NEVER, attention=text)
+    return Unknown(text, code, resend=Resend.NEVER, review=text)
 
 
 # --- echoes -----------------------------------------------------------------------------------------------------------
 
 
-def _names_trade(order: Order, message: _About) -> bool:
-    field, number = named(order.payment)
+def _names_trade(instruction: RefundInstruction, message: _About) -> bool:
+    field, number = named(instruction.payment)
     return bool(getattr(message, field) == number)
 
 
-def _wrong_trade(order: Order, message: _About) -> Outcome | None:
+def _wrong_trade(instruction: RefundInstruction, message: _About) -> Outcome | None:
     """Say what is wrong when a message is about another trade; an absent number is not judged here.
 
     Under our own number another trade, currency or amount means that something may have moved that nobody asked for:
     it is never sent again.
     """
-    field, number = named(order.payment)
+    field, number = named(instruction.payment)
     said = getattr(message, field)
     return _elsewhere(f"the {field} {_shown(said)}, not about {number}") if said and said != number else None
 
@@ -307,15 +309,15 @@ def _wrong_currency(answer: RefundResponse) -> Outcome | None:
     return _elsewhere(f"a refund in {_shown(said)}, not in {CURRENCY}") if said and said != CURRENCY else None
 
 
-def _wrong_amount(order: Order, answer: QueryResponse) -> Outcome | None:
-    if not answer.refund_amount or _yuan(answer.refund_amount) == order.amount:
+def _wrong_amount(instruction: RefundInstruction, answer: QueryResponse) -> Outcome | None:
+    if not answer.refund_amount or _yuan(answer.refund_amount) == instruction.amount:
         return None
-    return _elsewhere(f"{_shown(answer.refund_amount)} yuan, not about {order.amount}")
+    return _elsewhere(f"{_shown(answer.refund_amount)} yuan, not about {instruction.amount}")
 
 
 def _elsewhere(what: str) -> Outcome:
     text = f"the provider answered about {what}"
-    return Unknown(text, resend=Resend.NEVER, attention=text)
+    return Unknown(text, resend=Resend.NEVER, review=text)
 
 
 # --- small things -----------------------------------------------------------------------------------------------------

@@ -20,29 +20,29 @@ from urllib.parse import urlencode, urlsplit
 import attrs
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-from refundry import wire as reading
 from refundry.money import Money
 from refundry.provider import (
     Acknowledgement,
     Answer,
-    Exchange,
     Forged,
-    Heard,
     HttpUrl,
     Invalid,
     Notification,
-    Order,
     Outcome,
+    ProviderCall,
     ProviderPlugin,
     PublicKeyPem,
+    RefundInstruction,
     Request,
     Scope,
     Secret,
     Terms,
     Unknown,
     Unreadable,
+    VerifiedNotification,
     read_object,
 )
+from refundry.provider import messages as reading
 from refundry_alipay import __version__, certs, details, meaning, signing
 from refundry_alipay.codes import INQUIRY_CODES, REFUND_CODES
 from refundry_alipay.details import CURRENCY, QUERY_OPTIONS, REFUND_OPTIONS
@@ -124,7 +124,7 @@ class Keys:
 
 @attrs.frozen(slots=True)
 class AlipayProvider:
-    """One account at Alipay: `Provider` and `Listener`."""
+    """One account at Alipay: `Provider` and `NotificationHandler`."""
 
     settings: AlipaySettings
     terms: Terms
@@ -151,47 +151,49 @@ class AlipayProvider:
             raise Invalid("currency", f"must be {CURRENCY}; Alipay's documents give every amount in yuan")
         return _PLACES
 
-    def check(self, order: Order) -> None:
+    def check(self, instruction: RefundInstruction) -> None:
         """Raise `Invalid` for an order that Alipay's field rules refuse."""
-        _check_id("refund_request_id", order.refund_request_id)
-        _check_payment(order.payment)
-        _check_amount(order.amount, self.exponent(order.amount.currency))
-        if order.reason:
-            _check_reason(order.reason)
-        if order.details is not None:
-            details.check(order.details)
-        self._check_charset(order)
+        _check_id("refund_request_id", instruction.refund_request_id)
+        _check_payment(instruction.payment)
+        _check_amount(instruction.amount, self.exponent(instruction.amount.currency))
+        if instruction.reason:
+            _check_reason(instruction.reason)
+        if instruction.details is not None:
+            details.check(instruction.details)
+        self._check_charset(instruction)
 
-    def refund(self, order: Order, at: datetime) -> Exchange:
+    def refund(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
         """Ask Alipay to refund; equal orders give equal bytes."""
-        body = order.sent if order.sent is not None else self._body(self._refund_request(order))
+        body = instruction.sent if instruction.sent is not None else self._body(self._refund_request(instruction))
         notify_url = self.settings.notify_url
         further = {} if notify_url is None else {"notify_url": notify_url}
-        return self._exchange(REFUND, body, further, at, RefundResponse, partial(meaning.refunded, order))
+        return self._call(REFUND, body, further, at, RefundResponse, partial(meaning.refunded, instruction))
 
-    def inquire(self, order: Order, at: datetime) -> Exchange:
+    def inquire(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
         """Ask Alipay where the refund stands, by the trade and our number of the refund."""
         options = list(self.settings.query_options) or None
-        request = QueryRequest(out_request_no=order.refund_request_id, query_options=options, **_trade(order))
-        return self._exchange(QUERY, self._body(request), {}, at, QueryResponse, partial(meaning.queried, order))
+        request = QueryRequest(
+            out_request_no=instruction.refund_request_id, query_options=options, **_trade(instruction)
+        )
+        return self._call(QUERY, self._body(request), {}, at, QueryResponse, partial(meaning.queried, instruction))
 
-    def _refund_request(self, order: Order) -> RefundRequest:
+    def _refund_request(self, instruction: RefundInstruction) -> RefundRequest:
         options = [option for option in self.settings.query_options if option in REFUND_OPTIONS]
         request = RefundRequest(
-            out_request_no=order.refund_request_id,
-            refund_amount=str(order.amount),
-            refund_reason=order.reason or None,
+            out_request_no=instruction.refund_request_id,
+            refund_amount=str(instruction.amount),
+            refund_reason=instruction.reason or None,
             query_options=options or None,
-            **_trade(order),
+            **_trade(instruction),
         )
-        return attrs.evolve(request, **details.arranged(order.details or {}))
+        return attrs.evolve(request, **details.arranged(instruction.details or {}))
 
     def _body(self, request: RefundRequest | QueryRequest) -> bytes:
         content = reading.encode(request).decode()
         return urlencode({"biz_content": content}, encoding=self.settings.charset, errors="strict").encode()
 
-    def _check_charset(self, order: Order) -> None:
-        for field, text in (("reason", order.reason or ""), ("details", repr(dict(order.details or {})))):
+    def _check_charset(self, instruction: RefundInstruction) -> None:
+        for field, text in (("reason", instruction.reason or ""), ("details", repr(dict(instruction.details or {})))):
             try:
                 text.encode(self.settings.charset)
             except UnicodeEncodeError as error:
@@ -200,7 +202,7 @@ class AlipayProvider:
 
     # --- exchanges ----------------------------------------------------------------------------------------------------
 
-    def _exchange(
+    def _call(
         self,
         method: str,
         body: bytes,
@@ -208,8 +210,8 @@ class AlipayProvider:
         at: datetime,
         kind: type[_Response],
         read: Callable[[_Response], Outcome],
-    ) -> Exchange:
-        return Exchange(
+    ) -> ProviderCall:
+        return ProviderCall(
             body=body,
             sign=partial(self._sign, method, body, further, at),
             read=partial(self._read, method, kind, read),
@@ -255,7 +257,7 @@ class AlipayProvider:
         try:
             return read(reading.read(kind, signing.read_node(node, self.settings.charset, _STRINGS)))
         except Unreadable as error:
-            return Unknown(f"cannot be read: {error}", attention=f"signed by Alipay and not understood: {error}")
+            return Unknown(f"cannot be read: {error}", review=f"signed by Alipay and not understood: {error}")
 
     def _verified(self, method: str, body: bytes) -> bytes:
         """Give the node of an answer; `Forged` unless Alipay signed it with the key or certificate of this account."""
@@ -273,13 +275,13 @@ class AlipayProvider:
         if claimed is not None:
             cause += f"; it claims {claimed}, which proves nothing"
         if unsigned and claimed in _APP_REFUSED:
-            attention = (
+            review = (
                 f"Alipay seems not to know our app or key (an unsigned answer says {claimed}):"
                 " check app_id, base_url and private_key"
             )
-            return Unknown(cause, attention=attention, scope=Scope.ACCOUNT)
-        attention = "an answer that is not signed by Alipay: look for a wrong key or for somebody in between"
-        return Unknown(cause, attention=attention)
+            return Unknown(cause, review=review, scope=Scope.ACCOUNT)
+        review = "an answer that is not signed by Alipay: look for a wrong key or for somebody in between"
+        return Unknown(cause, review=review)
 
     def _claimed(self, method: str, body: bytes) -> tuple[str | None, bool]:
         """Give the documented code that an answer claims, and whether it has no signature at all."""
@@ -293,7 +295,7 @@ class AlipayProvider:
 
     # --- notifications ------------------------------------------------------------------------------------------------
 
-    def hear(self, notification: Notification) -> Heard:
+    def parse_notification(self, notification: Notification) -> VerifiedNotification:
         """Verify and read a form that Alipay posts, in the charset that it names.
 
         What is Alipay's and speaks of no refund (a payment, a trade that timed out) names none: it is acknowledged, for
@@ -309,7 +311,7 @@ class AlipayProvider:
         # A refund that was sent without a number bears the trade's: it is not ours.
         refund = message.out_biz_no if message.refund_fee or message.gmt_refund else None
         at = meaning.moment(message.notify_time)
-        return Heard(refund, at, partial(meaning.notified, message), ACKNOWLEDGEMENT)
+        return VerifiedNotification(refund, at, partial(meaning.notified, message), ACKNOWLEDGEMENT)
 
     def _verify_form(self, params: Mapping[str, str], charset: str) -> None:
         """Raise `Forged` unless a form is signed by Alipay, with our certificate, for our app and seller."""
@@ -336,8 +338,8 @@ class AlipayProvider:
         signing.verify(self._keys.public, signature, last)
 
 
-def _trade(order: Order) -> dict[str, Any]:
-    return dict([meaning.named(order.payment)])
+def _trade(instruction: RefundInstruction) -> dict[str, Any]:
+    return dict([meaning.named(instruction.payment)])
 
 
 _STRINGS: Final = ("refund_fee", "refund_amount")
@@ -367,10 +369,10 @@ def _contents(params: Mapping[str, str], charset: str) -> list[bytes]:
     return list(dict.fromkeys(signing.notification_content(form, charset, keep) for form, keep in forms))
 
 
-def _heard_of_bank(said: Mapping[str, str]) -> Heard:
+def _heard_of_bank(said: Mapping[str, str]) -> VerifiedNotification:
     message = reading.read(DepositBackMessage, read_object(said.get("biz_content", "").encode()))
     at = meaning.moment(said.get("notify_time"))
-    return Heard(message.out_request_no, at, partial(meaning.banked, message), ACKNOWLEDGEMENT)
+    return VerifiedNotification(message.out_request_no, at, partial(meaning.banked, message), ACKNOWLEDGEMENT)
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------

@@ -17,9 +17,9 @@ import attrs
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
 
-from refundry import rsa
 from refundry.errors import Forged, Invalid
-from refundry.untrusted import MAX_BYTES, Unreadable, read_object
+from refundry.provider import signatures
+from refundry.provider.strict_json import MAX_BYTES, Unreadable, read_object
 
 SIGN_TYPE: Final = "RSA2"
 """The only algorithm that is accepted (SHA-256), whatever a message names."""
@@ -75,14 +75,14 @@ def _joined(params: Mapping[str, str], charset: str) -> bytes:
 
 def sign(key: RSAPrivateKey, content: bytes) -> str:
     """Sign `content`; give the signature in base64."""
-    return rsa.sign(key, content)
+    return signatures.sign(key, content)
 
 
 def verify(key: RSAPublicKey, signature: str | None, content: bytes) -> None:
     """Raise `Forged` unless `signature` is that of `content` by the owner of `key`."""
     if not signature:
         raise Forged("it has no signature")
-    rsa.verify(key, signature, content)
+    signatures.verify(key, signature, content)
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -210,14 +210,14 @@ def load_private_key(data: bytes, field: str) -> RSAPrivateKey:
     """Read our key: PEM, or bare base64 as Alipay's key tool writes it (PKCS#8 or PKCS#1)."""
     der = _bare(data)
     if der is None:
-        return rsa.load_private_key(data, field)
+        return signatures.load_private_key(data, field)
     try:
         key = load_der_private_key(der, password=None)
     except Exception:  # The library raises several kinds, some of them quoting the input.
         raise Invalid(field, "is neither PEM nor the base64 of a private key without a password") from None
     if not isinstance(key, RSAPrivateKey):
         raise Invalid(field, "is not an RSA key")
-    rsa.check_size(key.key_size, field)
+    signatures.check_size(key.key_size, field)
     return key
 
 
@@ -225,14 +225,14 @@ def load_public_key(data: bytes, field: str) -> RSAPublicKey:
     """Read Alipay's key: PEM, or bare base64 as Alipay's console shows it."""
     der = _bare(data)
     if der is None:
-        return rsa.load_public_key(data, field)
+        return signatures.load_public_key(data, field)
     try:
         key = load_der_public_key(der)
     except Exception:
         raise Invalid(field, "is neither PEM nor the base64 of a public key") from None
     if not isinstance(key, RSAPublicKey):
         raise Invalid(field, "is not an RSA key")
-    rsa.check_size(key.key_size, field)
+    signatures.check_size(key.key_size, field)
     return key
 
 

@@ -18,13 +18,13 @@ import attrs
 
 from refundry.errors import Forged, Invalid
 from refundry.ports import Ports
-from refundry.rsa import load_private_key, load_public_key
-from refundry.testing.books import Ask, Books, Refund, State
-from refundry.testing.notices import News
-from refundry.testing.settings import SimulatorPlugin, text, with_options
-from refundry.testing.simulator import Act, Simulator
-from refundry.testing.wire import Call, Flaw, Headers, Said
-from refundry.untrusted import Unreadable
+from refundry.provider.signatures import load_private_key, load_public_key
+from refundry.provider.strict_json import Unreadable
+from refundry.testing.simulator.ledger import Ask, Ledger, Refund, State
+from refundry.testing.simulator.messages import Call, Flaw, Headers, Said
+from refundry.testing.simulator.notifications import News
+from refundry.testing.simulator.server import Act, Simulator
+from refundry.testing.simulator.settings import SimulatorPlugin, text, with_options
 from refundry_alipay.signing import notification_content, read_form, sign, verify
 from refundry_alipay.simulator_answers import (
     DEPOSIT_BACK,
@@ -70,7 +70,7 @@ class AlipayWire:
 
     # --- hearing ------------------------------------------------------------------------------------------------------
 
-    def hear(self, call: Call) -> Ask | Said:
+    def parse_notification(self, call: Call) -> Ask | Said:
         """Check the charset, the app, the common parameters, the signature and the content, in this order."""
         try:
             sent = Sent.of(call)
@@ -125,7 +125,7 @@ class AlipayWire:
         """Write an answer, or a notification as a form, without its signature."""
         return self._notice(said, at) if said.operation == "notification" else answer(self.settings, said)
 
-    def seal(self, said: Said, body: bytes, at: datetime, flaw: Flaw | None) -> tuple[Headers, bytes]:
+    def sign_message(self, said: Said, body: bytes, at: datetime, flaw: Flaw | None) -> tuple[Headers, bytes]:
         """Sign what is about to leave; what a fault spoilt so that nothing can be signed is left as it is."""
         if said.operation == "notification":
             charset = self.settings.notify_charset
@@ -136,10 +136,10 @@ class AlipayWire:
         node = _first_node(body, charset)
         if node is None or flaw is Flaw.UNSIGNED or code_of(said) in _UNSIGNED:
             return headers, body
-        sealed = body[:-1] + b',"sign":"' + self._sign(node, flaw).encode() + b'"'
+        signed = body[:-1] + b',"sign":"' + self._sign(node, flaw).encode() + b'"'
         if self.settings.certificates:
-            sealed += b',"alipay_cert_sn":"' + self._own_serial.encode() + b'"'
-        return headers, sealed + b"}"
+            signed += b',"alipay_cert_sn":"' + self._own_serial.encode() + b'"'
+        return headers, signed + b"}"
 
     def _sealed_form(self, body: bytes, charset: str, flaw: Flaw | None) -> bytes:
         try:
@@ -213,9 +213,9 @@ class AlipaySimulator(Simulator[AlipaySettings]):
         self._alipay = AlipayWire(settings)
         super().__init__(self._alipay, settings, ports)
 
-    def new_books(self) -> Books:
+    def new_ledger(self) -> Ledger:
         """Open books as Alipay keeps them: an out_request_no is of one trade, and one that failed may be sent again."""
-        return Books(self.settings.payments == "any", ample=_AMPLE, per_payment=True, forgives=True)
+        return Ledger(self.settings.payments == "any", ample=_AMPLE, per_payment=True, forgives=True)
 
     def change(self, options: Mapping[str, Any]) -> None:
         """Change settings while it runs; `Invalid` names the option and the rule."""

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from refundry.errors import Invalid
-from refundry.rsa import load_public_key
-from refundry.testing import settings
-from refundry.testing.settings import KEY_BITS, Keys
+from refundry.provider.signatures import load_public_key
+from refundry.testing.simulator import settings
+from refundry.testing.simulator.settings import KEY_BITS, Keys
 
 APP_ID: Final = "2021000000000000"
 """The one app that there is."""
@@ -49,7 +49,11 @@ class AlipayKeys(Keys):
 
 
 def make_keys(directory: Path) -> AlipayKeys:
-    """Make keys as `refundry.testing.settings.make_keys` does, and the certificates where all three are missing."""
+    """Make keys as `refundry.testing.simulator.settings.make_keys` does, and certificates.
+
+    The certificates are made where all three are
+    missing.
+    """
     settings.make_keys(directory)
     keys = AlipayKeys(directory)
     pairs = {keys.app_cert: keys.merchant_public, keys.alipay_cert: keys.provider_public}

@@ -14,9 +14,9 @@ import attrs
 
 from refundry.errors import Invalid
 from refundry.money import Money
-from refundry.testing.books import Ask
-from refundry.testing.wire import Call
-from refundry.untrusted import Unreadable, read_object
+from refundry.provider.strict_json import Unreadable, read_object
+from refundry.testing.simulator.ledger import Ask
+from refundry.testing.simulator.messages import Call
 from refundry_alipay.signing import read_form, request_content
 from refundry_alipay.simulator_settings import CHARSETS
 
@@ -145,14 +145,14 @@ def _query_ask(asked: AlipayAsk, data: Mapping[str, Any]) -> AlipayAsk:
 
 
 def _trade_ask(asked: AlipayAsk, data: Mapping[str, Any]) -> AlipayAsk:
-    trade, order = _string(data, "trade_no", 64), _string(data, "out_trade_no", 64)
-    if trade is None and order is None:
+    trade, instruction = _string(data, "trade_no", 64), _string(data, "out_trade_no", 64)
+    if trade is None and instruction is None:
         raise Invalid("trade_no", "trade_no and out_trade_no cannot both be empty")
     return attrs.evolve(
         asked,
         refund_request_id=_string(data, "out_request_no", 64),
         payment=trade or "",
-        merchant_payment=order,
+        merchant_payment=instruction,
         wanted=_options(data.get("query_options")),
     )
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 import attrs
 
-from refundry.testing.settings import Check, Settings, choice, flag
+from refundry.testing.simulator.settings import Check, Settings, choice, flag
 from refundry_alipay.simulator_keys import APP_ID, AlipayKeys
 
 CHARSETS: Final = {"utf-8": "utf-8", "gbk": "gbk", "gb2312": "gbk"}

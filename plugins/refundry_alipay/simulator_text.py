@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from refundry.testing.books import Refund, Verdict
+from refundry.testing.simulator.ledger import Refund, Verdict
 
 SUCCESS: Final = "10000"
 _GATEWAY: Final = {

@@ -1,23 +1,24 @@
 """Alipay's messages: refund, refund query, trade notification and deposit-back message, field by field.
 
-The rule of this module: it only describes; how a message is read and written is the rule of `refundry.wire`. What
-decides (ids, amounts, status) must be a string; everything else only informs. Amounts are yuan as the text that was
-sent, times are Beijing time as the text that was sent. Sources: Alipay Open Platform, `alipay.trade.refund`,
-`alipay.trade.fastpay.refund.query`, the asynchronous notification of a trade, and the models of its official SDKs.
+The rule of this module: it only describes; how a message is read and written is the rule of
+`refundry.provider.messages`. What decides (ids, amounts, status) must be a string; everything else only informs.
+Amounts are yuan as the text that was sent, times are Beijing time as the text that was sent. Sources: Alipay Open
+Platform, `alipay.trade.refund`, `alipay.trade.fastpay.refund.query`, the asynchronous notification of a trade, and the
+models of its official SDKs.
 """
 
 from typing import Any, ClassVar
 
 import attrs
 
-from refundry import wire
-from refundry.wire import informs
+from refundry.provider import messages
+from refundry.provider.messages import informs
 
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen(slots=True, kw_only=True)
-class Message(wire.Message):
+class Message(messages.Message):
     """Every message of Alipay, and every part of one: fields are named in snake_case."""
 
     camel_case: ClassVar[bool] = False

@@ -16,33 +16,36 @@ from typing import Any, Final, TypeVar
 import attrs
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-from refundry import checks, echo, rsa, wire
 from refundry.money import Money, exponent_of
 from refundry.provider import (
     Acknowledgement,
     Answer,
     Code,
-    Exchange,
-    Failed,
+    DefinitiveFailure,
     Forged,
-    Heard,
     HttpUrl,
     Invalid,
     NotFound,
     Notification,
-    Order,
     Outcome,
     Pending,
+    ProviderCall,
     ProviderPlugin,
     PublicKeyPem,
+    RefundInstruction,
     Request,
     Resend,
     Secret,
-    Settled,
+    Succeeded,
     Terms,
     Unknown,
     Unreadable,
+    VerifiedNotification,
+    matching,
+    messages,
     read_object,
+    signatures,
+    validation,
 )
 from refundry_alphapay import __version__, signing
 from refundry_alphapay.codes import INQUIRY_CODES, REFUND_CODES, REFUND_STATUS
@@ -58,7 +61,7 @@ from refundry_alphapay.wire import (
     Result,
 )
 
-_Message = TypeVar("_Message", bound=wire.Message)
+_Message = TypeVar("_Message", bound=messages.Message)
 _About = RefundResponse | InquiryResponse | RefundNotification
 
 _PATH: Final = "/api/v2.0/payments/"
@@ -75,7 +78,7 @@ _MAX_NOTIFY_URL: Final = 1024  # assumed: AlphaPay gives no limit
 ACKNOWLEDGEMENT: Final = Acknowledgement(
     200,
     (("content-type", "application/json"),),
-    wire.encode(NotifyAnswer(result=Result(result_code="SUCCESS", result_status="S", result_message="success"))),
+    messages.encode(NotifyAnswer(result=Result(result_code="SUCCESS", result_status="S", result_message="success"))),
 )
 """The answer to every notification that is kept; AlphaPay repeats none of a refund, whatever is answered."""
 
@@ -112,7 +115,7 @@ class AlphaPaySettings:
 
 @attrs.frozen(slots=True)
 class AlphaPayProvider:
-    """One account at AlphaPay: `Provider` and `Listener`."""
+    """One account at AlphaPay: `Provider` and `NotificationHandler`."""
 
     settings: AlphaPaySettings
     terms: Terms
@@ -130,51 +133,55 @@ class AlphaPayProvider:
         """Give the number of decimals of ISO 4217: "the minimum denomination unit of given currency"."""
         return exponent_of(currency)
 
-    def check(self, order: Order) -> None:
+    def check(self, instruction: RefundInstruction) -> None:
         """Raise `Invalid` for an order that AlphaPay's field rules refuse."""
-        checks.check_id("refund_request_id", order.refund_request_id, _MAX_ID, "AlphaPay")
-        if order.payment.startswith("merchant:"):
+        validation.check_id("refund_request_id", instruction.refund_request_id, _MAX_ID, "AlphaPay")
+        if instruction.payment.startswith("merchant:"):
             raise Invalid("payment", "must be AlphaPay's paymentId; it does not refund by the merchant's order number")
-        checks.check_id("payment", order.payment, _MAX_ID, "AlphaPay")
-        _check_amount(order.amount, self.exponent(order.amount.currency))
-        checks.check_line("reason", order.reason or "", _MAX_DESCRIPTION, "AlphaPay")
-        if order.details:
+        validation.check_id("payment", instruction.payment, _MAX_ID, "AlphaPay")
+        _check_amount(instruction.amount, self.exponent(instruction.amount.currency))
+        validation.check_line("reason", instruction.reason or "", _MAX_DESCRIPTION, "AlphaPay")
+        if instruction.details:
             raise Invalid("details", "AlphaPay's refund has no further fields")
 
-    def refund(self, order: Order, at: datetime) -> Exchange:
+    def refund(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
         """Ask AlphaPay to refund; equal orders give equal bytes."""
-        body = order.sent if order.sent is not None else wire.encode(self._refund_request(order))
-        return self._exchange("refund", body, at, RefundResponse, partial(_read_refund, order))
+        body = instruction.sent if instruction.sent is not None else messages.encode(self._refund_request(instruction))
+        return self._call("refund", body, at, RefundResponse, partial(_read_refund, instruction))
 
-    def inquire(self, order: Order, at: datetime) -> Exchange:
+    def inquire(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
         """Ask AlphaPay where the refund stands: by our id, and by its own as well once it is known.
 
         By the letter its own id is required, so it is sent where we have it; which of the two it looks at does not
         matter, for the answer must name both.
         """
-        request = InquiryRequest(refund_id=order.provider_refund_id, refund_request_id=order.refund_request_id)
-        return self._exchange("inquiryRefund", wire.encode(request), at, InquiryResponse, partial(_read_inquiry, order))
+        request = InquiryRequest(
+            refund_id=instruction.provider_refund_id, refund_request_id=instruction.refund_request_id
+        )
+        return self._call(
+            "inquiryRefund", messages.encode(request), at, InquiryResponse, partial(_read_inquiry, instruction)
+        )
 
-    def _refund_request(self, order: Order) -> RefundRequest:
+    def _refund_request(self, instruction: RefundInstruction) -> RefundRequest:
         return RefundRequest(
-            payment_id=order.payment,
-            refund_request_id=order.refund_request_id,
+            payment_id=instruction.payment,
+            refund_request_id=instruction.refund_request_id,
             refund=Refund(
                 # The page has the value alone. The SDK sends the currency too: AlphaPay can then refuse what would
                 # else be the same number of another currency.
-                refund_amount=Amount(value=str(order.amount.minor), currency=order.amount.currency),
-                description=order.reason or None,
+                refund_amount=Amount(value=str(instruction.amount.minor), currency=instruction.amount.currency),
+                description=instruction.reason or None,
                 notify_url=self.settings.notify_url,
             ),
         )
 
     # --- exchanges ----------------------------------------------------------------------------------------------------
 
-    def _exchange(
+    def _call(
         self, call: str, body: bytes, at: datetime, kind: type[_Message], read: Callable[[_Message], Outcome]
-    ) -> Exchange:
+    ) -> ProviderCall:
         path, moment = _PATH + call, at.astimezone(UTC)
-        return Exchange(
+        return ProviderCall(
             body=body,
             sign=partial(self._sign, path, body, moment),
             read=partial(self._read, path, kind, read),
@@ -205,11 +212,11 @@ class AlphaPayProvider:
             return Unknown(f"HTTP status {answer.status}")
         try:
             self._verify("POST", path, answer, "response-time")
-            return read(wire.decode(kind, answer.body))
+            return read(messages.decode(kind, answer.body))
         except Forged as error:
             return _not_believed(error, answer)
         except Unreadable as error:
-            return Unknown(f"cannot be read: {error}", attention=f"signed by AlphaPay and not understood: {error}")
+            return Unknown(f"cannot be read: {error}", review=f"signed by AlphaPay and not understood: {error}")
 
     def _verify(self, method: str, path: str, message: Answer | Notification, time_header: str) -> None:
         """Raise `Forged` unless the raw message is signed by AlphaPay and for this merchant.
@@ -217,7 +224,7 @@ class AlphaPayProvider:
         The official SDK skips this where a header is missing; here a missing header is a message of nobody's.
         """
         merchant_code = self.settings.merchant_code
-        found = checks.once(message.headers, ("merchant-code", "signature", "nonce", time_header))
+        found = validation.once(message.headers, ("merchant-code", "signature", "nonce", time_header))
         if found.get("merchant-code", merchant_code) != merchant_code:
             raise Forged("it names another merchant")
         time = _shaped(found, time_header, _TIME)
@@ -227,15 +234,15 @@ class AlphaPayProvider:
 
     # --- notifications ------------------------------------------------------------------------------------------------
 
-    def hear(self, notification: Notification) -> Heard:
+    def parse_notification(self, notification: Notification) -> VerifiedNotification:
         """Verify and read what AlphaPay posts when a refund succeeded; any other notification is `Unreadable`."""
         if notification.header("merchant-code") is None:
             raise Forged("no merchant-code header, or more than one")
         self._verify_notification(notification)
-        message = wire.decode(RefundNotification, notification.body)
-        return Heard(
+        message = messages.decode(RefundNotification, notification.body)
+        return VerifiedNotification(
             refund_request_id=message.refund_request_id,
-            at=checks.moment(notification.header("request-time")),
+            at=validation.moment(notification.header("request-time")),
             read=partial(_read_notification, message),
             acknowledgement=ACKNOWLEDGEMENT,
         )
@@ -249,7 +256,7 @@ class AlphaPayProvider:
             self._verify(notification.method, notification.path, notification, "request-time")
         except Forged:
             address = self.settings.notify_url
-            given = notification.path if address is None else checks.target_of(address)
+            given = notification.path if address is None else validation.target_of(address)
             if given == notification.path:
                 raise
             self._verify(notification.method, given, notification, "request-time")
@@ -271,36 +278,36 @@ def _not_believed(error: Forged, answer: Answer) -> Unknown:
     claimed = _claimed(answer.body)
     if claimed is not None:
         cause += f"; it claims {_said(claimed)}, which proves nothing"
-    attention = (
+    review = (
         "an answer that is not signed by AlphaPay: check both keys and their versions, and look for somebody in between"
     )
-    return Unknown(cause, attention=attention)
+    return Unknown(cause, review=review)
 
 
 def _claimed(body: bytes) -> Result | None:
     try:
-        return wire.read(Result, read_object(body).get("result"))
+        return messages.read(Result, read_object(body).get("result"))
     except Unreadable:
         return None
 
 
 def _said(result: Result) -> str:
     """Give a result in one line; only its message says more than that it is not a success."""
-    text = f"{checks.shown(result.result_status)}/{checks.shown(result.result_code)}"
-    return text if result.result_message is None else f"{text}: {checks.shown(result.result_message)}"
+    text = f"{validation.shown(result.result_status)}/{validation.shown(result.result_code)}"
+    return text if result.result_message is None else f"{text}: {validation.shown(result.result_message)}"
 
 
 # --- what an answer means ---------------------------------------------------------------------------------------------
 
 
-def _read_refund(order: Order, answer: RefundResponse) -> Outcome:
-    wrong = _wrong_echo(order, answer) or _wrong_result(answer.result, REFUND_CODES)
+def _read_refund(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
+    wrong = _wrong_echo(instruction, answer) or _wrong_result(answer.result, REFUND_CODES)
     if wrong is not None:
         return wrong
-    row, code = REFUND_CODES[answer.result.result_status], checks.as_code(answer.result.result_code)
+    row, code = REFUND_CODES[answer.result.result_status], validation.as_code(answer.result.result_code)
     if row.status == "F":
         text = f"AlphaPay refuses the refund ({_said(answer.result)})"
-        return Unknown(text, code, resend=Resend.NEVER, attention=f"{text}. {row.advice}")
+        return Unknown(text, code, resend=Resend.NEVER, review=f"{text}. {row.advice}")
     refund_id = answer.refund_id if answer.refund_request_id is not None else None
     # Who does not know yet, and has given the refund an id, has taken it.
     if row.status == "U" and refund_id is None:
@@ -308,13 +315,13 @@ def _read_refund(order: Order, answer: RefundResponse) -> Outcome:
     return Pending(code, row.cause, refund_id)
 
 
-def _read_inquiry(order: Order, answer: InquiryResponse) -> Outcome:
-    wrong = _wrong_echo(order, answer) or _wrong_result(answer.result, INQUIRY_CODES)
+def _read_inquiry(instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
+    wrong = _wrong_echo(instruction, answer) or _wrong_result(answer.result, INQUIRY_CODES)
     if wrong is not None:
         return wrong
-    row, code = INQUIRY_CODES[answer.result.result_status], checks.as_code(answer.result.result_code)
+    row, code = INQUIRY_CODES[answer.result.result_status], validation.as_code(answer.result.result_code)
     if row.status == "S":
-        return _by_refund_status(order, answer)
+        return _by_refund_status(instruction, answer)
     if row.status == "U":
         return Unknown(f"{row.cause} ({_said(answer.result)})", code)
     if answer.refund_status is not None or answer.refund_id is not None:
@@ -322,39 +329,39 @@ def _read_inquiry(order: Order, answer: InquiryResponse) -> Outcome:
     return NotFound(code or row.code, f"{row.cause} ({_said(answer.result)})")
 
 
-def _by_refund_status(order: Order, answer: InquiryResponse) -> Outcome:
+def _by_refund_status(instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
     status = answer.refund_status
     if status is None:
         return Unknown("AlphaPay answered, and did not say where the refund stands")
     if answer.refund_request_id is None:
-        return Unknown("AlphaPay's answer does not name the refund", checks.as_code(status))
+        return Unknown("AlphaPay's answer does not name the refund", validation.as_code(status))
     row = REFUND_STATUS.get(status)
     if row is None:
-        return Unknown(f"the refund is in a state that AlphaPay does not document: {checks.shown(status)}")
-    return _BY_STATUS[row.code](row, order, answer)
+        return Unknown(f"the refund is in a state that AlphaPay does not document: {validation.shown(status)}")
+    return _BY_STATUS[row.code](row, instruction, answer)
 
 
-def _in_process(row: Code, order: Order, answer: _About) -> Outcome:
+def _in_process(row: Code, instruction: RefundInstruction, answer: _About) -> Outcome:
     return Pending(row.code, row.cause, answer.refund_id)
 
 
-def _failed(row: Code, order: Order, answer: _About) -> Outcome:
-    return Failed(row.code, row.cause, row.advice)
+def _failed(row: Code, instruction: RefundInstruction, answer: _About) -> Outcome:
+    return DefinitiveFailure(row.code, row.cause, row.advice)
 
 
-def _settled(row: Code, order: Order, answer: _About) -> Outcome:
+def _settled(row: Code, instruction: RefundInstruction, answer: _About) -> Outcome:
     # Whether a refundRequestId is unique among all payments, or within its own, no page says.
     if answer.refund is None or answer.refund.refund_amount is None or answer.payment_id is None:
         text = "AlphaPay reports a success and does not say of which amount and payment"
         return Unknown(text, row.code, resend=Resend.NEVER)
-    return Settled(
-        amount=order.amount,
+    return Succeeded(
+        amount=instruction.amount,
         provider_refund_id=answer.refund_id,
         details=_details(answer) or None,
     )
 
 
-_BY_STATUS: Final[Mapping[str, Callable[[Code, Order, _About], Outcome]]] = MappingProxyType(
+_BY_STATUS: Final[Mapping[str, Callable[[Code, RefundInstruction, _About], Outcome]]] = MappingProxyType(
     {"REFUND_IN_PROCESS": _in_process, "SUCCESS": _settled, "FAILED": _failed}
 )
 
@@ -381,20 +388,20 @@ def _details(answer: _About) -> dict[str, Any]:
     return left
 
 
-def _read_notification(message: RefundNotification, order: Order) -> Outcome:
-    wrong = _wrong_echo(order, message)
+def _read_notification(message: RefundNotification, instruction: RefundInstruction) -> Outcome:
+    wrong = _wrong_echo(instruction, message)
     if wrong is not None:
         return wrong
     if message.refund_status != "SUCCESS":
-        text = f"AlphaPay notifies of successes, and this notification says {checks.shown(message.refund_status)}"
-        return _contradiction(checks.as_code(message.refund_status), text)
-    return _settled(REFUND_STATUS["SUCCESS"], order, message)
+        text = f"AlphaPay notifies of successes, and this notification says {validation.shown(message.refund_status)}"
+        return _contradiction(validation.as_code(message.refund_status), text)
+    return _settled(REFUND_STATUS["SUCCESS"], instruction, message)
 
 
 def _wrong_result(result: Result, codes: Mapping[str, Code]) -> Outcome | None:
     """Say what is wrong with a status that does not exist, or that a listed code does not come with."""
     if result.result_status not in ("S", "F", "U"):
-        return Unknown(f"a result status that AlphaPay does not document: {checks.shown(result.result_status)}")
+        return Unknown(f"a result status that AlphaPay does not document: {validation.shown(result.result_status)}")
     row = codes.get(result.result_code or "")
     if row is None or row.status == result.result_status:
         return None
@@ -403,14 +410,14 @@ def _wrong_result(result: Result, codes: Mapping[str, Code]) -> Outcome | None:
 
 
 def _contradiction(code: str | None, text: str) -> Outcome:
-    return Unknown(text, code, resend=Resend.NEVER, attention=text)
+    return Unknown(text, code, resend=Resend.NEVER, review=text)
 
 
-def _wrong_echo(order: Order, answer: _About) -> Outcome | None:
+def _wrong_echo(instruction: RefundInstruction, answer: _About) -> Outcome | None:
     """Compare the currency where it is said: the page has the value alone, in the currency of the payment."""
     amount = None if answer.refund is None else answer.refund.refund_amount
-    return echo.wrong_echo(
-        order,
+    return matching.wrong_echo(
+        instruction,
         refund_request_id=answer.refund_request_id,
         payment=answer.payment_id,
         refund_id=answer.refund_id,
@@ -433,16 +440,16 @@ def _check_amount(amount: Money, exponent: int) -> None:
 
 def build(settings: AlphaPaySettings, terms: Terms) -> AlphaPayProvider:
     """Make the provider of an account; `Invalid` names the setting that is wrong."""
-    checks.check_host("base_url", settings.base_url, "https://openapi.alphapay.ca")
+    validation.check_host("base_url", settings.base_url, "https://openapi.alphapay.ca")
     if _MERCHANT_CODE.fullmatch(settings.merchant_code) is None:
         raise Invalid("merchant_code", "must be 1 to 64 letters, digits, _ and -")
-    checks.check_version("key_version", settings.key_version)
-    checks.check_version("provider_key_version", settings.provider_key_version)
+    validation.check_version("key_version", settings.key_version)
+    validation.check_version("provider_key_version", settings.provider_key_version)
     if settings.notify_url is not None:
-        checks.check_address("notify_url", settings.notify_url, _MAX_NOTIFY_URL, "AlphaPay")
+        validation.check_address("notify_url", settings.notify_url, _MAX_NOTIFY_URL, "AlphaPay")
     secret = settings.private_key
-    private_key = None if secret is None else rsa.load_private_key(secret.reveal(), "private_key")
-    public_key = rsa.load_public_key(bytes(settings.provider_public_key), "provider_public_key")
+    private_key = None if secret is None else signatures.load_private_key(secret.reveal(), "private_key")
+    public_key = signatures.load_public_key(bytes(settings.provider_public_key), "provider_public_key")
     return AlphaPayProvider(settings, terms, private_key, public_key)
 
 

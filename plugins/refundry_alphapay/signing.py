@@ -10,7 +10,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-from refundry import rsa
+from refundry.provider import signatures
 
 ALGORITHM: Final = "RS256"
 """The only algorithm that is accepted, whatever a header names."""
@@ -29,7 +29,7 @@ def sign(key: RSAPrivateKey, content: bytes, key_version: int | str = 1) -> str:
 
     The SDK splits it at each comma, takes the third part and splits that at `=` into exactly two.
     """
-    return rsa.SignatureHeader(ALGORITHM, str(key_version), rsa.sign(key, content)).written(separator=",")
+    return signatures.SignatureHeader(ALGORITHM, str(key_version), signatures.sign(key, content)).written(separator=",")
 
 
 def verify(key: RSAPublicKey, header: str | None, content: bytes, key_version: int | str | None = None) -> None:
@@ -37,7 +37,7 @@ def verify(key: RSAPublicKey, header: str | None, content: bytes, key_version: i
 
     `key_version`, if given, is the only version that is accepted: the version itself is not part of what is signed.
     """
-    rsa.verify_header(key, header, content, ALGORITHM, key_version)
+    signatures.verify_header(key, header, content, ALGORITHM, key_version)
 
 
 def nonce(merchant_code: str, path: str, body: bytes, at: datetime) -> str:

@@ -20,9 +20,12 @@ import attrs
 from refundry.errors import Forged, Invalid
 from refundry.money import Money
 from refundry.ports import Ports
-from refundry.rsa import load_private_key, load_public_key
-from refundry.testing.books import Ask, Books, Refund, State, Verdict
-from refundry.testing.settings import (
+from refundry.provider.signatures import load_private_key, load_public_key
+from refundry.provider.strict_json import Unreadable, read_object
+from refundry.testing.simulator.ledger import Ask, Ledger, Refund, State, Verdict
+from refundry.testing.simulator.messages import Call, Flaw, Headers, Said, identifier, spoilt, string
+from refundry.testing.simulator.server import Simulator
+from refundry.testing.simulator.settings import (
     Check,
     Keys,
     Settings,
@@ -34,9 +37,6 @@ from refundry.testing.settings import (
     text,
     with_options,
 )
-from refundry.testing.simulator import Simulator
-from refundry.testing.wire import Call, Flaw, Headers, Said, identifier, spoilt, string
-from refundry.untrusted import Unreadable, read_object
 from refundry_alphapay.signing import content, sign, verify
 
 MERCHANT_CODE: Final = "SIM5Y7"
@@ -130,7 +130,7 @@ class RefundAsk(Ask):
 
 
 @attrs.define
-class AlphaPayBooks(Books):
+class AlphaPayLedger(Ledger):
     """Books in which a repeated id is not promised to be the same refund."""
 
     repeat: str = "refuse"
@@ -166,7 +166,7 @@ class AlphaPayWire:
 
     # --- hearing ------------------------------------------------------------------------------------------------------
 
-    def hear(self, call: Call) -> Ask | Said:
+    def parse_notification(self, call: Call) -> Ask | Said:
         """Check the path, the method, the merchant, the signature and the fields, in this order (assumed)."""
         match = _PATH.fullmatch(call.path)
         if match is None:
@@ -213,7 +213,7 @@ class AlphaPayWire:
             fields["result"] = {"resultCode": code, "resultMessage": message, "resultStatus": status}
         return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
 
-    def seal(self, said: Said, body: bytes, at: datetime, flaw: Flaw | None) -> tuple[Headers, bytes]:
+    def sign_message(self, said: Said, body: bytes, at: datetime, flaw: Flaw | None) -> tuple[Headers, bytes]:
         """Sign what is about to leave, with the header names that the official SDK looks for."""
         told = said.operation == "notification"
         headers = [("Content-Type", "application/json; charset=UTF-8")]
@@ -336,16 +336,16 @@ class AlphaPaySimulator(Simulator[AlphaPaySettings]):
         self._alphapay = AlphaPayWire(settings)
         super().__init__(self._alphapay, settings, ports)
 
-    def new_books(self) -> Books:
+    def new_ledger(self) -> Ledger:
         """Open books in which a repeat is what the setting says."""
-        return AlphaPayBooks(self.settings.payments == "any", AMPLE, repeat=self.settings.repeat)
+        return AlphaPayLedger(self.settings.payments == "any", AMPLE, repeat=self.settings.repeat)
 
     def change(self, options: Mapping[str, Any]) -> None:
         """Change settings while it runs; `Invalid` names the option and the rule."""
         super().change(options)
         self._alphapay.inquire_by_request_id = self.settings.inquire_by_request_id
-        assert isinstance(self.books, AlphaPayBooks)
-        self.books.repeat = self.settings.repeat
+        assert isinstance(self.ledger, AlphaPayLedger)
+        self.ledger.repeat = self.settings.repeat
 
 
 def account_section(name: str, url: str, keys_dir: Path, notify_url: str | None = None) -> str:

@@ -1,13 +1,14 @@
 """AlphaPay's messages: refund, inquiryRefund and the notification, field by field.
 
-The rule of this module: it only describes; how a message is read and written is the rule of `refundry.wire`. What
-decides (ids, amount, status) must have the documented type; the description and the address only come back to us.
-Sources: AlphaPay's pages of the three messages, version 2.0, and the models of its official SDK.
+The rule of this module: it only describes; how a message is read and written is the rule of
+`refundry.provider.messages`. What decides (ids, amount, status) must have the documented type; the description and the
+address only come back to us. Sources: AlphaPay's pages of the three messages, version 2.0, and the models of its
+official SDK.
 """
 
 import attrs
 
-from refundry.wire import Message, informs
+from refundry.provider.messages import Message, informs
 
 # --- parts ------------------------------------------------------------------------------------------------------------
 

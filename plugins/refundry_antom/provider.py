@@ -15,7 +15,6 @@ from typing import Any, Final, TypeVar
 import attrs
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-from refundry import checks, echo, rsa, wire
 from refundry.money import MAX_DIGITS, Money, exponent_of
 from refundry.provider import (
     Acknowledgement,
@@ -23,29 +22,33 @@ from refundry.provider import (
     Blocked,
     Code,
     CodeClass,
-    Exchange,
-    Failed,
+    DefinitiveFailure,
     Forged,
-    Heard,
     HttpUrl,
     Invalid,
     NotFound,
     Notification,
-    Order,
     Outcome,
     Pending,
+    ProviderCall,
     ProviderPlugin,
     PublicKeyPem,
     Quote,
+    RefundInstruction,
     Request,
     Resend,
     Scope,
     Secret,
-    Settled,
+    Succeeded,
     Terms,
     Unknown,
     Unreadable,
+    VerifiedNotification,
+    matching,
+    messages,
     read_object,
+    signatures,
+    validation,
 )
 from refundry_antom import __version__, details, signing
 from refundry_antom.codes import INQUIRY_CODES, REFUND_CODES, STATUS_FAIL
@@ -62,7 +65,7 @@ from refundry_antom.wire import (
     Result,
 )
 
-_Message = TypeVar("_Message", bound=wire.Message)
+_Message = TypeVar("_Message", bound=messages.Message)
 _About = RefundResponse | InquiryResponse | RefundNotification
 
 _PATH: Final = "/ams/api/v1/payments/"
@@ -90,7 +93,7 @@ _MAX_NOTIFY_URL: Final = 1024
 ACKNOWLEDGEMENT: Final = Acknowledgement(
     200,
     (("content-type", "application/json"),),
-    wire.encode(NotifyAnswer(result=Result(result_code="SUCCESS", result_status="S", result_message="success"))),
+    messages.encode(NotifyAnswer(result=Result(result_code="SUCCESS", result_status="S", result_message="success"))),
 )
 """The answer to every notification that is kept; Antom asks for exactly this body, unsigned."""
 
@@ -118,7 +121,7 @@ class AntomSettings:
 
 @attrs.frozen(slots=True)
 class AntomProvider:
-    """One account at Antom: `Provider` and `Listener`."""
+    """One account at Antom: `Provider` and `NotificationHandler`."""
 
     settings: AntomSettings
     terms: Terms
@@ -137,51 +140,51 @@ class AntomProvider:
         places = _EXPONENTS.get(currency)
         return exponent_of(currency) if places is None else places
 
-    def check(self, order: Order) -> None:
+    def check(self, instruction: RefundInstruction) -> None:
         """Raise `Invalid` for an order that Antom's field rules refuse."""
-        checks.check_id("refund_request_id", order.refund_request_id, _MAX_ID, "Antom")
-        if order.payment.startswith("merchant:"):
+        validation.check_id("refund_request_id", instruction.refund_request_id, _MAX_ID, "Antom")
+        if instruction.payment.startswith("merchant:"):
             raise Invalid("payment", "must be Antom's paymentId; Antom does not refund by the merchant's order number")
-        checks.check_id("payment", order.payment, _MAX_ID, "Antom")
-        _check_amount(order.amount, self.exponent(order.amount.currency))
-        if order.reason:
-            checks.check_line("reason", order.reason, _MAX_REASON, "Antom")
-        if order.details is not None:
-            details.check(order.details)
+        validation.check_id("payment", instruction.payment, _MAX_ID, "Antom")
+        _check_amount(instruction.amount, self.exponent(instruction.amount.currency))
+        if instruction.reason:
+            validation.check_line("reason", instruction.reason, _MAX_REASON, "Antom")
+        if instruction.details is not None:
+            details.check(instruction.details)
 
-    def refund(self, order: Order, at: datetime) -> Exchange:
+    def refund(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
         """Ask Antom to refund; equal orders give equal bytes."""
-        body = order.sent if order.sent is not None else wire.encode(self._refund_request(order))
-        return self._exchange("refund", body, at, RefundResponse, partial(_read_refund, self, order))
+        body = instruction.sent if instruction.sent is not None else messages.encode(self._refund_request(instruction))
+        return self._call("refund", body, at, RefundResponse, partial(_read_refund, self, instruction))
 
-    def inquire(self, order: Order, at: datetime) -> Exchange:
+    def inquire(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
         """Ask Antom where the refund stands, by our id alone.
 
         Antom ignores our id when its own is sent too; a wrong one would then answer about somebody else's refund.
         """
-        body = wire.encode(InquiryRequest(refund_request_id=order.refund_request_id))
-        return self._exchange("inquiryRefund", body, at, InquiryResponse, partial(_read_inquiry, self, order))
+        body = messages.encode(InquiryRequest(refund_request_id=instruction.refund_request_id))
+        return self._call("inquiryRefund", body, at, InquiryResponse, partial(_read_inquiry, self, instruction))
 
-    def _refund_request(self, order: Order) -> RefundRequest:
+    def _refund_request(self, instruction: RefundInstruction) -> RefundRequest:
         request = RefundRequest(
-            refund_request_id=order.refund_request_id,
-            payment_id=order.payment,
-            refund_amount=_amount(order.amount),
-            refund_reason=order.reason or None,
+            refund_request_id=instruction.refund_request_id,
+            payment_id=instruction.payment,
+            refund_amount=_amount(instruction.amount),
+            refund_reason=instruction.reason or None,
             refund_notify_url=self.settings.notify_url,
         )
-        if not order.details:
+        if not instruction.details:
             return request
-        return wire.read(RefundRequest, details.arranged(order.details) | wire.to_wire(request))
+        return messages.read(RefundRequest, details.arranged(instruction.details) | messages.to_wire(request))
 
     # --- exchanges ----------------------------------------------------------------------------------------------------
 
-    def _exchange(
+    def _call(
         self, call: str, body: bytes, at: datetime, kind: type[_Message], read: Callable[[_Message], Outcome]
-    ) -> Exchange:
+    ) -> ProviderCall:
         sandbox = self.settings.client_id.startswith("SANDBOX_")
         path = (_SANDBOX_PATH if sandbox else _PATH) + call
-        return Exchange(
+        return ProviderCall(
             body=body,
             sign=partial(self._sign, path, body, at),
             read=partial(self._read, path, kind, read),
@@ -212,14 +215,14 @@ class AntomProvider:
         except Forged as error:
             return _not_believed(error, answer)
         try:
-            return read(wire.decode(kind, answer.body))
+            return read(messages.decode(kind, answer.body))
         except Unreadable as error:
-            return Unknown(f"cannot be read: {error}", attention=f"signed by Antom and not understood: {error}")
+            return Unknown(f"cannot be read: {error}", review=f"signed by Antom and not understood: {error}")
 
     def _verify(self, method: str, path: str, message: Answer | Notification, time_header: str) -> None:
         """Raise `Forged` unless the raw message is signed by Antom and for this client."""
         client_id = self.settings.client_id
-        found = checks.once(message.headers, ("client-id", "signature", time_header))
+        found = validation.once(message.headers, ("client-id", "signature", time_header))
         if found.get("client-id", client_id) != client_id:
             raise Forged("it names another client")
         time = found.get(time_header)
@@ -230,17 +233,17 @@ class AntomProvider:
 
     # --- notifications ------------------------------------------------------------------------------------------------
 
-    def hear(self, notification: Notification) -> Heard:
+    def parse_notification(self, notification: Notification) -> VerifiedNotification:
         """Verify and read a notifyRefund; any other notification is `Unreadable`."""
         if notification.header("client-id") is None:
             raise Forged("no client-id header, or more than one")
         self._verify_notification(notification)
-        message = wire.decode(RefundNotification, notification.body)
+        message = messages.decode(RefundNotification, notification.body)
         if message.notify_type != _NOTIFY_TYPE:
             raise Unreadable(f"a notification of another kind than {_NOTIFY_TYPE}")
-        return Heard(
+        return VerifiedNotification(
             refund_request_id=message.refund_request_id,
-            at=checks.moment(notification.header("request-time")),
+            at=validation.moment(notification.header("request-time")),
             read=partial(_read_notification, self, message),
             acknowledgement=ACKNOWLEDGEMENT,
         )
@@ -251,7 +254,7 @@ class AntomProvider:
             self._verify(notification.method, notification.path, notification, "request-time")
         except Forged:
             address = self.settings.notify_url
-            given = notification.path if address is None else checks.target_of(address)
+            given = notification.path if address is None else validation.target_of(address)
             if given == notification.path:
                 raise
             self._verify(notification.method, given, notification, "request-time")
@@ -268,18 +271,18 @@ def _not_believed(error: Forged, answer: Answer) -> Unknown:
         cause += f"; it claims {claimed.result_code}, which proves nothing"
     unsigned = all(name.lower() != "signature" for name, _ in answer.headers)
     if claimed is not None and unsigned and _refuses_our_key(claimed):
-        attention = (
+        review = (
             f"Antom seems unable to verify our signature (an unsigned answer says {claimed.result_code}):"
             " check private_key and key_version"
         )
-        return Unknown(cause, attention=attention, scope=Scope.ACCOUNT)
-    attention = "an answer that is not signed by Antom: look for a wrong key or for somebody in between"
-    return Unknown(cause, attention=attention)
+        return Unknown(cause, review=review, scope=Scope.ACCOUNT)
+    review = "an answer that is not signed by Antom: look for a wrong key or for somebody in between"
+    return Unknown(cause, review=review)
 
 
 def _claimed(body: bytes) -> Result | None:
     try:
-        return wire.read(Result, read_object(body).get("result"))
+        return messages.read(Result, read_object(body).get("result"))
     except Unreadable:
         return None
 
@@ -296,75 +299,76 @@ verify the signature", comment in the sample code); assumed of a key that it doe
 # --- what an answer means ---------------------------------------------------------------------------------------------
 
 
-def _read_refund(provider: AntomProvider, order: Order, answer: RefundResponse) -> Outcome:
+def _read_refund(provider: AntomProvider, instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
     result = answer.result
-    wrong = _wrong_echo(order, answer) or _wrong_result(result, REFUND_CODES)
+    wrong = _wrong_echo(instruction, answer) or _wrong_result(result, REFUND_CODES)
     if wrong is not None:
         return wrong
     code = REFUND_CODES.get(result.result_code)
     if code is None:
         return _UNLISTED[result.result_status](result.result_code)
     if code.meaning is CodeClass.OK:
-        return _settled(provider, order, answer)
+        return _settled(provider, instruction, answer)
     if code.meaning is CodeClass.PENDING:
         return Pending(code.code, code.cause, answer.refund_id)
     return _by_class(code)
 
 
-def _read_inquiry(provider: AntomProvider, order: Order, answer: InquiryResponse) -> Outcome:
+def _read_inquiry(provider: AntomProvider, instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
     result = answer.result
-    wrong = _wrong_echo(order, answer) or _wrong_result(result, INQUIRY_CODES)
+    wrong = _wrong_echo(instruction, answer) or _wrong_result(result, INQUIRY_CODES)
     if wrong is not None:
         return wrong
     code = INQUIRY_CODES.get(result.result_code)
     if code is None:
-        text = f"the inquiry was answered with {result.result_status}/{checks.shown(result.result_code)}"
+        text = f"the inquiry was answered with {result.result_status}/{validation.shown(result.result_code)}"
         return Unknown(
-            text, checks.as_code(result.result_code), attention=f"{text}, a code that Antom does not document"
+            text, validation.as_code(result.result_code), review=f"{text}, a code that Antom does not document"
         )
     if code.meaning is CodeClass.OK:
-        return _by_refund_status(provider, order, answer)
+        return _by_refund_status(provider, instruction, answer)
     if code.meaning is CodeClass.NOT_FOUND and (answer.refund_status is not None or answer.refund_id is not None):
         return _contradiction(code.code, "the answer says that the refund does not exist, and describes it")
     return _by_class(code)
 
 
-def _by_refund_status(provider: AntomProvider, order: Order, answer: InquiryResponse) -> Outcome:
+def _by_refund_status(provider: AntomProvider, instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
     status = answer.refund_status
     if status is None:
         return Unknown("Antom answered, and did not say where the refund stands")
     if answer.refund_request_id is None:
         return Unknown("Antom's answer does not name the refund", status)
     if status == "SUCCESS":
-        return _settled(provider, order, answer)
+        return _settled(provider, instruction, answer)
     if status == "PROCESSING":
         return Pending(status, "Antom works on the refund.", answer.refund_id)
     if status == "FAIL":
-        return Failed(STATUS_FAIL.code, STATUS_FAIL.cause, STATUS_FAIL.advice)
-    return Unknown(f"the refund is in a state that Antom does not document: {checks.shown(status)}")
+        return DefinitiveFailure(STATUS_FAIL.code, STATUS_FAIL.cause, STATUS_FAIL.advice)
+    return Unknown(f"the refund is in a state that Antom does not document: {validation.shown(status)}")
 
 
-def _read_notification(provider: AntomProvider, message: RefundNotification, order: Order) -> Outcome:
+def _read_notification(provider: AntomProvider, message: RefundNotification, instruction: RefundInstruction) -> Outcome:
     result, status = message.result, message.refund_status
-    wrong = _wrong_echo(order, message)
+    wrong = _wrong_echo(instruction, message)
     if wrong is not None:
         return wrong
     if status == "SUCCESS" and (result.result_status, result.result_code) == ("S", "SUCCESS"):
-        return _settled(provider, order, message)
+        return _settled(provider, instruction, message)
     if status == "FAIL" and result.result_status == "F" and result.result_code != "SUCCESS":
         known = REFUND_CODES.get(result.result_code, STATUS_FAIL)
-        return Failed(checks.as_code(result.result_code) or STATUS_FAIL.code, known.cause, known.advice)
-    said = f"{checks.shown(status)} with {checks.shown(result.result_status)}/{checks.shown(result.result_code)}"
-    return _contradiction(checks.as_code(result.result_code), f"the notification contradicts itself: {said}")
+        return DefinitiveFailure(validation.as_code(result.result_code) or STATUS_FAIL.code, known.cause, known.advice)
+    combined = f"{validation.shown(result.result_status)}/{validation.shown(result.result_code)}"
+    said = f"{validation.shown(status)} with {combined}"
+    return _contradiction(validation.as_code(result.result_code), f"the notification contradicts itself: {said}")
 
 
-def _settled(provider: AntomProvider, order: Order, answer: _About) -> Outcome:
+def _settled(provider: AntomProvider, instruction: RefundInstruction, answer: _About) -> Outcome:
     if answer.refund_request_id is None or answer.refund_amount is None:
         text = "Antom reports a success and does not say of which refund and amount"
         return Unknown(text, "SUCCESS", resend=Resend.NEVER)
-    left = wire.to_wire(answer, without=_CONSUMED)
-    return Settled(
-        amount=order.amount,
+    left = messages.to_wire(answer, without=_CONSUMED)
+    return Succeeded(
+        amount=instruction.amount,
         provider_refund_id=answer.refund_id,
         settled_at=answer.refund_time,
         settlement_amount=_settlement_amount(provider, answer, left),
@@ -421,7 +425,7 @@ def _by_class(code: Code) -> Outcome:
 
 
 def _failed(code: Code) -> Outcome:
-    return Failed(code.code, code.cause, code.advice)
+    return DefinitiveFailure(code.code, code.cause, code.advice)
 
 
 def _again(code: Code) -> Outcome:
@@ -430,7 +434,7 @@ def _again(code: Code) -> Outcome:
 
 
 def _doubtful(code: Code) -> Outcome:
-    return Unknown(code.cause, code.code, resend=Resend.NEVER, attention=f"{code.code}: {code.cause} {code.advice}")
+    return Unknown(code.cause, code.code, resend=Resend.NEVER, review=f"{code.code}: {code.cause} {code.advice}")
 
 
 _OUTCOMES: Final[Mapping[CodeClass, Callable[[Code], Outcome]]] = MappingProxyType(
@@ -450,17 +454,17 @@ _OUTCOMES: Final[Mapping[CodeClass, Callable[[Code], Outcome]]] = MappingProxyTy
 
 def _unlisted_success(name: str) -> Outcome:
     return Unknown(
-        "Antom reports a success with a code that it does not document", checks.as_code(name), resend=Resend.NEVER
+        "Antom reports a success with a code that it does not document", validation.as_code(name), resend=Resend.NEVER
     )
 
 
 def _unlisted_failure(name: str) -> Outcome:
-    text = f"Antom reports a failure that it does not document: {checks.shown(name)}"
-    return Unknown(text, checks.as_code(name), resend=Resend.NEVER, attention=text)
+    text = f"Antom reports a failure that it does not document: {validation.shown(name)}"
+    return Unknown(text, validation.as_code(name), resend=Resend.NEVER, review=text)
 
 
 def _unlisted_unknown(name: str) -> Outcome:
-    return Unknown("Antom does not know, and gives a reason that it does not document", checks.as_code(name))
+    return Unknown("Antom does not know, and gives a reason that it does not document", validation.as_code(name))
 
 
 _UNLISTED: Final[Mapping[str, Callable[[str], Outcome]]] = MappingProxyType(
@@ -471,7 +475,7 @@ _UNLISTED: Final[Mapping[str, Callable[[str], Outcome]]] = MappingProxyType(
 def _wrong_result(result: Result, codes: Mapping[str, Code]) -> Outcome | None:
     """Say what is wrong with a status that does not exist, or that the documents do not give for the code."""
     if result.result_status not in _UNLISTED:
-        return Unknown(f"a result status that Antom does not document: {checks.shown(result.result_status)}")
+        return Unknown(f"a result status that Antom does not document: {validation.shown(result.result_status)}")
     code = codes.get(result.result_code)
     if code is None or code.status == result.result_status:
         return None
@@ -480,13 +484,13 @@ def _wrong_result(result: Result, codes: Mapping[str, Code]) -> Outcome | None:
 
 
 def _contradiction(code: str | None, text: str) -> Outcome:
-    return Unknown(text, code, resend=Resend.NEVER, attention=text)
+    return Unknown(text, code, resend=Resend.NEVER, review=text)
 
 
-def _wrong_echo(order: Order, answer: _About) -> Outcome | None:
+def _wrong_echo(instruction: RefundInstruction, answer: _About) -> Outcome | None:
     amount = answer.refund_amount
-    return echo.wrong_echo(
-        order,
+    return matching.wrong_echo(
+        instruction,
         refund_request_id=answer.refund_request_id,
         payment=getattr(answer, "payment_id", None),
         refund_id=answer.refund_id,
@@ -519,19 +523,19 @@ def build(settings: AntomSettings, terms: Terms) -> AntomProvider:
     """Make the provider of an account; `Invalid` names the setting that is wrong."""
     _check_settings(settings)
     secret = settings.private_key
-    private_key = None if secret is None else rsa.load_private_key(secret.reveal(), "private_key")
-    public_key = rsa.load_public_key(bytes(settings.provider_public_key), "provider_public_key")
+    private_key = None if secret is None else signatures.load_private_key(secret.reveal(), "private_key")
+    public_key = signatures.load_public_key(bytes(settings.provider_public_key), "provider_public_key")
     return AntomProvider(settings, terms, private_key, public_key)
 
 
 def _check_settings(settings: AntomSettings) -> None:
-    checks.check_host("base_url", settings.base_url, "https://open-de-global.alipay.com")
+    validation.check_host("base_url", settings.base_url, "https://open-de-global.alipay.com")
     if _CLIENT_ID.fullmatch(settings.client_id) is None:
         raise Invalid("client_id", "must be 1 to 64 letters, digits, _ and -")
     for field in ("key_version", "provider_key_version"):
-        checks.check_version(field, getattr(settings, field))
+        validation.check_version(field, getattr(settings, field))
     if settings.notify_url is not None:
-        checks.check_address("notify_url", settings.notify_url, _MAX_NOTIFY_URL, "Antom")
+        validation.check_address("notify_url", settings.notify_url, _MAX_NOTIFY_URL, "Antom")
     if settings.agent_token is not None and _TOKEN.fullmatch(settings.agent_token) is None:
         raise Invalid("agent_token", "must be 1 to 128 printable ASCII characters without spaces")
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-from refundry import rsa
+from refundry.provider import signatures
 
 ALGORITHM: Final = "RSA256"
 """The only algorithm that is accepted, whatever a header names."""
@@ -23,7 +23,7 @@ def content(method: str, path: str, client_id: str, time: str, body: bytes) -> b
 
 def sign(key: RSAPrivateKey, content: bytes, key_version: int | str = 1) -> str:
     """Sign `content` and give the whole value of the header."""
-    return rsa.SignatureHeader(ALGORITHM, str(key_version), rsa.sign(key, content)).written()
+    return signatures.SignatureHeader(ALGORITHM, str(key_version), signatures.sign(key, content)).written()
 
 
 def verify(key: RSAPublicKey, header: str | None, content: bytes, key_version: int | str | None = None) -> None:
@@ -31,4 +31,4 @@ def verify(key: RSAPublicKey, header: str | None, content: bytes, key_version: i
 
     `key_version`, if given, is the only version that is accepted: the version itself is not part of what is signed.
     """
-    rsa.verify_header(key, header, content, ALGORITHM, key_version)
+    signatures.verify_header(key, header, content, ALGORITHM, key_version)

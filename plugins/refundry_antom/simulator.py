@@ -18,10 +18,13 @@ import attrs
 from refundry.errors import Forged, Invalid
 from refundry.money import Money
 from refundry.ports import Ports
-from refundry.rsa import load_private_key, load_public_key
-from refundry.testing.books import Ask, Refund, State, Verdict
-from refundry.testing.notices import INTERVALS
-from refundry.testing.settings import (
+from refundry.provider.signatures import load_private_key, load_public_key
+from refundry.provider.strict_json import Unreadable, read_object
+from refundry.testing.simulator.ledger import Ask, Refund, State, Verdict
+from refundry.testing.simulator.messages import Call, Flaw, Headers, Said, identifier, spoilt, string
+from refundry.testing.simulator.notifications import INTERVALS
+from refundry.testing.simulator.server import Simulator
+from refundry.testing.simulator.settings import (
     Check,
     Keys,
     Settings,
@@ -32,9 +35,6 @@ from refundry.testing.settings import (
     text,
     with_options,
 )
-from refundry.testing.simulator import Simulator
-from refundry.testing.wire import Call, Flaw, Headers, Said, identifier, spoilt, string
-from refundry.untrusted import Unreadable, read_object
 from refundry_antom.signing import content, sign, verify
 
 CLIENT_ID: Final = "SANDBOX_5Y000000000SIM"
@@ -137,7 +137,7 @@ class AntomWire:
 
     # --- hearing ------------------------------------------------------------------------------------------------------
 
-    def hear(self, call: Call) -> Ask | Said:
+    def parse_notification(self, call: Call) -> Ask | Said:
         """Check the path, the method, the media type, the client, the signature and the fields, in this order."""
         match = _PATH.fullmatch(call.path)
         if match is None:
@@ -189,7 +189,7 @@ class AntomWire:
             return State.PROCESSING
         return said.state or refund.state
 
-    def seal(self, said: Said, body: bytes, at: datetime, flaw: Flaw | None) -> tuple[Headers, bytes]:
+    def sign_message(self, said: Said, body: bytes, at: datetime, flaw: Flaw | None) -> tuple[Headers, bytes]:
         """Sign what is about to leave. Header names of responses are lower-case, as Antom's own SDK expects."""
         told = said.operation == "notification"
         client, time = said.client or self._client_id, at.isoformat(timespec="seconds")
@@ -287,7 +287,7 @@ def _time(refund: Refund) -> dict[str, str]:
     return {} if refund.finished_at is None else {"refundTime": refund.finished_at.isoformat(timespec="seconds")}
 
 
-def _exchange(refund: Refund) -> dict[str, Any]:
+def _call(refund: Refund) -> dict[str, Any]:
     fixed = refund.settlement
     if fixed is None:
         return {}
@@ -316,20 +316,20 @@ def _nothing(wire: AntomWire, said: Said, refund: Refund, status: str) -> dict[s
 def _refund_fields(wire: AntomWire, said: Said, refund: Refund, status: str) -> dict[str, Any]:
     if status != "S":
         return {}
-    return {**_ids(said, refund), "paymentId": refund.payment, **_time(refund), **_exchange(refund)}
+    return {**_ids(said, refund), "paymentId": refund.payment, **_time(refund), **_call(refund)}
 
 
 def _inquiry_fields(wire: AntomWire, said: Said, refund: Refund, status: str) -> dict[str, Any]:
     if status != "S":
         return {}
     shown = wire.shown(said, refund)
-    done = {**_time(refund), **_exchange(refund)} if shown is State.SUCCESS else {}
+    done = {**_time(refund), **_call(refund)} if shown is State.SUCCESS else {}
     return {**_ids(said, refund), "refundStatus": shown.value, **done}
 
 
 def _notification_fields(wire: AntomWire, said: Said, refund: Refund, status: str) -> dict[str, Any]:
     state = said.state or refund.state
-    done = {**_time(refund), **_exchange(refund)} if state is State.SUCCESS else {}
+    done = {**_time(refund), **_call(refund)} if state is State.SUCCESS else {}
     return {"notifyType": "REFUND_RESULT", **_ids(said, refund), "refundStatus": state.value, **done}
 
 

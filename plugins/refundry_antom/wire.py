@@ -1,8 +1,8 @@
 """Antom's messages: refund, inquiryRefund and notifyRefund, field by field.
 
-The rule of this module: it only describes; how a message is read and written is the rule of `refundry.wire`. What
-decides (ids, amounts, status) must have the documented type; settlement, quote and trace numbers only inform. Sources:
-Antom's pages of the three messages and the models of its official SDK.
+The rule of this module: it only describes; how a message is read and written is the rule of
+`refundry.provider.messages`. What decides (ids, amounts, status) must have the documented type; settlement, quote and
+trace numbers only inform. Sources: Antom's pages of the three messages and the models of its official SDK.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-from refundry.wire import Message, informs
+from refundry.provider.messages import Message, informs
 
 # --- parts ------------------------------------------------------------------------------------------------------------
 

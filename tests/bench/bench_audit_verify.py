@@ -26,9 +26,9 @@ if __name__ == "__main__":
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 
-from refundry.audit.note import Verifier
-from refundry.audit.source import BATCH, SqliteSource
-from refundry.audit.verify import Given, verify, without_collector
+from refundry.audit.signing.note import Verifier
+from refundry.audit.verification.source import BATCH, SqliteSource
+from refundry.audit.verification.verify import Given, verify, without_collector
 from tests.bench.samples import machine
 from tests.core.audit.made import Made, lives, new_key
 

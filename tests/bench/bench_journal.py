@@ -25,9 +25,9 @@ from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteConnectionPool
 
 from refundry.journal import Write
 from refundry.journal.codec import decode, encode
-from refundry.journal.sqlite import SqliteJournal
-from refundry.journal.sqlite_recorder import open_recorder
-from refundry.journal.sqlite_rows import Change
+from refundry.journal.sqlite.journal import SqliteJournal
+from refundry.journal.sqlite.recorder import open_recorder
+from refundry.journal.sqlite.rows import Change
 from refundry.refund import fold
 from tests.bench.samples import LIFE, PORTS, machine, micros, new_write
 

@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from refundry.gateway import Gateway
 from refundry.money import Money
-from refundry.provider import Answer, Order
+from refundry.outbound.transport import HttpTransport
+from refundry.provider import Answer, RefundInstruction
 from refundry.refund import Status
-from refundry.transport import HttpTransport
 from tests.bench.samples import machine
 from tests.bench.stand import Stand, stand
 
@@ -83,7 +83,7 @@ async def at_once(count: int, one: Callable[[int], Awaitable[None]]) -> float:
     return count / (time.perf_counter() - began)
 
 
-LOOP, THREADS, EXCHANGE, DURABLE = (
+LOOP, THREADS, CALL, DURABLE = (
     "bare, signing in the loop", "bare, signing in threads", "bare, with the plugin and our transport", "durable"
 )  # fmt: skip
 
@@ -93,7 +93,7 @@ async def _numbered(way: Callable[[str], Awaitable[None]], mark: str, number: in
 
 
 async def _turns(there: Stand, count: int, turns: int) -> dict[str, list[float]]:
-    rates: dict[str, list[float]] = {LOOP: [], THREADS: [], EXCHANGE: [], DURABLE: []}
+    rates: dict[str, list[float]] = {LOOP: [], THREADS: [], CALL: [], DURABLE: []}
     with ThreadPoolExecutor(2) as threads:
         async with (
             Gateway.open(there.config) as gateway,
@@ -104,12 +104,12 @@ async def _turns(there: Stand, count: int, turns: int) -> dict[str, list[float]]
             provider = gateway.account("shop").provider
 
             async def exchanged(id: str) -> None:
-                order = Order(id, f"P-{id}", Money(1233, "EUR", 2))
-                exchange = provider.refund(order, gateway.ports.now())
-                request = await asyncio.get_running_loop().run_in_executor(threads, exchange.sign)
+                instruction = RefundInstruction(id, f"P-{id}", Money(1233, "EUR", 2))
+                call = provider.refund(instruction, gateway.ports.now())
+                request = await asyncio.get_running_loop().run_in_executor(threads, call.sign)
                 answer = await transport.send(request, 20)
                 assert isinstance(answer, Answer)
-                assert exchange.read(answer).kind == "settled"
+                assert call.read(answer).kind == "settled"
 
             async def durable(id: str) -> None:
                 refund = await gateway.request(
@@ -120,7 +120,7 @@ async def _turns(there: Stand, count: int, turns: int) -> dict[str, list[float]]
             ways: dict[str, Callable[[str], Awaitable[None]]] = {
                 LOOP: partial(in_loop.refund, session),
                 THREADS: partial(in_threads.refund, session),
-                EXCHANGE: exchanged,
+                CALL: exchanged,
                 DURABLE: durable,
             }
             for turn in range(turns):
@@ -132,14 +132,14 @@ async def _turns(there: Stand, count: int, turns: int) -> dict[str, list[float]]
 def _ratios(rates: dict[str, list[float]]) -> dict[str, object]:
     # The first turn warms connections and caches up, and does not count.
     counted = {name: values[1:] for name, values in rates.items()}
-    turns = list(zip(*(counted[name] for name in (LOOP, THREADS, EXCHANGE, DURABLE)), strict=True))
+    turns = list(zip(*(counted[name] for name in (LOOP, THREADS, CALL, DURABLE)), strict=True))
     return {
         "refunds a second": {name: round(statistics.median(values)) for name, values in counted.items()},
         "durable / bare loop, the faster of the two (median of the turns)": round(
             statistics.median(durable / max(loop, threads) for loop, threads, _, durable in turns), 3
         ),
         "durable / the same exchange with our plugin and transport, not stored": round(
-            statistics.median(durable / exchange for _, _, exchange, durable in turns), 3
+            statistics.median(durable / call for _, _, call, durable in turns), 3
         ),
     }
 

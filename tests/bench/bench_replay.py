@@ -17,11 +17,11 @@ from contextlib import closing
 from pathlib import Path
 from unittest.mock import patch
 
-from refundry.accounts import read_config
-from refundry.audit.replay import replay
-from refundry.hooks import load_plugins
-from refundry.journal.sqlite_recorder import connect
-from refundry.testing.books import State
+from refundry.audit.replay.replay import replay
+from refundry.config import read_config
+from refundry.journal.sqlite.recorder import connect
+from refundry.plugin_host import load_plugins
+from refundry.testing.simulator.ledger import State
 from tests.bench.bench_audit_verify import EACH, _library
 from tests.bench.samples import machine
 from tests.core.shop import Shop, open_shop
@@ -60,9 +60,9 @@ async def _lives(shop: Shop, numbers: range) -> None:
         shop.clock.move(seconds)
         made = await asyncio.gather(*(shop.gateway.advance(refund.id) for refund in made))
         for refund in made:
-            book = shop.antom.books.refunds[refund.refund_request_id]
+            book = shop.antom.ledger.refunds[refund.refund_request_id]
             if book.state is State.PROCESSING:
-                shop.antom.books.finish(book, State.SUCCESS, shop.clock())
+                shop.antom.ledger.finish(book, State.SUCCESS, shop.clock())
     assert {EACH} == {refund.version for refund in made}
 
 
@@ -96,7 +96,7 @@ def main(quick: bool) -> dict[str, object]:
 
         events = refunds * EACH
         whole = events / _seconds(replayed)
-        with patch("refundry.rsa.verify", lambda *_: None):
+        with patch("refundry.provider.signatures.verify", lambda *_: None):
             unverified = events / _seconds(replayed)
         read = events / _seconds(lambda: _read(config.store_path))
     with tempfile.TemporaryDirectory() as name:

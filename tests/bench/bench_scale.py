@@ -17,7 +17,7 @@ from pathlib import Path
 
 from refundry.gateway import Gateway
 from refundry.journal import Write
-from refundry.journal.sqlite import SqliteJournal
+from refundry.journal.sqlite.journal import SqliteJournal
 from refundry.refund import Status, fold
 from tests.bench.bench_lifecycle import at_once
 from tests.bench.samples import INQUIRED, PORTS, SETTLED, SUBMITTED, machine, requested

@@ -22,14 +22,14 @@ if __name__ == "__main__":
 
 from eventsourcing.persistence import StoredEvent
 
-from refundry.audit.anchors import Anchors
-from refundry.audit.sealer import EVENTS, Sealer
-from refundry.audit.settings import AuditSettings
-from refundry.audit.signer import open_signer
-from refundry.journal.sqlite import SqliteJournal
-from refundry.journal.sqlite_recorder import open_recorder
-from refundry.journal.sqlite_rows import Change
-from refundry.journal.sqlite_tree import TreeWriter
+from refundry.audit.signing.anchors import Anchors
+from refundry.audit.signing.checkpointer import EVENTS, Checkpointer
+from refundry.audit.signing.settings import AuditSettings
+from refundry.audit.signing.signer import open_signer
+from refundry.journal.sqlite.journal import SqliteJournal
+from refundry.journal.sqlite.recorder import open_recorder
+from refundry.journal.sqlite.rows import Change
+from refundry.journal.sqlite.tree import TreeWriter
 from tests.bench.samples import PORTS, machine, new_write
 
 GROUPS = (1, 8, 64, 256)
@@ -55,20 +55,20 @@ def _added(store: Path, group: int, count: int) -> tuple[float, float]:
     return median(took[0]) / group * 1e6, median(took[1]) / group * 1e6
 
 
-async def _sealed(store: Path, count: int) -> float:
+async def _stored(store: Path, count: int) -> float:
     """Have a log signed after every thousand events; give the processor time, in microseconds an event."""
     directory = store.with_name(f"{store.name}.audit")
     settings = AuditSettings(directory=directory, key=None, origin=None, anchors=(), base=store.parent)
     journal = await SqliteJournal.open(store)
-    sealer = Sealer(journal, partial(open_signer, settings), Anchors([]), PORTS)
-    await sealer.signer()
+    checkpointer = Checkpointer(journal, partial(open_signer, settings), Anchors([]), PORTS)
+    await checkpointer.signer()
     took = 0.0
     for part in range(max(1, count // EVENTS)):
         await asyncio.gather(*(journal.save(new_write(part * EVENTS + each)) for each in range(EVENTS)))
         begun = time.process_time()
-        await sealer.seal()
+        await checkpointer.checkpoint_now()
         took += time.process_time() - begun
-    await sealer.close()
+    await checkpointer.close()
     await journal.close()
     return took / max(EVENTS, count // EVENTS * EVENTS) * 1e6
 
@@ -82,7 +82,7 @@ def main(quick: bool) -> dict[str, object]:
             without, with_tree = _added(place / f"{group}.db", group, 1024 if quick else 8192)
             figures[f"groups of {group}: without the tree, µs of processor an event"] = without
             figures[f"groups of {group}: what the tree adds, µs of processor an event"] = with_tree - without
-        signing = asyncio.run(_sealed(place / "sealed.db", 3_000 if quick else 20_000))
+        signing = asyncio.run(_stored(place / "sealed.db", 3_000 if quick else 20_000))
         figures[f"a checkpoint for {EVENTS:,} events: signing, µs of processor an event"] = signing
     return figures
 

@@ -36,21 +36,21 @@ Without `--wait`, `request` exits with 0 once the refund is recorded, whatever i
 
 Results are on stdout, everything else on stderr. `show`, `request`, `inquire`, `resolve` and `resume ID` print one
 object: `id`, `account`, `provider`, `payment`, `amount` (`value`, `currency`), `refund_request_id`, `status`,
-`attention`, `provider_refund_id`, `settled_at`, `failure` (`code`, `cause`, `advice`) or null, `attempts`, `next`
+`review`, `provider_refund_id`, `settled_at`, `failure` (`code`, `cause`, `advice`) or null, `attempts`, `next`
 (`step`, `at`, `reason`) or null, `reason`, `payment_total`, `retry_of`, `request_details`, `requested_by`,
 `requested_at`, `settlement_amount`, `quote`, `details`, `notes` (facts that changed nothing: `at`, `code`, `cause`,
 `details`), `readings` (where today's plugin reads a kept answer otherwise: `position`, `version`, `field`, `then`,
 `now`, `plugin_then`, `plugin_now`, `sender`), and `events`, each with `position`, `version`, `event`, `at` and [its
-fields](events.md). `next` is null when the refund is final; with the `step` `person`, `at` is null and nothing
+fields](events.md). `next` is null when the refund is final; with the `step` `manual_review`, `at` is null and nothing
 goes on before somebody decides: `reason` says why, also where another refund blocks the account.
 
-`list` prints one object a line: `id`, `account`, `payment`, `amount`, `refund_request_id`, `status`, `attention`,
-`due_at`, `requested_at`, `updated_at`. `due_at` is null when the refund is final or waits for a person. `list --parked`
-prints `at`, `account`, `refund_request_id`, `evidence`. `events` prints one event a line, with `refund`. `evidence`
-prints `digest` and `base64`. `work` prints `settled` and `failed` (how many ended in this run), `driving` (how many are
-open and workers drive) and `waiting` (how many are open and wait for a person: themselves, for their account is
-blocked, or for it is not in the configuration). `import` prints `rows`, `recorded` (refunds that this run recorded),
-`known` (rows whose refund was there already), `dry_run`.
+`list` prints one object a line: `id`, `account`, `payment`, `amount`, `refund_request_id`, `status`, `review`,
+`due_at`, `requested_at`, `updated_at`. `due_at` is null when the refund is final or waits for a person. `list
+--unmatched` prints `at`, `account`, `refund_request_id`, `evidence`. `events` prints one event a line, with `refund`.
+`evidence` prints `digest` and `base64`. `work` prints `settled` and `failed` (how many ended in this run),
+`in_progress` (how many are open and workers drive) and `waiting` (how many are open and wait for a person: themselves,
+for their account is blocked, or for it is not in the configuration). `import` prints `rows`, `recorded` (refunds that
+this run recorded), `known` (rows whose refund was there already), `dry_run`.
 
 `plugins list` prints for each provider, or for a plugin without one, `name`, `plugin`, `version`, `origin`, `status`
 (`ok`, `broken`, `not allowed`), `capabilities` (`operations`, `codes`, `notifications`, `simulator`, `reports`,

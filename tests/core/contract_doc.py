@@ -24,14 +24,15 @@ class TestAcme(ProviderContract):
 ```
 
 Nothing in the checks knows a provider. What a plugin must do follows from its own `Terms` and code tables, and from the
-books of its own simulator, which must understand the options and control calls that `refundry.testing.simulator` gives
-every simulator. A row of a code table whose code is its status (`S` with status `S`) stands for every code with that
-status. What a plugin does not have (notifications, codes of a class) is reported as not applicable, never as passed.
+books of its own simulator, which must understand the options and control calls that
+`refundry.testing.simulator.server` gives every simulator. A row of a code table whose code is its status (`S` with
+status `S`) stands for every code with that status. What a plugin does not have (notifications, codes of a class) is
+reported as not applicable, never as passed.
 
 From code, `await check_plugin(plugin, simulator, only=[...])` gives a `Result` (`name`, `sentence`, `status`, `text`)
 for each check, without pytest.
 
-That the checks bite is tested with careless providers, each with one mistake (`tests/core/testing/careless.py`).
+That the checks bite is tested with careless providers, each with one mistake (`tests/core/testing/faulty.py`).
 
 | check | what holds |
 | --- | --- |

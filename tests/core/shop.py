@@ -12,10 +12,10 @@ from typing import Any
 import attrs
 
 from refundry.gateway import Gateway
-from refundry.hooks import Plugins
+from refundry.plugin_host import Plugins
 from refundry.ports import Ports
 from refundry.refund import Refund
-from refundry.testing.settings import Keys, make_keys
+from refundry.testing.simulator.settings import Keys, make_keys
 from refundry_antom.simulator import AntomSettings, AntomSimulator, account_section
 
 TERMS = {

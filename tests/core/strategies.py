@@ -7,22 +7,22 @@ import attrs
 from hypothesis import strategies as st
 
 from refundry.money import Money
-from refundry.policy import Source
 from refundry.provider import (
     Blocked,
-    Failed,
-    Noted,
+    DefinitiveFailure,
+    Informational,
     NotFound,
     NotSent,
     Outcome,
     Pending,
     Resend,
     Scope,
-    Settled,
+    Succeeded,
     Terms,
     Unknown,
 )
 from refundry.refund import Channel, Refund, Requested, fold
+from refundry.refund.policy import Source
 
 NOON: Final = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ID: Final = "0190a0e6-0000-7000-8000-000000000080"
@@ -35,15 +35,15 @@ REQUESTED: Final = Requested(
 )
 
 ALPHABET: Final[dict[str, Outcome | NotSent]] = {
-    "settled": Settled(EUROS, provider_refund_id="PR1"),
-    "settled with another amount": Settled(OTHER_EUROS),
+    "settled": Succeeded(EUROS, provider_refund_id="PR1"),
+    "settled with another amount": Succeeded(OTHER_EUROS),
     "pending": Pending("REFUND_IN_PROCESS", "works on it", "PR1"),
-    "failed": Failed("RISK_REJECT", "refused", "ask a person"),
+    "failed": DefinitiveFailure("RISK_REJECT", "refused", "ask a person"),
     "not found": NotFound("ORDER_NOT_EXIST", "not known"),
     "unknown": Unknown("lost"),
     "call again": Unknown("too much traffic", "REQUEST_TRAFFIC_EXCEED_LIMIT", Resend.SAME),
     "never again": Unknown("system error", "SYSTEM_ERROR", Resend.NEVER, "SYSTEM_ERROR: ask"),
-    "odd": Unknown("not signed", attention="the answer is not signed"),
+    "odd": Unknown("not signed", review="the answer is not signed"),
     "blocked": Blocked("PARAM_ILLEGAL", "a field is wrong", "mend it"),
     "account blocked": Blocked("CLIENT_INVALID", "who is this", "mend it", Scope.ACCOUNT),
     "not sent": NotSent("connection refused"),
@@ -80,17 +80,17 @@ def source(
     )
 
 
-def outcomes() -> st.SearchStrategy[Outcome | NotSent]:
+def any_outcome() -> st.SearchStrategy[Outcome | NotSent]:
     """Draw any outcome; the codes and texts vary, also to those that nobody documented."""
     codes = st.one_of(st.none(), st.sampled_from(["A", "B", "UNLISTED; ODD"]))
     ids = st.sampled_from([None, "PR1", "PR2"])
     return st.one_of(
         st.sampled_from(list(ALPHABET.values())),
-        st.builds(Settled, st.builds(Money, st.integers(1, 2000), st.sampled_from(["EUR", "USD"]), st.just(2)), ids),
+        st.builds(Succeeded, st.builds(Money, st.integers(1, 2000), st.sampled_from(["EUR", "USD"]), st.just(2)), ids),
         st.builds(Pending, codes, codes, ids),
-        st.builds(Failed, st.sampled_from(["A", "B"]), st.just("cause"), st.just("advice")),
+        st.builds(DefinitiveFailure, st.sampled_from(["A", "B"]), st.just("cause"), st.just("advice")),
         st.builds(Unknown, st.just("cause"), codes, st.sampled_from(Resend), codes),
-        st.builds(Noted, st.just("cause"), codes),
+        st.builds(Informational, st.just("cause"), codes),
     )
 
 
@@ -104,5 +104,5 @@ def terms() -> st.SearchStrategy[Terms]:
         id_horizon=st.sampled_from([None, 600.0, 86_400.0]),
         replays_refusals=st.booleans(),
         resend_after=st.frozensets(st.sampled_from([Resend.SAME, Resend.AFTER_NOT_FOUND])),
-        call_person_after=st.sampled_from([60.0, 3600.0]),
+        escalate_after=st.sampled_from([60.0, 3600.0]),
     )

@@ -8,8 +8,8 @@ from typing import Any, Final, get_type_hints
 import attrs
 import pytest
 
-from refundry.accounts import _TERMS
-from refundry.provider import Listener, Provider, ProviderPlugin, Terms
+from refundry.config.accounts import _TERMS
+from refundry.provider import NotificationHandler, Provider, ProviderPlugin, Terms
 from refundry.refund import EVENTS, Event
 from refundry_antom.provider import PLUGIN, AntomSettings
 from tests.core.cli_doc import cli_page
@@ -61,7 +61,7 @@ def test_terms() -> None:
 
 def test_provider() -> None:
     """Every member of a provider, everything it registers and every outcome is there."""
-    members = {name for kind in (Provider, Listener) for name in vars(kind) if not name.startswith("_")}
+    members = {name for kind in (Provider, NotificationHandler) for name in vars(kind) if not name.startswith("_")}
 
     assert members == set(table("reference/provider.md", "A provider"))
     assert {field.name for field in attrs.fields(ProviderPlugin)} == set(table("reference/provider.md", "Registering"))

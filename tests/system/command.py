@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from tests.system.shop import Order
+from tests.system.shop import RefundInstruction
 
 # Python ignores SIGXFSZ, so what goes beyond the limit is an error of the write.
 _LIMITED: Final = """
@@ -60,16 +60,16 @@ async def started(
             await process.communicate()
 
 
-def asking(order: Order) -> list[str]:
+def asking(instruction: RefundInstruction) -> list[str]:
     """Give the arguments that ask for a refund."""
-    words = order.words
+    words = instruction.words
     named = {"account": words["account"], "payment": words["payment"], "amount": words["amount"], "currency": "EUR"}
     options = [part for name, value in named.items() for part in (f"--{name}", value)]
-    return ["request", *options, "--id", order.id, "--json", *([] if order.submit else ["--record-only"])]
+    return ["request", *options, "--id", instruction.id, "--json", *([] if instruction.submit else ["--record-only"])]
 
 
-def write_csv(path: Path, orders: list[Order]) -> Path:
+def write_csv(path: Path, instructions: list[RefundInstruction]) -> Path:
     """Write the file that `import` takes."""
-    rows = [",".join((o.account, o.words["payment"], o.words["amount"], "EUR", o.id)) for o in orders]
+    rows = [",".join((o.account, o.words["payment"], o.words["amount"], "EUR", o.id)) for o in instructions]
     path.write_text("\n".join(["account,payment,amount,currency,id", *rows, ""]), "utf-8")
     return path

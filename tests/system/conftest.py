@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from refundry.testing.settings import Keys, make_keys
+from refundry.testing.simulator.settings import Keys, make_keys
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,10 @@ import attrs
 from aiohttp import web
 
 from refundry.gateway import Gateway
+from refundry.gateway.worker import Worker
 from refundry.ports import Ports
 from refundry.web import init_app
-from refundry.worker import Worker
-from tests.system.shop import Order
+from tests.system.shop import RefundInstruction
 
 LONGEST = 120
 """Seconds after which the operating system ends a life, whatever became of the test."""
@@ -32,7 +32,7 @@ class Life:
     step: str | None = None
     nth: int = 1
     port: int = 0
-    orders: tuple[Order, ...] = ()
+    instructions: tuple[RefundInstruction, ...] = ()
 
     @property
     def log(self) -> Path:
@@ -87,14 +87,14 @@ async def _listen(gateway: Gateway, life: Life) -> None:
 
 async def _ask(gateway: Gateway, life: Life) -> None:
     """Ask for each refund, a few at once, and note which were acknowledged in a file that outlives us."""
-    waiting = list(reversed(life.orders))
+    waiting = list(reversed(life.instructions))
     notes = os.open(life.acknowledged, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     async def ask() -> None:
         while waiting:
-            order = waiting.pop()
-            await gateway.request(**order.words)
-            os.write(notes, f"{order.id}\n".encode())
+            instruction = waiting.pop()
+            await gateway.request(**instruction.words)
+            os.write(notes, f"{instruction.id}\n".encode())
 
     await asyncio.gather(*(ask() for _ in range(4)))
     os.close(notes)

@@ -14,7 +14,7 @@ import attrs
 from refundry.gateway import Gateway
 from refundry.journal import Row
 from refundry.refund import Status, fold
-from refundry.testing.settings import Keys
+from refundry.testing.simulator.settings import Keys
 from refundry_antom.simulator import AntomSettings, AntomSimulator, account_section
 
 MODES: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -36,7 +36,7 @@ FINAL: Final = (Status.SETTLED, Status.FAILED)
 
 
 @attrs.frozen
-class Order:
+class RefundInstruction:
     """A refund that the platform wants."""
 
     account: str
@@ -57,10 +57,14 @@ class Order:
         }
 
 
-def orders(prefix: str, count: int, dice: random.Random, accounts: Sequence[str] = tuple(MODES)) -> list[Order]:
+def instructions(
+    prefix: str, count: int, dice: random.Random, accounts: Sequence[str] = tuple(MODES)
+) -> list[RefundInstruction]:
     """Make orders, some of which make the first attempt at once."""
     return [
-        Order(accounts[number % len(accounts)], f"{prefix}-{number:05d}", dice.randint(1, 99_999), number % 3 > 0)
+        RefundInstruction(
+            accounts[number % len(accounts)], f"{prefix}-{number:05d}", dice.randint(1, 99_999), number % 3 > 0
+        )
         for number in range(count)
     ]
 
@@ -136,25 +140,25 @@ async def all_rows(gateway: Gateway) -> list[Row]:
     return rows
 
 
-async def judge(shop: Shop, gateway: Gateway, acknowledged: Sequence[Order]) -> list[str]:
+async def judge(shop: Shop, gateway: Gateway, acknowledged: Sequence[RefundInstruction]) -> list[str]:
     """Compare our log with the providers' books, which know nothing of us; give everything that is wrong."""
     rows = await all_rows(gateway)
-    moved = {name: provider.books.moved() for name, provider in shop.providers.items()}
+    moved = {name: provider.ledger.moved() for name, provider in shop.providers.items()}
     wrong = []
     for row in rows:
         wrong += await _judge_one(shop, gateway, row, moved[row.account][row.refund_request_id])
     ours = {(row.account, row.refund_request_id): row for row in rows}
-    for order in acknowledged:
-        kept = ours.get((order.account, order.id))
-        if kept is None or kept.amount.minor != order.cents:
-            wrong.append(f"{order.id}: acknowledged, and the store has {kept}")
+    for instruction in acknowledged:
+        kept = ours.get((instruction.account, instruction.id))
+        if kept is None or kept.amount.minor != instruction.cents:
+            wrong.append(f"{instruction.id}: acknowledged, and the store has {kept}")
     for name, provider in shop.providers.items():
         wrong += _judge_sums(name, provider, [row for row in rows if row.account == name])
-        wrong += [f"{id}: known to {name} and not here" for id in provider.books.refunds if (name, id) not in ours]
-        if provider.books.fired["redirect followed"]:
+        wrong += [f"{id}: known to {name} and not here" for id in provider.ledger.refunds if (name, id) not in ours]
+        if provider.ledger.fired["redirect followed"]:
             wrong.append(f"{name}: a redirect was followed")
     wrong += [f"index: {finding}" async for finding in gateway.journal.compare_index()]
-    wrong += [f"parked: {parked}" for parked in await gateway.journal.parked()]
+    wrong += [f"parked: {unmatched}" for unmatched in await gateway.journal.unmatched()]
     return wrong
 
 
@@ -162,12 +166,12 @@ async def _judge_one(shop: Shop, gateway: Gateway, row: Row, moved: int) -> list
     history = await gateway.history(row.id)
     refund = fold(row.id, [item.event for item in history])
     topics = Counter(item.event.topic for item in history)
-    there = shop.providers[row.account].books.refunds.get(row.refund_request_id)
+    there = shop.providers[row.account].ledger.refunds.get(row.refund_request_id)
     checks = {
         f"moved {moved} times": moved <= 1,
         f"is {row.status} here and moved {moved} times there": moved == (row.status is Status.SETTLED),
-        f"has not ended: {row.status}, {row.attention}, next {refund.next_step}": row.status in FINAL,
-        f"needs a person: {row.attention}": row.attention is None,
+        f"has not ended: {row.status}, {row.review}, next {refund.next_step}": row.status in FINAL,
+        f"needs a person: {row.review}": row.review is None,
         "has gaps in its versions": [item.version for item in history] == list(range(1, len(history) + 1)),
         f"was requested {topics['requested']} times": topics["requested"] == 1,
         "settled with another amount": refund.settled_amount in (None, refund.amount),
@@ -181,5 +185,5 @@ async def _judge_one(shop: Shop, gateway: Gateway, row: Row, moved: int) -> list
 
 def _judge_sums(name: str, provider: AntomSimulator, rows: Sequence[Row]) -> list[str]:
     settled = sum(row.amount.minor for row in rows if row.status is Status.SETTLED)
-    moved = sum(movement.amount.minor for movement in provider.books.movements)
+    moved = sum(movement.amount.minor for movement in provider.ledger.movements)
     return [] if settled == moved else [f"{name}: {settled} cents settled here, {moved} moved there"]

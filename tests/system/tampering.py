@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import attrs
 
-from refundry.audit.merkle import Frontier, entry, leaf_hash
 from refundry.errors import RefundryError
 from refundry.journal.codec import decode
-from refundry.journal.sqlite_rows import REPLACE_ROW, whole_row
+from refundry.journal.merkle import Frontier, entry, leaf_hash
+from refundry.journal.sqlite.rows import REPLACE_ROW, whole_row
 from refundry.refund import fold
 
 WORKING: Final[Mapping[str, tuple[str, ...]]] = {

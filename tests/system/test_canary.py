@@ -11,12 +11,12 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from refundry.gateway import Gateway
 from refundry.refund import Status
-from refundry.testing.settings import Keys
+from refundry.testing.simulator.settings import Keys
 from tests.system.command import Ended, asking, refundry, started
-from tests.system.shop import Order, Shop, open_shop
+from tests.system.shop import RefundInstruction, Shop, open_shop
 
 TOKEN = "agent-token-canary-4711"
-PERSON = "canary-person"
+MANUAL_REVIEW = "canary-person"
 REASON = "canary-reason"
 ENV = "CANARY_PRIVATE_KEY"
 
@@ -87,7 +87,7 @@ async def test_after_a_full_run_no_secret_is_anywhere(
     assert len(wanted) > 60
     assert [] == found_in(written, wanted)
 
-    persons = [("a person", PERSON.encode()), ("a reason", REASON.encode())]
+    persons = [("a person", MANUAL_REVIEW.encode()), ("a reason", REASON.encode())]
     errors = {f"stderr of {number}": each.err.encode() for number, each in enumerate(said)}
     assert [] == found_in(errors | {"log": caplog.text.encode()}, persons)
 
@@ -102,14 +102,17 @@ async def test_after_a_full_run_no_secret_is_anywhere(
 
 async def full_run(shop: Shop) -> list[Ended]:
     """Do everything that there is to do with refunds, right and wrong."""
-    shop.fault("garble", kind="html", operation="any", probability=20, times=None)
-    shop.fault("lose_answer", operation="refund", probability=20, times=None)
-    orders = [Order(("now", "later")[number % 2], f"C-{number}", 100 + number, number % 3 > 0) for number in range(8)]
+    shop.fault("corrupt", kind="html", operation="any", probability=20, times=None)
+    shop.fault("drop_response", operation="refund", probability=20, times=None)
+    instructions = [
+        RefundInstruction(("now", "later")[number % 2], f"C-{number}", 100 + number, number % 3 > 0)
+        for number in range(8)
+    ]
     said: list[Ended] = []
     async with started(shop.config, "serve", "--port", str(shop.port)) as serving:
-        for order in orders:
-            asked = asking(order)
-            said.append(await refundry(shop.config, *asked, "--reason", REASON, "--by", PERSON))
+        for instruction in instructions:
+            asked = asking(instruction)
+            said.append(await refundry(shop.config, *asked, "--reason", REASON, "--by", MANUAL_REVIEW))
         said.append(await refundry(shop.config, "work", "--until-idle", "--json"))
         shop.clear_faults()
         said += await with_a_gateway(shop)
@@ -137,7 +140,7 @@ async def with_a_gateway(shop: Shop) -> list[Ended]:
     """Use the library in this process, whose log is kept at every level."""
     async with Gateway.open(shop.config) as gateway:
         await gateway.request(
-            account="now", payment="PAY-LIB", amount="1.00", currency="EUR", refund_request_id="LIB", by=PERSON,
+            account="now", payment="PAY-LIB", amount="1.00", currency="EUR", refund_request_id="LIB", by=MANUAL_REVIEW,
             reason=REASON, details={"metadata": REASON},
         )  # fmt: skip
         accounts = gateway.accounts.values()
@@ -169,7 +172,7 @@ async def erase_all(shop: Shop) -> None:
     """End and erase every refund."""
     async with Gateway.open(shop.config) as gateway:
         for row in await gateway.list():
-            if row.status not in (Status.SETTLED, Status.FAILED) or row.attention is not None:
-                await gateway.resolve(row.id, settled=False, by=PERSON, why=REASON)
+            if row.status not in (Status.SETTLED, Status.FAILED) or row.review is not None:
+                await gateway.resolve(row.id, settled=False, by=MANUAL_REVIEW, why=REASON)
             done = await gateway.erase(row.id, by="privacy officer", why="the test asks")
             assert done.gone

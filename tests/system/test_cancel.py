@@ -13,12 +13,12 @@ import pytest
 from aiohttp import web
 
 from refundry.gateway import Gateway
+from refundry.gateway.worker import Worker
 from refundry.provider import Notification
 from refundry.refund import Refund, Status
-from refundry.testing.books import State
-from refundry.testing.settings import Keys
-from refundry.worker import Worker
-from tests.system.shop import Order, Shop, judge, open_shop, orders
+from refundry.testing.simulator.ledger import State
+from refundry.testing.simulator.settings import Keys
+from tests.system.shop import RefundInstruction, Shop, instructions, judge, open_shop
 
 PLACES = 60
 """More than any call has places to wait."""
@@ -81,8 +81,8 @@ async def gateway(shop: Shop) -> AsyncIterator[Gateway]:
 
 
 @pytest.fixture
-def wanted() -> Iterator[Order]:
-    return iter(orders("CUT", PLACES + 1, random.Random(1), ["now"]))
+def wanted() -> Iterator[RefundInstruction]:
+    return iter(instructions("CUT", PLACES + 1, random.Random(1), ["now"]))
 
 
 async def _cut_everywhere(call: Callable[[int], Awaitable[bool]]) -> None:
@@ -97,18 +97,18 @@ async def _cut_everywhere(call: Callable[[int], Awaitable[bool]]) -> None:
 @MOMENTS
 @pytest.mark.parametrize("again", [False, True], ids=["not asked again", "asked again"])
 async def test_a_request_cut_anywhere(
-    shop: Shop, gateway: Gateway, wanted: Iterator[Order], late: bool, again: bool
+    shop: Shop, gateway: Gateway, wanted: Iterator[RefundInstruction], late: bool, again: bool
 ) -> None:
     """A request that is cancelled anywhere leaves nothing or a whole refund; asked again it is one, paid once."""
     acknowledged = []
 
     async def call(place: int) -> bool:
-        order = next(wanted)
-        words = order.words | {"submit": True}
+        instruction = next(wanted)
+        words = instruction.words | {"submit": True}
         cut = await _was_cut(gateway.request(**words), place, late)
         if again or not cut:
             await gateway.request(**words)
-            acknowledged.append(order)
+            acknowledged.append(instruction)
         return cut
 
     await _cut_everywhere(call)
@@ -118,7 +118,9 @@ async def test_a_request_cut_anywhere(
 
 
 @MOMENTS
-async def test_an_advance_cut_anywhere(shop: Shop, gateway: Gateway, wanted: Iterator[Order], late: bool) -> None:
+async def test_an_advance_cut_anywhere(
+    shop: Shop, gateway: Gateway, wanted: Iterator[RefundInstruction], late: bool
+) -> None:
     """A first attempt that is cancelled anywhere is taken up by the next worker, and paid once."""
     asked = []
 
@@ -134,9 +136,11 @@ async def test_an_advance_cut_anywhere(shop: Shop, gateway: Gateway, wanted: Ite
 
 
 @MOMENTS
-async def test_an_inquiry_cut_anywhere(shop: Shop, gateway: Gateway, wanted: Iterator[Order], late: bool) -> None:
+async def test_an_inquiry_cut_anywhere(
+    shop: Shop, gateway: Gateway, wanted: Iterator[RefundInstruction], late: bool
+) -> None:
     """An inquiry that is cancelled anywhere changes nothing about how its refund ends."""
-    shop.fault("lose_answer", operation="refund", times=None)
+    shop.fault("drop_response", operation="refund", times=None)
     shop.providers["now"].change({"notify_sync": False})
     asked = []
 
@@ -162,20 +166,22 @@ class Door:
         self._gateway = gateway
         self._late = late
 
-    async def hear(self, request: web.Request) -> web.Response:
+    async def parse_notification(self, request: web.Request) -> web.Response:
         headers = tuple(request.headers.items())
         notification = Notification(request.method, request.raw_path, headers, await request.read())
         if self.place is not None:
             place, self.place = self.place, None
-            self.cuts.put_nowait(await _was_cut(self._gateway.hear("later", notification), place, self._late))
+            self.cuts.put_nowait(
+                await _was_cut(self._gateway.receive_notification("later", notification), place, self._late)
+            )
             return web.Response(status=503)
-        told = await self._gateway.hear("later", notification)
+        told = await self._gateway.receive_notification("later", notification)
         return web.Response(status=told.status, body=told.body, headers=dict(told.headers))
 
     @asynccontextmanager
     async def open(self, port: int) -> AsyncIterator[None]:
         app = web.Application()
-        app.router.add_post("/notifications/later", self.hear)
+        app.router.add_post("/notifications/later", self.parse_notification)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         try:
@@ -186,7 +192,9 @@ class Door:
 
 
 @MOMENTS
-async def test_a_notification_cut_anywhere(shop: Shop, gateway: Gateway, wanted: Iterator[Order], late: bool) -> None:
+async def test_a_notification_cut_anywhere(
+    shop: Shop, gateway: Gateway, wanted: Iterator[RefundInstruction], late: bool
+) -> None:
     """A notification whose recording is cancelled anywhere is taken when it comes again."""
     door, asked, provider = Door(gateway, late), [], shop.providers["later"]
     provider.change({"async_delay": "never", "time_scale": "0.0005"})
@@ -215,8 +223,8 @@ async def _until_final(gateway: Gateway, refund: Refund) -> None:
 @MOMENTS
 async def test_a_worker_cut_anywhere(shop: Shop, gateway: Gateway, late: bool) -> None:
     """A worker that is cancelled anywhere ends, and leaves every refund to the next."""
-    asked = orders("MANY", 60, random.Random(2))
-    await asyncio.gather(*(gateway.request(**order.words | {"submit": False}) for order in asked))
+    asked = instructions("MANY", 60, random.Random(2))
+    await asyncio.gather(*(gateway.request(**instruction.words | {"submit": False}) for instruction in asked))
     for place in range(1, 16):
         assert await _was_cut(Worker(gateway, concurrency=4, lease=0.5).run(), place, late)
     await Worker(gateway).run(until_idle=True)
@@ -226,8 +234,8 @@ async def test_a_worker_cut_anywhere(shop: Shop, gateway: Gateway, late: bool) -
 
 async def test_a_worker_cancelled_again_and_again(shop: Shop, gateway: Gateway) -> None:
     """A worker that is cancelled while it drives many refunds leaves every one of them to the next."""
-    asked = orders("MANY", 60, random.Random(2))
-    await asyncio.gather(*(gateway.request(**order.words | {"submit": False}) for order in asked))
+    asked = instructions("MANY", 60, random.Random(2))
+    await asyncio.gather(*(gateway.request(**instruction.words | {"submit": False}) for instruction in asked))
     for iterations in (1, 3, 10, 30, 60, 100, 200, 300):
         worker = asyncio.create_task(Worker(gateway, concurrency=8, lease=0.5).run())
         for _ in range(iterations):

@@ -11,10 +11,10 @@ import pytest
 
 from refundry.errors import StoreError
 from refundry.gateway import Gateway
-from refundry.journal import sqlite_recorder
-from refundry.testing.settings import Keys
+from refundry.journal.sqlite import recorder as sqlite_recorder
+from refundry.testing.simulator.settings import Keys
 from tests.system.command import Ended, asking, refundry, write_csv
-from tests.system.shop import FINAL, Order, Shop, all_rows, judge, open_shop, orders
+from tests.system.shop import FINAL, RefundInstruction, Shop, all_rows, instructions, judge, open_shop
 
 
 @pytest.fixture
@@ -29,11 +29,11 @@ def _written(shop: Shop) -> int:
     return max(path.stat().st_size for path in shop.directory.glob("refunds.db*"))
 
 
-async def _record(shop: Shop, count: int) -> list[Order]:
+async def _record(shop: Shop, count: int) -> list[RefundInstruction]:
     """Fill the store a little, with everything in the database file and nothing in its log."""
-    made = orders("BEFORE", count, random.Random(5), ["now"])
+    made = instructions("BEFORE", count, random.Random(5), ["now"])
     async with Gateway.open(shop.config) as gateway:
-        await asyncio.gather(*(gateway.request(**order.words | {"submit": False}) for order in made))
+        await asyncio.gather(*(gateway.request(**instruction.words | {"submit": False}) for instruction in made))
     return made
 
 
@@ -61,7 +61,7 @@ async def test_a_worker_without_room(shop: Shop) -> None:
 async def test_an_import_without_room(shop: Shop, tmp_path: Path) -> None:
     """The import ends with 2 and one line, and stored whole refunds only; imported again it is complete."""
     made = await _record(shop, 20)
-    more = orders("FILE", 1_000, random.Random(6), ["now"])
+    more = instructions("FILE", 1_000, random.Random(6), ["now"])
     file = write_csv(tmp_path / "refunds.csv", more)
 
     end = await refundry(shop.config, "import", str(file), "--json", file_size=_written(shop) + 65_536)
@@ -80,24 +80,24 @@ async def test_an_import_without_room(shop: Shop, tmp_path: Path) -> None:
 async def test_a_request_without_room(shop: Shop) -> None:
     """A request that finds no room is not acknowledged, not stored and not sent; asked again it is paid once."""
     made = await _record(shop, 5)
-    order = Order("now", "NO-ROOM", 1_200, submit=True)
+    instruction = RefundInstruction("now", "NO-ROOM", 1_200, submit=True)
 
-    end = await refundry(shop.config, *asking(order), file_size=4_096)
+    end = await refundry(shop.config, *asking(instruction), file_size=4_096)
 
     _check_refusal(end)
-    assert order.id not in shop.providers["now"].books.refunds
+    assert instruction.id not in shop.providers["now"].ledger.refunds
     async with Gateway.open(shop.config) as gateway:
         assert len(made) == len(await all_rows(gateway))
-    assert 0 == (await refundry(shop.config, *asking(order))).status
+    assert 0 == (await refundry(shop.config, *asking(instruction))).status
     assert 0 == (await refundry(shop.config, "work", "--until-idle")).status
     async with Gateway.open(shop.config) as gateway:
-        assert [] == await judge(shop, gateway, [*made, order])
+        assert [] == await judge(shop, gateway, [*made, instruction])
 
 
-async def _ask_all(gateway: Gateway, wanted: list[Order], acknowledged: list[Order]) -> None:
-    for order in wanted:
-        await gateway.request(**order.words | {"submit": False})
-        acknowledged.append(order)
+async def _ask_all(gateway: Gateway, wanted: list[RefundInstruction], acknowledged: list[RefundInstruction]) -> None:
+    for instruction in wanted:
+        await gateway.request(**instruction.words | {"submit": False})
+        acknowledged.append(instruction)
 
 
 async def test_a_database_that_is_full(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,8 +110,8 @@ async def test_a_database_that_is_full(shop: Shop, monkeypatch: pytest.MonkeyPat
         connection.execute(f"PRAGMA max_page_count={sqlite_recorder.pragma(connection, 'page_count') + 2}")
         return connection
 
-    more = orders("MORE", 200, random.Random(7), ["now"])
-    acknowledged: list[Order] = []
+    more = instructions("MORE", 200, random.Random(7), ["now"])
+    acknowledged: list[RefundInstruction] = []
     with monkeypatch.context() as patch:
         patch.setattr(sqlite_recorder, "connect", small)
         async with Gateway.open(shop.config) as gateway:
@@ -119,9 +119,9 @@ async def test_a_database_that_is_full(shop: Shop, monkeypatch: pytest.MonkeyPat
                 await _ask_all(gateway, more, acknowledged)
     async with Gateway.open(shop.config) as gateway:
         stored = await all_rows(gateway)
-        await asyncio.gather(*(gateway.request(**order.words | {"submit": False}) for order in more))
+        await asyncio.gather(*(gateway.request(**instruction.words | {"submit": False}) for instruction in more))
 
-    assert {order.id for order in made + acknowledged} == {row.refund_request_id for row in stored}
+    assert {instruction.id for instruction in made + acknowledged} == {row.refund_request_id for row in stored}
     assert 0 == (await refundry(shop.config, "work", "--until-idle")).status
     async with Gateway.open(shop.config) as gateway:
         assert [] == await judge(shop, gateway, made + more)

@@ -21,9 +21,9 @@ import pytest
 
 from refundry.gateway import Gateway
 from refundry.ports import STEPS
-from refundry.testing.settings import Keys
+from refundry.testing.simulator.settings import Keys
 from tests.system.lives import Life, live
-from tests.system.shop import Order, Shop, judge, open_shop, orders, seed_of_this_run
+from tests.system.shop import RefundInstruction, Shop, instructions, judge, open_shop, seed_of_this_run
 
 KILLS: Final = int(os.environ.get("REFUNDRY_KILLS", "210"))
 AT_STEPS: Final[dict[str, tuple[str, ...]]] = {
@@ -43,15 +43,15 @@ PATIENCE: Final = 20.0
 ENOUGH: Final = 150
 """Refunds that wait for the workers, at least."""
 FAULTS: Final = (
-    ("lose_request", {"probability": 5}),
-    ("lose_answer", {"probability": 6}),
-    ("lose_answer", {"probability": 1, "how": "hang"}),
+    ("drop_request", {"probability": 5}),
+    ("drop_response", {"probability": 6}),
+    ("drop_response", {"probability": 1, "how": "hang"}),
     ("delay", {"probability": 5, "seconds": "0.3"}),
     ("delay", {"probability": 1, "seconds": "1.3", "late": True}),
-    ("garble", {"probability": 2, "kind": "html"}),
-    ("garble", {"probability": 2, "kind": "half_json"}),
-    ("garble", {"probability": 2, "kind": "http_500"}),
-    ("missign", {"probability": 2}),
+    ("corrupt", {"probability": 2, "kind": "html"}),
+    ("corrupt", {"probability": 2, "kind": "half_json"}),
+    ("corrupt", {"probability": 2, "kind": "http_500"}),
+    ("bad_signature", {"probability": 2}),
     ("reorder", {"probability": 3, "hold": "0.2", "operation": "refund"}),
     ("answer", {"probability": 2, "code": "UNKNOWN_EXCEPTION", "operation": "refund"}),
     ("answer", {"probability": 2, "code": "SYSTEM_ERROR", "work": "do", "operation": "refund"}),
@@ -80,10 +80,10 @@ class Campaign:
         self.shop = shop
         self.gateway = gateway
         self.kills: Counter[tuple[str, str]] = Counter()
-        self.acknowledged: list[Order] = []
+        self.acknowledged: list[RefundInstruction] = []
         self._processes = processes
         self._dice = dice
-        self._unasked = orders("ASKED", 20 * KILLS, dice)
+        self._unasked = instructions("ASKED", 20 * KILLS, dice)
         self._stored = 0
 
     async def run(self) -> None:
@@ -140,7 +140,7 @@ class Campaign:
             step,
             nth=self._dice.randint(1, 6),
             port=self.shop.port,
-            orders=tuple(self._unasked[:40]) if role == "platform" else (),
+            instructions=tuple(self._unasked[:40]) if role == "platform" else (),
         )
 
     def _start(self, life: Life) -> BaseProcess:
@@ -152,17 +152,19 @@ class Campaign:
         """Take over what the platform noted before it died; the rest is asked again, with the same ids."""
         notes = Life("", self.shop.directory).acknowledged
         done = set(notes.read_text().split()) if notes.exists() else set()
-        self.acknowledged += [order for order in self._unasked if order.id in done]
-        self._unasked = [order for order in self._unasked if order.id not in done]
+        self.acknowledged += [instruction for instruction in self._unasked if instruction.id in done]
+        self._unasked = [instruction for instruction in self._unasked if instruction.id not in done]
 
     async def _supply(self) -> None:
         """Record more refunds whenever few are left to drive."""
         while True:
             waiting, _ = await self.gateway.journal.waiting()
             if waiting < ENOUGH:
-                more = orders(f"STORED{self._stored}", 50, self._dice)
+                more = instructions(f"STORED{self._stored}", 50, self._dice)
                 self._stored += 1
-                await asyncio.gather(*(self.gateway.request(**order.words | {"submit": False}) for order in more))
+                await asyncio.gather(
+                    *(self.gateway.request(**instruction.words | {"submit": False}) for instruction in more)
+                )
                 self.acknowledged += more
             await asyncio.sleep(0.1)
 

@@ -19,11 +19,11 @@ import attrs
 import pytest
 from aiohttp import web
 
-from refundry.hooks import load_plugins
+from refundry.plugin_host import load_plugins
 from refundry.provider import MAX_BYTES, Notification
 from refundry.refund import Refund, Status
-from refundry.testing.contract.stage import ACCOUNT, Stage, Subject
-from refundry.testing.contract.telling import notified
+from refundry.testing.contract.delivery import notified
+from refundry.testing.contract.environment import ACCOUNT, Stage, Subject
 from tests.system.command import started
 
 PROVIDERS = ("alipay", "alphapay", "antom")
@@ -52,17 +52,17 @@ class Served:
 
     async def refund(self, number: int = 1) -> Refund:
         """Give a refund as the store has it."""
-        return await self.stage.gateway.get(self.stage.order(number).refund_request_id)
+        return await self.stage.gateway.get(self.stage.instruction(number).refund_request_id)
 
     async def events(self, number: int = 1) -> list[str]:
         """Give the names of its events."""
-        history = await self.stage.gateway.history(self.stage.order(number).refund_request_id)
+        history = await self.stage.gateway.history(self.stage.instruction(number).refund_request_id)
         return [item.event.topic for item in history]
 
     async def finish(self, number: int, status: str = "SUCCESS") -> None:
         """Let the provider end a refund."""
         await self.stage.control.call(
-            "POST", f"refunds/{self.stage.order(number).refund_request_id}", {"status": status}
+            "POST", f"refunds/{self.stage.instruction(number).refund_request_id}", {"status": status}
         )
 
     async def told(self, number: int = 1) -> Notification:
@@ -151,7 +151,7 @@ async def test_one_that_comes_before_our_own_reply_is_stored_loses_nothing(serve
     await stage.control.fault("delay", "refund", seconds="1.5")
     asking = asyncio.create_task(stage.request())
     async with asyncio.timeout(10):
-        while await stage.control.entry(stage.order().refund_request_id) is None:  # noqa: ASYNC110  # asked over HTTP
+        while await stage.control.entry(stage.instruction().refund_request_id) is None:  # noqa: ASYNC110  # asked over HTTP
             await asyncio.sleep(0.02)
     answer = await served.post(await served.told())
     early = await served.refund()
@@ -160,19 +160,19 @@ async def test_one_that_comes_before_our_own_reply_is_stored_loses_nothing(serve
     assert 200 == answer[0]
     assert Status.SETTLED is early.status
     assert Status.SETTLED is (await served.refund()).status
-    assert 1 == (await stage.control.entry(stage.order().refund_request_id))["moved"]
+    assert 1 == (await stage.control.entry(stage.instruction().refund_request_id))["moved"]
 
 
 async def test_one_about_a_refund_that_is_not_here_is_kept(served: Served) -> None:
     """Genuine and unknown: acknowledged, kept with its bytes, and listed."""
-    await served.stage.ask("refund", served.stage.order(7))
+    await served.stage.ask("refund", served.stage.instruction(7))
     told = await served.told(7)
     answer = await served.post(told)
-    (parked,) = await served.stage.gateway.parked()
+    (unmatched,) = await served.stage.gateway.unmatched()
 
     assert 200 == answer[0]
-    assert served.stage.order(7).refund_request_id == parked.refund_request_id
-    assert (await served.stage.gateway.evidence(parked.evidence)).endswith(told.body)
+    assert served.stage.instruction(7).refund_request_id == unmatched.refund_request_id
+    assert (await served.stage.gateway.evidence(unmatched.evidence)).endswith(told.body)
 
 
 async def test_one_that_is_too_long_is_refused(served: Served) -> None:
@@ -291,14 +291,16 @@ async def test_forged_ones_are_refused_while_genuine_ones_are_served(served: Ser
     assert count <= statuses.total()
     assert {Status.SETTLED} == {(await served.refund(number)).status for number in range(genuine)}
     assert Status.SETTLED is not last.status
-    assert not await stage.gateway.parked()
+    assert not await stage.gateway.unmatched()
     assert 200 == health.status
 
 
 async def _badly_signed(stage: Stage, number: int, how: str) -> Notification:
-    await stage.control.fault("missign", "notification", how=how)
+    await stage.control.fault("bad_signature", "notification", how=how)
     if how == "wrong_key":
-        await stage.control.call("POST", f"refunds/{stage.order(number).refund_request_id}", {"status": "SUCCESS"})
+        await stage.control.call(
+            "POST", f"refunds/{stage.instruction(number).refund_request_id}", {"status": "SUCCESS"}
+        )
         letter = await stage.box.next()
         letter.answered.set_result(web.Response(status=503))
         return letter.notification

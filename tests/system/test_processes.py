@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from refundry.gateway import Gateway
-from refundry.testing.settings import Keys
+from refundry.testing.simulator.settings import Keys
 from tests.system.command import Ended, asking, refundry, started, write_csv
-from tests.system.shop import FINAL, Shop, all_rows, judge, open_shop, orders
+from tests.system.shop import FINAL, Shop, all_rows, instructions, judge, open_shop
 
 STOPS_WITHIN = 15.0
 """Seconds: far more than a call to the provider may take, far less than "never"."""
@@ -43,10 +43,10 @@ async def _all_final(gateway: Gateway, count: int) -> None:
 @pytest.mark.slow
 async def test_serve_work_and_people_on_one_store(shop: Shop, tmp_path: Path) -> None:
     """serve, two workers, an import and many people with request, show and list: no error, no lost write, all end."""
-    shop.fault("lose_answer", operation="refund", probability=10, times=None)
-    shop.fault("lose_request", operation="any", probability=5, times=None)
+    shop.fault("drop_response", operation="refund", probability=10, times=None)
+    shop.fault("drop_request", operation="any", probability=5, times=None)
     dice = random.Random(3)
-    imported, asked = orders("FILE", 200, dice), orders("HAND", 12, dice)
+    imported, asked = instructions("FILE", 200, dice), instructions("HAND", 12, dice)
     file = write_csv(tmp_path / "refunds.csv", imported)
     async with AsyncExitStack() as stack:
         # Nobody has made the store yet: all of them do at once.
@@ -55,14 +55,16 @@ async def test_serve_work_and_people_on_one_store(shop: Shop, tmp_path: Path) ->
             for command in (["serve", "--port", str(shop.port)], ["work", "--json"], ["work", "--json"])
         ]
         people = [
-            *(refundry(shop.config, *asking(order)) for order in asked),
-            *(refundry(shop.config, *asking(order)) for order in asked[:3]),
+            *(refundry(shop.config, *asking(instruction)) for instruction in asked),
+            *(refundry(shop.config, *asking(instruction)) for instruction in asked[:3]),
             *(refundry(shop.config, "list", "--json") for _ in range(3)),
             refundry(shop.config, "import", str(file), "--json"),
             refundry(shop.config, "import", str(file), "--json"),
         ]
         ended = await asyncio.gather(*people)
-        shown = await asyncio.gather(*(refundry(shop.config, "show", order.id, "--json") for order in asked[:3]))
+        shown = await asyncio.gather(
+            *(refundry(shop.config, "show", instruction.id, "--json") for instruction in asked[:3])
+        )
         async with Gateway.open(shop.config) as gateway:
             await _all_final(gateway, len(imported) + len(asked))
             stopped = [await _stop(process) for process in long]
@@ -77,30 +79,30 @@ async def test_serve_work_and_people_on_one_store(shop: Shop, tmp_path: Path) ->
     assert 1 == said.count("\n")
     assert [] == wrong
     assert [len(imported)] * 2 == [end.json[0]["rows"] for end in ended[-2:]]
-    assert sum(notes.notices_acknowledged for notes in shop.providers["later"].books.refunds.values()) > 0
+    assert sum(notes.notices_acknowledged for notes in shop.providers["later"].ledger.refunds.values()) > 0
 
 
 async def _first_request(shop: Shop) -> None:
     async with asyncio.timeout(30):
-        while not any(provider.books.refunds for provider in shop.providers.values()):  # noqa: ASYNC110  # books tell nobody
+        while not any(provider.ledger.refunds for provider in shop.providers.values()):  # noqa: ASYNC110  # books tell nobody
             await asyncio.sleep(0.02)
 
 
 async def test_a_worker_stops_amid_its_work(shop: Shop) -> None:
     """SIGTERM while calls hang at the provider: the worker ends with 0 once they are over; the next does the rest."""
-    shop.fault("lose_answer", operation="refund", how="hang", times=40)
-    asked = orders("HUNG", 80, random.Random(4))
+    shop.fault("drop_response", operation="refund", how="hang", times=40)
+    asked = instructions("HUNG", 80, random.Random(4))
     async with Gateway.open(shop.config) as gateway:
-        await asyncio.gather(*(gateway.request(**order.words | {"submit": False}) for order in asked))
+        await asyncio.gather(*(gateway.request(**instruction.words | {"submit": False}) for instruction in asked))
         async with started(shop.config, "work", "--concurrency", "16", "--json") as worker:
             await _first_request(shop)
             end = await _stop(worker)
         rest = await refundry(shop.config, "work", "--until-idle", "--json")
 
         assert (0, "") == (end.status, end.err)
-        assert end.json[0]["driving"] > 0
+        assert end.json[0]["in_progress"] > 0
         assert (0, "") == (rest.status, rest.err)
-        assert 0 == rest.json[0]["driving"]
+        assert 0 == rest.json[0]["in_progress"]
         assert [] == await judge(shop, gateway, asked)
 
 

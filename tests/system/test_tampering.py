@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from refundry.audit.findings import Verdict
-from refundry.audit.source import SqliteSource
-from refundry.audit.verify import Given, verify
-from refundry.cli_audit import audit
+from refundry.audit.verification.findings import Verdict
+from refundry.audit.verification.source import SqliteSource
+from refundry.audit.verification.verify import Given, verify
+from refundry.cli.audit import audit
 from refundry.errors import ConfigError, StoreError
 from refundry.journal import Selection
 from tests.core.audit.made import Made, life, lives, new_key
@@ -92,7 +92,7 @@ def test_what_grew_as_it_should_is_clean(tmp_path: Path) -> None:
 async def _trade(directory: Path) -> None:
     """Make refunds through a gateway, some of whose answers are lost or wrong."""
     async with open_shop(directory) as shop:
-        for number, fault in enumerate(("", "lose_request", "lose_answer", "missign", "")):
+        for number, fault in enumerate(("", "drop_request", "drop_response", "bad_signature", "")):
             shop.antom.clear_faults()
             if fault:
                 shop.antom.fault(fault)

@@ -19,7 +19,7 @@ from urllib.request import urlopen
 import attrs
 import pytest
 
-from refundry.scaffold import write_project
+from refundry.plugin_host.scaffold.project import write_project
 
 pytestmark = pytest.mark.slow
 

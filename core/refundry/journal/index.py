@@ -14,12 +14,12 @@ from refundry.errors import Invalid
 from refundry.journal import Finding, Row
 from refundry.money import Money
 from refundry.provider import Scope
-from refundry.refund import PERSON, Refund, Status
+from refundry.refund import MANUAL_REVIEW, Refund, Status
 
 
 def due_at(refund: Refund) -> datetime | None:
     """Say when a worker should look at a refund; None when it is final or waits for a person."""
-    waits = refund.final or refund.next_step == PERSON or refund.blocked is not None
+    waits = refund.final or refund.next_step == MANUAL_REVIEW or refund.blocked is not None
     return None if waits else refund.next_at
 
 
@@ -40,7 +40,7 @@ def row_of(refund: Refund) -> Row:
         payment_total=refund.payment_total,
         retry_of=refund.retry_of,
         status=refund.status,
-        attention=refund.attention,
+        review=refund.review,
         due_at=due_at(refund),
         blocks_account=blocks_account(refund),
         requested_at=refund.requested_at,
@@ -59,9 +59,9 @@ class Sibling:
     """It moved money, or may have, or may yet: only a refund that failed beyond doubt does not count."""
 
 
-def counts(status: str, attention: str | None) -> bool:
+def counts(status: str, review: str | None) -> bool:
     """Say whether the guard counts a refund: one that failed and still needs a person might have paid."""
-    return status != Status.FAILED or attention is not None
+    return status != Status.FAILED or review is not None
 
 
 def check_total(amount: Money, payment_total: Money | None, siblings: Iterable[Sibling]) -> None:

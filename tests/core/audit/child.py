@@ -8,13 +8,13 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from refundry.audit.anchors import Anchors
-from refundry.audit.note import Checkpoint, read_note
-from refundry.audit.sealer import Sealer
-from refundry.audit.settings import AuditSettings
-from refundry.audit.signer import open_signer
+from refundry.audit.signing.anchors import Anchors
+from refundry.audit.signing.checkpointer import Checkpointer
+from refundry.audit.signing.note import Checkpoint, read_note
+from refundry.audit.signing.settings import AuditSettings
+from refundry.audit.signing.signer import open_signer
 from refundry.journal import Write
-from refundry.journal.sqlite import SqliteJournal
+from refundry.journal.sqlite.journal import SqliteJournal
 from refundry.ports import Ports
 from refundry.refund import fold
 from tests.core.journal.samples import requested
@@ -36,14 +36,14 @@ def settings(store: Path, **changes: object) -> AuditSettings:
 async def main(store: Path, name: str, count: int) -> None:
     """Save refunds one after the other and seal after each: `count` of them, or until somebody ends the process."""
     journal, ports = await SqliteJournal.open(store), Ports()
-    sealer = Sealer(journal, partial(open_signer, settings(store)), Told([]), ports)
+    checkpointer = Checkpointer(journal, partial(open_signer, settings(store)), Told([]), ports)
     for number in range(count):
         # With an id of its own: the samples' are the same in every process.
         event = requested(f"{name}-{number}")
         await journal.save(Write(fold(ports.new_id(), [event]), [event]))
-        while not await sealer.seal():  # noqa: ASYNC110 (another process has the lock)
+        while not await checkpointer.checkpoint_now():  # noqa: ASYNC110 (another process has the lock)
             await asyncio.sleep(0.001)
-    await sealer.close()
+    await checkpointer.close()
     await journal.close()
 
 

@@ -17,12 +17,12 @@ from typing import Any, Final
 
 import attrs
 
-from refundry.audit.merkle import entry, leaf_hash, root_of
 from refundry.gateway import Gateway
 from refundry.journal import Write
 from refundry.journal.codec import decode, private_digest
-from refundry.journal.sqlite import SqliteJournal
-from refundry.journal.sqlite_recorder import connect
+from refundry.journal.merkle import entry, leaf_hash, root_of
+from refundry.journal.sqlite.journal import SqliteJournal
+from refundry.journal.sqlite.recorder import connect
 from refundry.money import Money
 from refundry.provider import Quote, Resend
 from refundry.refund import (
@@ -36,7 +36,7 @@ from refundry.refund import (
     Submitted,
     fold,
 )
-from refundry.testing.books import State
+from refundry.testing.simulator.ledger import State
 
 FOLDER: Final = Path(__file__).with_name("golden")
 HASHES: Final = FOLDER / "hashes.json"
@@ -144,7 +144,7 @@ def shapes() -> Iterator[list[Event]]:
     )  # fmt: skip
     heard = Inquired(
         at=AT, channel=Channel.INQUIRY, outcome="unknown", next_step="inquire", next_at=AT, code="C", cause="c",
-        advice="a", resend=Resend.NEVER, scope="request", attention="look", provider_refund_id="PR1", evidence=DIGEST,
+        advice="a", resend=Resend.NEVER, scope="request", review="look", provider_refund_id="PR1", evidence=DIGEST,
         sender="c@h", plugin="antom 0.1.0", details={"k": "v"},
     )  # fmt: skip
     resumed = Inquired(
@@ -156,7 +156,7 @@ def shapes() -> Iterator[list[Event]]:
         quote=Quote("EUR/JPY", "160.1", "q", "s", "e", "true"), details={"arn": "77"}, evidence=DIGEST,
         plugin="antom 0.1.0",
     )  # fmt: skip
-    noted = attrs.evolve(heard, outcome="noted", channel=Channel.NOTIFICATION, attention=None, scope=None)
+    late_answer = attrs.evolve(heard, outcome="informational", channel=Channel.NOTIFICATION, review=None, scope=None)
     person = Failed(
         at=AT, channel=Channel.OPERATOR, code="OPERATOR", cause="c", advice="a", evidence=DIGEST, plugin="p 1",
         by="Cem", why="seen at the bank",
@@ -167,7 +167,7 @@ def shapes() -> Iterator[list[Event]]:
         heard,
         resumed,
         done,
-        noted,
+        late_answer,
         person,
         attrs.evolve(done, channel=Channel.OPERATOR, by="D", why="no"),
     ]
@@ -177,7 +177,7 @@ def shapes() -> Iterator[list[Event]]:
     yield [attrs.evolve(bare, refund_request_id="R3", details={"only": "details"})]
     half = Inquired(at=AT, channel=Channel.REPLY, outcome="unknown", next_step="inquire", cause="half \ud800")
     by_us = Inquired(
-        at=AT, channel=Channel.OPERATOR, outcome="blocked", next_step="person", scope="request", by="refundry"
+        at=AT, channel=Channel.OPERATOR, outcome="blocked", next_step="manual_review", scope="request", by="refundry"
     )
     yield [attrs.evolve(bare, refund_request_id="R4", reason="only why"), short, half, by_us]
     end = Failed(at=AT, channel=Channel.REPLY, code="RISK_REJECT", cause="c", advice="a")
@@ -224,14 +224,14 @@ async def _write_flows(name: str, directory: Path) -> Path:
                 provider.fault("answer", code=code, operation="refund", refund_request_id=f"R{number}")
             await shop.request(f"R{number}", payment=f"P{number}", reason="too small", by="orders")
             await shop.gateway.resume_account("shop", by="Ben", why="mended")
-        provider.fault("lose_answer", operation="refund", refund_request_id="LOST")
+        provider.fault("drop_response", operation="refund", refund_request_id="LOST")
         await shop.request("LOST", payment="PLOST")
-        provider.fault("garble", kind="html", operation="refund", refund_request_id="HTML")
+        provider.fault("corrupt", kind="html", operation="refund", refund_request_id="HTML")
         await shop.request("HTML", payment="PHTML")
         for _ in range(4):
-            for book in provider.books.refunds.values():
+            for book in provider.ledger.refunds.values():
                 if book.state is State.PROCESSING:
-                    provider.books.finish(book, State.SUCCESS, shop.clock())
+                    provider.ledger.finish(book, State.SUCCESS, shop.clock())
             for row in await shop.gateway.list():
                 await shop.later(await shop.gateway.get(row.id), 20)
         await _decide(shop.gateway)
@@ -241,7 +241,7 @@ async def _write_flows(name: str, directory: Path) -> Path:
 async def _decide(gateway: Gateway) -> None:
     await gateway.resume_account("shop", by="Ben", why="mended")
     for row in await gateway.list():
-        if row.attention is not None and not (await gateway.get(row.id)).final:
+        if row.review is not None and not (await gateway.get(row.id)).final:
             await gateway.resolve(row.id, settled=False, by="Cem", why="seen at the bank")
 
 

@@ -13,12 +13,12 @@ import attrs
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from refundry.audit.erase import Tombstone
-from refundry.audit.merkle import Frontier, entry, leaf_hash
-from refundry.audit.note import Checkpoint, Key, sign_note
+from refundry.audit.erasure import Tombstone
+from refundry.audit.signing.note import Checkpoint, Key, sign_note
 from refundry.journal.codec import encode_apart
-from refundry.journal.sqlite_recorder import open_recorder
-from refundry.journal.sqlite_rows import REPLACE_ROW, whole_row
+from refundry.journal.merkle import Frontier, entry, leaf_hash
+from refundry.journal.sqlite.recorder import open_recorder
+from refundry.journal.sqlite.rows import REPLACE_ROW, whole_row
 from refundry.money import Money
 from refundry.refund import Channel, Event, Failed, Inquired, Requested, Settled, Submitted, fold
 

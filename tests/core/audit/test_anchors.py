@@ -14,11 +14,12 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from refundry.audit import anchors as anchors_module
-from refundry.audit.anchors import Anchor, AnchorPlugin, Anchors, open_anchors, read_notes, timestamp_request
-from refundry.audit.note import Checkpoint, Key, sign_note
+from refundry.audit.signing import anchors as anchors_module
+from refundry.audit.signing.anchors import Anchors, open_anchors, read_notes, timestamp_request
+from refundry.audit.signing.note import Checkpoint, Key, sign_note
 from refundry.errors import ConfigError
-from refundry.hooks import hookimpl, load_plugins
+from refundry.plugin_host import hookimpl, load_plugins
+from refundry.plugin_host.interfaces import Anchor, AnchorPlugin
 from refundry.ports import Ports
 from tests.core.audit.child import settings
 

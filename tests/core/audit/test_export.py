@@ -12,15 +12,15 @@ from pathlib import Path
 import attrs
 import pytest
 
-from refundry.audit.erase import Tombstone
-from refundry.audit.export import Exported, Part, content_path, export
-from refundry.audit.exported import ExportSource, is_export
-from refundry.audit.findings import Verdict
-from refundry.audit.merkle import TileNodes, consistency_proof, root_of, tile_path, verify_consistency
-from refundry.audit.note import Verifier, sign_note
-from refundry.audit.source import SqliteSource
-from refundry.audit.verify import Given, verify, verify_part
+from refundry.audit.erasure import Tombstone
+from refundry.audit.publication.export import Exported, Part, content_path, export
+from refundry.audit.signing.note import Verifier, sign_note
+from refundry.audit.verification.exported import ExportSource, is_export
+from refundry.audit.verification.findings import Verdict
+from refundry.audit.verification.source import SqliteSource
+from refundry.audit.verification.verify import Given, verify, verify_part
 from refundry.errors import Invalid, StoreError, Tampered
+from refundry.journal.merkle import TileNodes, consistency_proof, root_of, tile_path, verify_consistency
 from tests.core.audit.made import AT, Life, Made, life, lives, new_key
 
 LOG = new_key().verifier()

@@ -11,9 +11,9 @@ from typing import Final, NoReturn
 
 import pytest
 
-from refundry.audit.export import Exported, Part, export
-from refundry.audit.merkle import Frontier, entry, leaf_hash
-from refundry.audit.source import SqliteSource
+from refundry.audit.publication.export import Exported, Part, export
+from refundry.audit.verification.source import SqliteSource
+from refundry.journal.merkle import Frontier, entry, leaf_hash
 from tests.core.audit.made import life, make_store, new_key
 from tests.plugins.peers import Peer
 

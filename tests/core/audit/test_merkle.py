@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refundry.audit.merkle import (
+from refundry.errors import Invalid
+from refundry.journal.merkle import (
     EMPTY_FRONTIER,
     EMPTY_ROOT,
     TILE_WIDTH,
@@ -25,7 +26,6 @@ from refundry.audit.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from refundry.errors import Invalid
 
 # From the Certificate Transparency reference implementation: eight inputs, and the root after each.
 INPUTS = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]

@@ -9,8 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refundry.audit.merkle import EMPTY_ROOT
-from refundry.audit.note import (
+from refundry.audit.signing.note import (
     COSIGNATURE,
     BadNote,
     Checkpoint,
@@ -23,6 +22,7 @@ from refundry.audit.note import (
     read_note,
     sign_note,
 )
+from refundry.journal.merkle import EMPTY_ROOT
 
 
 def key(name: str, seed: int = 1) -> Key:

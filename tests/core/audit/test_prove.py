@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from refundry.audit.export import Part, export
-from refundry.audit.merkle import verify_inclusion
-from refundry.audit.note import open_checkpoint
-from refundry.audit.source import SqliteSource
+from refundry.audit.publication.export import Part, export
+from refundry.audit.signing.note import open_checkpoint
+from refundry.audit.verification.source import SqliteSource
 from refundry.errors import Invalid, UnknownRefund
+from refundry.journal.merkle import verify_inclusion
 from tests.core.audit.made import life, make_store, new_key
 
 LOG = new_key().verifier()

@@ -13,28 +13,28 @@ from typing import Any
 import attrs
 import pytest
 
-from refundry.accounts import read_config
-from refundry.audit import replay as module
-from refundry.audit.findings import Finding
-from refundry.audit.replay import NOTES, replay
+from refundry.audit.replay import replay as module
+from refundry.audit.replay.replay import NOTES, replay
+from refundry.audit.verification.findings import Finding
+from refundry.config import read_config
 from refundry.errors import StoreError
-from refundry.hooks import Plugins, hookimpl, load_plugins
+from refundry.plugin_host import Plugins, hookimpl, load_plugins
 from refundry.provider import (
     Answer,
-    Exchange,
-    Heard,
     Notification,
     Outcome,
     Pending,
     Provider,
+    ProviderCall,
     ProviderPlugin,
-    Settled,
+    Succeeded,
     Terms,
+    VerifiedNotification,
 )
-from refundry.refund import PERSON, Inquired, Refund
-from refundry.testing.books import State
-from refundry.testing.faults import Plan
-from refundry.testing.wire import Said
+from refundry.refund import MANUAL_REVIEW, Inquired, Refund
+from refundry.testing.simulator.faults import Plan
+from refundry.testing.simulator.ledger import State
+from refundry.testing.simulator.messages import Said
 from refundry_antom.provider import PLUGIN
 from tests.core.shop import Shop, open_shop
 
@@ -43,10 +43,10 @@ NOTIFY = "/notifications/shop"
 
 async def notify(shop: Shop, id: str) -> None:
     """Have the simulator's notification about a refund heard."""
-    book = shop.antom.books.refunds[id]
+    book = shop.antom.ledger.refunds[id]
     said = Said(operation="notification", path=NOTIFY, code="SUCCESS", refund=book, state=book.state)
     message = await shop.antom._write(said, Plan())
-    await shop.gateway.hear("shop", Notification("POST", NOTIFY, tuple(message.headers), message.body))
+    await shop.gateway.receive_notification("shop", Notification("POST", NOTIFY, tuple(message.headers), message.body))
 
 
 async def lives(shop: Shop, count: int, seed: int) -> list[Refund]:
@@ -59,18 +59,18 @@ async def lives(shop: Shop, count: int, seed: int) -> list[Refund]:
             case 0 | 1:
                 shop.antom.fault("answer", code=chance.choice(codes), operation="refund", refund_request_id=id)
             case 2:
-                shop.antom.fault("garble", kind="html", operation="any", refund_request_id=id)
+                shop.antom.fault("corrupt", kind="html", operation="any", refund_request_id=id)
             case 3:
-                shop.antom.fault("lose_answer", operation="refund", refund_request_id=id)
+                shop.antom.fault("drop_response", operation="refund", refund_request_id=id)
             case _:
                 pass
         await shop.request(id, payment=f"P-{id}", reason=f"reason of {id}", by="orders")
         await shop.gateway.resume_account("shop", by="ops", why="mended")
     for _ in range(6):
         for id in ids:
-            book = shop.antom.books.refunds.get(id)
+            book = shop.antom.ledger.refunds.get(id)
             if book is not None and book.state is State.PROCESSING and chance.random() < 0.5:
-                shop.antom.books.finish(book, State.SUCCESS, shop.clock())
+                shop.antom.ledger.finish(book, State.SUCCESS, shop.clock())
             if book is not None and chance.random() < 0.3:
                 await notify(shop, id)
             await shop.later(await shop.gateway.get(id), 7)
@@ -145,9 +145,9 @@ async def test_any_number_of_parts_finds_the_same(shop: Shop, monkeypatch: pytes
 
 _BESIDE = """
 import sys
-from refundry.accounts import read_config
-from refundry.audit import replay
-from refundry.hooks import load_plugins
+from refundry.config import read_config
+from refundry.audit.replay import replay
+from refundry.plugin_host import load_plugins
 replay.PART = 7
 for finding in replay.replay(read_config(sys.argv[1]), load_plugins(), processes=2):
     print(finding.kind, finding.where, finding.text)
@@ -178,20 +178,20 @@ class Changed:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    def _read(self, exchange: Exchange) -> Exchange:
+    def _read(self, call: ProviderCall) -> ProviderCall:
         def read(answer: Answer) -> Outcome:
-            return self.change(exchange.read(answer))
+            return self.change(call.read(answer))
 
-        return attrs.evolve(exchange, read=read)
+        return attrs.evolve(call, read=read)
 
-    def refund(self, *arguments: Any) -> Exchange:
+    def refund(self, *arguments: Any) -> ProviderCall:
         return self._read(self.inner.refund(*arguments))
 
-    def inquire(self, *arguments: Any) -> Exchange:
+    def inquire(self, *arguments: Any) -> ProviderCall:
         return self._read(self.inner.inquire(*arguments))
 
-    def hear(self, notification: Notification) -> Heard:
-        heard: Heard = self.inner.hear(notification)
+    def parse_notification(self, notification: Notification) -> VerifiedNotification:
+        heard: VerifiedNotification = self.inner.parse_notification(notification)
         return heard
 
 
@@ -228,7 +228,7 @@ async def test_another_decision_is_another_event(shop: Shop) -> None:
     await shop.request()
 
     def change(outcome: Outcome) -> Outcome:
-        return Settled(money) if isinstance(outcome, Pending) else outcome
+        return Succeeded(money) if isinstance(outcome, Pending) else outcome
 
     money = (await shop.gateway.get("R1")).amount
     (finding,) = found(shop, with_change(change))
@@ -249,7 +249,7 @@ async def test_a_plugin_that_fails_is_a_difference(shop: Shop) -> None:
 async def test_a_notification_that_is_genuine_no_more_is_a_difference(shop: Shop) -> None:
     """Evidence that somebody changed does not verify, whatever digest it has."""
     await shop.request()
-    shop.antom.books.finish(shop.antom.books.refunds["R1"], State.SUCCESS, shop.clock())
+    shop.antom.ledger.finish(shop.antom.ledger.refunds["R1"], State.SUCCESS, shop.clock())
     await notify(shop, "R1")
     rewrite(shop, "UPDATE evidence SET bytes = CAST(replace(CAST(bytes AS TEXT), 'SUCCESS', 'FAILURE') AS BLOB)")
 
@@ -319,16 +319,16 @@ async def test_other_tables_are_a_finding(shop: Shop) -> None:
 
 async def test_a_person_who_is_called_without_a_reason_is_a_difference(tmp_path: Path) -> None:
     """An event that hands a refund to a person and does not say why is none that today's plan would make."""
-    async with open_shop(tmp_path, mode="async", async_delay=None, terms={"call_person_after": 0.001}) as shop:
+    async with open_shop(tmp_path, mode="async", async_delay=None, terms={"escalate_after": 0.001}) as shop:
         await shop.later(await shop.request())
         *before, last = await shop.gateway.history("R1")
         assert isinstance(last.event, Inquired)
-        assert last.event.next_step == PERSON
-        mute = attrs.evolve(last, event=attrs.evolve(last.event, attention=None))
+        assert last.event.next_step == MANUAL_REVIEW
+        mute = attrs.evolve(last, event=attrs.evolve(last.event, review=None))
 
         (reading,) = await shop.gateway.readings([*before, mute])
 
-    assert ("attention", None, last.event.attention) == (reading.field, reading.then, reading.now)
+    assert ("review", None, last.event.review) == (reading.field, reading.then, reading.now)
 
 
 async def test_a_damaged_file_is_one_error(shop: Shop) -> None:

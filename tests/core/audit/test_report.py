@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refundry.audit import report as reports
-from refundry.audit.export import Part
-from refundry.audit.report import report, safe_cell
-from refundry.audit.source import SqliteSource
+from refundry.audit.publication import report as reports
+from refundry.audit.publication.export import Part
+from refundry.audit.publication.report import report, safe_cell
+from refundry.audit.verification.source import SqliteSource
 from refundry.errors import Invalid, StoreError
 from refundry.refund import Inquired, Requested
 from tests.core.audit.made import AT, Life, Made, life, lives
@@ -29,7 +29,7 @@ def hostile(number: int) -> Life:
     first, sent, pending, *rest = each.events
     assert isinstance(first, Requested)
     assert isinstance(pending, Inquired)
-    nasty = attrs.evolve(pending, cause=HOSTILE, code="@SUM(1)", attention=HOSTILE)
+    nasty = attrs.evolve(pending, cause=HOSTILE, code="@SUM(1)", review=HOSTILE)
     first = attrs.evolve(first, reason=HOSTILE, by="-2+3", payment="+1", refund_request_id="<b>R</b>")
     return attrs.evolve(each, events=[first, sent, nasty, *rest[:1]])
 

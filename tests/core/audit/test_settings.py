@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from refundry.accounts import Config, read_config
-from refundry.audit.settings import read_audit_settings, signer_directory
+from refundry.audit.signing.settings import read_audit_settings, signer_directory
+from refundry.config import Config, read_config
 from refundry.errors import ConfigError
 
 

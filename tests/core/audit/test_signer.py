@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
-from refundry.audit.merkle import Frontier, leaf_hash
-from refundry.audit.note import Key, open_checkpoint
-from refundry.audit.signer import Signer, open_signer, read_last_note, read_verifier
+from refundry.audit.signing.note import Key, open_checkpoint
+from refundry.audit.signing.signer import Signer, open_signer, read_last_note, read_verifier
 from refundry.errors import ConfigError, Tampered
+from refundry.journal.merkle import Frontier, leaf_hash
 from tests.core.audit.child import settings
 
 LEAVES = [leaf_hash(b"%d" % number) for number in range(10)]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from refundry.audit.merkle import EMPTY_FRONTIER, Frontier, entry, leaf_hash, root_of
 from refundry.errors import Stale, Tampered
-from refundry.journal import AlreadyRequested, Sealed
-from refundry.journal.sqlite import SqliteJournal
+from refundry.journal import AlreadyRequested, StoredCheckpoint
+from refundry.journal.merkle import EMPTY_FRONTIER, Frontier, entry, leaf_hash, root_of
+from refundry.journal.sqlite.journal import SqliteJournal
 from tests.core.journal.samples import AT, evidence, later, new, settled, submitted, then
 
 
@@ -93,9 +93,9 @@ async def test_an_empty_store_has_the_empty_tree(journal: SqliteJournal) -> None
 
 async def test_checkpoints_are_kept_in_order_and_the_first_of_a_size_stays(journal: SqliteJournal) -> None:
     """They come back smallest first, from the one after a size."""
-    kept = [Sealed(size, later(size), b"note %d" % size) for size in (3, 1, 12)]
-    for sealed in [*kept, Sealed(3, AT, b"another")]:
-        await journal.keep_checkpoint(sealed)
+    kept = [StoredCheckpoint(size, later(size), b"note %d" % size) for size in (3, 1, 12)]
+    for stored_checkpoint in [*kept, StoredCheckpoint(3, AT, b"another")]:
+        await journal.keep_checkpoint(stored_checkpoint)
 
     assert [kept[1], kept[0], kept[2]] == list(await journal.checkpoints())
     assert [kept[0]] == list(await journal.checkpoints(after=1, limit=1))

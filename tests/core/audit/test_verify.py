@@ -16,16 +16,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refundry.audit.erase import Tombstone
-from refundry.audit.findings import KEPT, Findings, Verdict
-from refundry.audit.merkle import Frontier, root_of
-from refundry.audit.note import sign_note
-from refundry.audit.roots import Batch
-from refundry.audit.source import BATCH, SqliteSource
-from refundry.audit.verify import Given, verify
+from refundry.audit.erasure import Tombstone
+from refundry.audit.signing.note import sign_note
+from refundry.audit.verification.findings import KEPT, Findings, Verdict
+from refundry.audit.verification.roots import Batch
+from refundry.audit.verification.source import BATCH, SqliteSource
+from refundry.audit.verification.verify import Given, verify
 from refundry.errors import ConfigError, StoreError
-from refundry.journal.sqlite_recorder import open_recorder
-from refundry.journal.sqlite_rows import REPLACE_ROW, whole_row
+from refundry.journal.merkle import Frontier, root_of
+from refundry.journal.sqlite.recorder import open_recorder
+from refundry.journal.sqlite.rows import REPLACE_ROW, whole_row
 from refundry.money import Money
 from refundry.refund import Settled, fold
 from tests.core.audit.made import AT, Life, Made, life, lives, make_store, new_key, refund_id, signed
@@ -82,9 +82,9 @@ def test_a_whole_log(path: Path, interleaved: bool) -> None:
 def test_few_accounts_at_hand(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the same where accounts are let go and taken up again, and few digests are remembered."""
     note = make_store(path, 200, group=100, interleaved=True)
-    monkeypatch.setattr("refundry.audit.ledger.AT_HAND", 3)
-    monkeypatch.setattr("refundry.audit.contents.REMEMBERED", 5)
-    monkeypatch.setattr("refundry.audit.source.BATCH", 32)
+    monkeypatch.setattr("refundry.audit.verification.invariants.AT_HAND", 3)
+    monkeypatch.setattr("refundry.audit.verification.contents.REMEMBERED", 5)
+    monkeypatch.setattr("refundry.audit.verification.source.BATCH", 32)
     verdict = audited(path, note)
 
     assert [] == verdict.findings
@@ -139,7 +139,7 @@ def test_nothing_is_written_beside_it(path: Path) -> None:
 _READS = """
 import sys
 from pathlib import Path
-from refundry.audit.source import SqliteSource
+from refundry.audit.verification.source import SqliteSource
 with SqliteSource.open(Path(sys.argv[1])) as source:
     print(sum(len(batch) for batch in source.events()))
 try:
@@ -217,12 +217,12 @@ def test_what_is_no_store(path: Path) -> None:
         ("UPDATE evidence SET bytes=bytes||x'20' WHERE rowid=1", "evidence", ""),
         ("DELETE FROM evidence WHERE rowid=1", "evidence", "position 2"),
         ("UPDATE refund_index SET amount=1 WHERE refund_request_id='refund-000000000002'", "index", "refund "),
-        ("UPDATE refund_index SET attention='x' WHERE refund_request_id='refund-000000000002'", "index", "refund "),
+        ("UPDATE refund_index SET review='x' WHERE refund_request_id='refund-000000000002'", "index", "refund "),
         ("DELETE FROM refund_index WHERE refund_request_id='refund-000000000002'", "index", "refund "),
         ("UPDATE refund_index SET id='x' WHERE refund_request_id='refund-000000000002'", "index", "refund "),
         ("UPDATE refund_index SET lease_until=0", "storage", "refund "),
         ("DROP INDEX refund_due", "storage", "tables"),
-        ("INSERT INTO parked VALUES (0,'a','r',x'00')", "storage", "parked"),
+        ("INSERT INTO unmatched_notifications VALUES (0,'a','r',x'00')", "storage", "parked"),
         ("INSERT INTO erased VALUES (x'00','r','no note')", "tombstone", "00"),
     ],
 )  # fmt: skip

@@ -8,10 +8,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refundry.audit.merkle import Frontier, consistency_proof, leaf_hash, nodes_of, prove_over
-from refundry.audit.note import COSIGNATURE, BadNote, Checkpoint, Key, Verifier, open_checkpoint, read_note, sign_note
-from refundry.audit.witness import Request, Witness, open_witness, request_over
+from refundry.audit.signing.note import (
+    COSIGNATURE,
+    BadNote,
+    Checkpoint,
+    Key,
+    Verifier,
+    open_checkpoint,
+    read_note,
+    sign_note,
+)
+from refundry.audit.signing.witness import Request, Witness, open_witness, request_over
 from refundry.errors import ConfigError, Conflict, Invalid, Tampered
+from refundry.journal.merkle import Frontier, consistency_proof, leaf_hash, nodes_of, prove_over
 
 PRIVATE = Ed25519PrivateKey.from_private_bytes(b"\x05" * 32)
 LOG = Key("refundry/test", PRIVATE.public_key().public_bytes_raw(), PRIVATE.sign)

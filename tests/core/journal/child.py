@@ -8,13 +8,13 @@ import sys
 
 from refundry.errors import StoreError
 from refundry.journal import Write
-from refundry.journal.sqlite import SqliteJournal
+from refundry.journal.sqlite.journal import SqliteJournal
 from refundry.ports import Ports
 from refundry.refund import fold
 from tests.core.journal.samples import evidence, requested, settled, submitted, then
 
 
-async def _drive(journal: SqliteJournal, key: str) -> None:
+async def _process(journal: SqliteJournal, key: str) -> None:
     first = requested(key)
     write = Write(fold(Ports().new_id(), [first]), [first], evidence(key.encode()))
     for step in range(3):
@@ -31,7 +31,7 @@ async def main(path: str, name: str, count: int) -> None:
     number = 0
     try:
         while number < count:
-            await asyncio.gather(*(_drive(journal, f"{name}-{number + n}") for n in range(8)))
+            await asyncio.gather(*(_process(journal, f"{name}-{number + n}") for n in range(8)))
             number += 8
     except StoreError as error:
         print(error, flush=True)

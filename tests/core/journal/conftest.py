@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from refundry.journal.sqlite import SqliteJournal
+from refundry.journal.sqlite.journal import SqliteJournal
 
 
 @pytest.fixture

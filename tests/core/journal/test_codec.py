@@ -106,10 +106,10 @@ OLD: list[tuple[Event, bytes]] = [
             outcome="unknown",
             next_step="inquire",
             resend=Resend.SAME,
-            attention="look",
+            review="look",
         ),
         b'{"at":"2026-01-02T00:00:00Z","channel":"inquiry","outcome":"unknown","next_step":"inquire","resend":"same",'
-        b'"attention":"look"}',
+        b'"review":"look"}',
     ),
     (
         Settled(

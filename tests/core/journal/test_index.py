@@ -33,8 +33,8 @@ def test_a_refund_that_goes_on_is_due_when_its_last_event_said() -> None:
     [
         settled(),
         failed(),
-        inquired(next_step="person", next_at=None, attention="look"),
-        inquired(next_step="person", next_at=later(9), attention="look"),
+        inquired(next_step="manual_review", next_at=None, review="look"),
+        inquired(next_step="manual_review", next_at=later(9), review="look"),
         inquired(outcome="blocked", scope="request", next_step="inquire", next_at=later(9)),
     ],
 )
@@ -46,8 +46,8 @@ def test_a_refund_that_is_final_or_waits_for_a_person_is_not_due(last: object) -
 def test_only_a_wrong_account_blocks_the_account() -> None:
     """`blocks_account` follows how far the reason reaches, and ends when a person says go on."""
     sent = then(new().refund, submitted()).refund
-    request = then(sent, inquired(outcome="blocked", scope="request", next_step="person")).refund
-    account = then(sent, inquired(outcome="blocked", scope="account", next_step="person")).refund
+    request = then(sent, inquired(outcome="blocked", scope="request", next_step="manual_review")).refund
+    account = then(sent, inquired(outcome="blocked", scope="account", next_step="manual_review")).refund
     resumed = then(account, inquired(outcome="resumed", channel=Channel.OPERATOR, by="ann", why="mended")).refund
 
     assert [False, True, False] == [row_of(each).blocks_account for each in (request, account, resumed)]
@@ -103,10 +103,10 @@ def test_only_a_refund_that_failed_beyond_doubt_frees_its_amount() -> None:
 def test_rows_that_differ_are_named_field_by_field() -> None:
     """A finding says what the log and what the index hold; a missing row is one finding."""
     row = row_of(new().refund)
-    wrong = attrs.evolve(row, version=7, attention="x")
+    wrong = attrs.evolve(row, version=7, review="x")
 
     assert [] == list(differences(row, row))
-    assert [Finding(row.id, "version", "1", "7"), Finding(row.id, "attention", "None", "x")] == list(
+    assert [Finding(row.id, "version", "1", "7"), Finding(row.id, "review", "None", "x")] == list(
         differences(row, wrong)
     )
     assert [Finding(row.id, "row", "version 1", "missing")] == list(differences(row, None))

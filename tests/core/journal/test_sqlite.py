@@ -9,9 +9,9 @@ import attrs
 import pytest
 
 from refundry.errors import Invalid, Stale, StoreError
-from refundry.journal import AlreadyRequested, Finding, Journal, Parked, Selection, Write
+from refundry.journal import AlreadyRequested, Finding, Journal, Selection, UnmatchedNotification, Write
 from refundry.journal.index import row_of
-from refundry.journal.sqlite import SqliteJournal
+from refundry.journal.sqlite.journal import SqliteJournal
 from refundry.money import Money
 from refundry.refund import Channel, Refund, Status
 from tests.core.journal.samples import (
@@ -173,7 +173,7 @@ async def test_text_that_no_database_can_hold_is_refused_alone(journal: SqliteJo
 
     assert isinstance(results[0], Invalid)
     assert isinstance(results[1], list)
-    strange = then(new("c").refund, submitted(), inquired(attention="it said \ud800"))
+    strange = then(new("c").refund, submitted(), inquired(review="it said \ud800"))
     await saved(journal, Write(strange.refund, [requested("c"), *strange.events]))
     assert [] == await findings(journal)
 
@@ -200,7 +200,7 @@ async def test_what_failed_can_be_asked_for_again_unless_it_is_in_doubt(journal:
         await journal.save(new("2", payment="p"))
     (_, second) = await saved(journal, then(first, submitted(), failed()), new("2", payment="p"))
     (gone,) = await saved(journal, then(second, submitted(), failed()))
-    await saved(journal, then(gone, inquired(outcome="settled", attention="it paid after all")))
+    await saved(journal, then(gone, inquired(outcome="succeeded", review="it paid after all")))
     with pytest.raises(Invalid, match="amount"):
         await journal.save(new("3", payment="p"))
 
@@ -221,7 +221,7 @@ async def test_asking_twice_for_all_that_is_left_finds_the_first(journal: Sqlite
 async def test_rows_are_listed_in_the_order_of_their_ids_and_narrowed(journal: SqliteJournal) -> None:
     """`select` gives each refund's row, page by page, by every criterion alone and together."""
     a, b, c, d = await saved(journal, new("a"), new("b", account="other"), new("c", payment="p"), new("d", payment="p"))
-    sent = then(c, submitted(), inquired(next_step="person", attention="look"))
+    sent = then(c, submitted(), inquired(next_step="manual_review", review="look"))
     await saved(journal, sent)
     refunds = {each.id: each for each in (a, b, sent.refund, d)}
 
@@ -232,7 +232,7 @@ async def test_rows_are_listed_in_the_order_of_their_ids_and_narrowed(journal: S
     assert [b.id, c.id] == [row.id for row in await journal.select(Selection(), after=a.id, limit=2)]
     assert ["a", "c", "d"] == await ids(account="shop")
     assert ["c", "d"] == await ids(payment="p")
-    assert ["c"] == await ids(attention=True)
+    assert ["c"] == await ids(review=True)
     assert ["c"] == await ids(status=Status.PENDING, account="shop")
     assert ["a", "b", "d"] == await ids(status=Status.REQUESTED)
     assert ["b"] == await ids(refund_request_id="b")
@@ -302,7 +302,9 @@ async def test_what_is_not_due_yet_is_not_taken(journal: SqliteJournal) -> None:
 async def test_a_blocked_account_waits_and_others_do_not(journal: SqliteJournal) -> None:
     """While one refund says that its account is wrong, none of the account is taken; a person's word ends it."""
     a, b, c = await saved(journal, new("a"), new("b"), new("c", account="other"))
-    blocked = then(a, submitted(), inquired(outcome="blocked", scope="account", next_step="person", next_at=None))
+    blocked = then(
+        a, submitted(), inquired(outcome="blocked", scope="account", next_step="manual_review", next_at=None)
+    )
     await saved(journal, blocked)
 
     assert [a.id] == await journal.blocked("shop")
@@ -322,15 +324,15 @@ async def test_a_blocked_account_waits_and_others_do_not(journal: SqliteJournal)
 async def test_a_notification_about_an_unknown_refund_is_kept_once(journal: SqliteJournal) -> None:
     """Parked notifications are listed oldest first, with their bytes, and a repeated one changes nothing."""
     digests = {content: hashlib.sha256(content).hexdigest() for content in (b"1", b"2")}
-    first = Parked(AT, "shop", "r-9", digests[b"1"])
-    other = Parked(later(1), "other", "r-9", digests[b"2"])
-    await journal.park(first, b"1")
-    await journal.park(attrs.evolve(first, at=later(5)), b"1")
-    await journal.park(other, b"2")
+    first = UnmatchedNotification(AT, "shop", "r-9", digests[b"1"])
+    other = UnmatchedNotification(later(1), "other", "r-9", digests[b"2"])
+    await journal.keep_unmatched(first, b"1")
+    await journal.keep_unmatched(attrs.evolve(first, at=later(5)), b"1")
+    await journal.keep_unmatched(other, b"2")
 
-    assert [first, other] == list(await journal.parked())
-    assert [other] == list(await journal.parked("other"))
-    assert [first] == list(await journal.parked(limit=1))
+    assert [first, other] == list(await journal.unmatched())
+    assert [other] == list(await journal.unmatched("other"))
+    assert [first] == list(await journal.unmatched(limit=1))
     assert b"2" == await journal.evidence(other.evidence)
 
 

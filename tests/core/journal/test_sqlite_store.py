@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from refundry.errors import ConfigError, RefundryError, StoreError
-from refundry.journal import sqlite_recorder
-from refundry.journal.sqlite import SqliteJournal
-from refundry.journal.sqlite_recorder import FORMAT, check_settings, connect, pragma
+from refundry.journal.sqlite import recorder as sqlite_recorder
+from refundry.journal.sqlite.journal import SqliteJournal
+from refundry.journal.sqlite.recorder import FORMAT, check_settings, connect, pragma
 from tests.core.journal.samples import events_of, evidence, new, submitted, then
 
 ROOT = Path(__file__).parents[3]

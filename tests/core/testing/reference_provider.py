@@ -26,31 +26,31 @@ from refundry.provider import (
     Blocked,
     Code,
     CodeClass,
-    Exchange,
-    Failed,
-    Heard,
+    DefinitiveFailure,
     HttpUrl,
     NotFound,
     Notification,
-    Order,
     Outcome,
     Pending,
+    ProviderCall,
     ProviderPlugin,
     PublicKeyPem,
+    RefundInstruction,
     Request,
     Resend,
     Scope,
     Secret,
-    Settled,
+    Succeeded,
     Terms,
     Unknown,
     Unreadable,
+    VerifiedNotification,
     read_object,
 )
-from refundry.testing.books import Ask, Refund, State, Verdict
-from refundry.testing.settings import Keys, Settings, SimulatorPlugin, with_options
-from refundry.testing.simulator import Simulator
-from refundry.testing.wire import Call, Flaw, Headers, Said
+from refundry.testing.simulator.ledger import Ask, Refund, State, Verdict
+from refundry.testing.simulator.messages import Call, Flaw, Headers, Said
+from refundry.testing.simulator.server import Simulator
+from refundry.testing.simulator.settings import Keys, Settings, SimulatorPlugin, with_options
 
 CLIENT: Final = "acme-shop-0001"
 Table = Mapping[str, Code]
@@ -146,42 +146,44 @@ class Acme:
     def exponent(self, currency: str) -> int:
         return exponent_of(currency)
 
-    def check(self, order: Order) -> None:
+    def check(self, instruction: RefundInstruction) -> None:
         for field in ("refund_request_id", "payment"):
-            text = getattr(order, field)
+            text = getattr(instruction, field)
             if not (text.isascii() and 0 < len(text) <= 64 and text.replace("-", "").replace("_", "").isalnum()):
                 raise Invalid(field, "must be 1 to 64 letters, digits, - and _")
-        if order.amount.minor == 0 or order.amount.exponent != self.exponent(order.amount.currency):
+        if instruction.amount.minor == 0 or instruction.amount.exponent != self.exponent(instruction.amount.currency):
             raise Invalid("amount", "is nothing, or in another unit than Acme's")
-        if order.reason is not None and not (len(order.reason) <= 256 and order.reason.isprintable()):
+        if instruction.reason is not None and not (len(instruction.reason) <= 256 and instruction.reason.isprintable()):
             raise Invalid("reason", "must be at most 256 printable characters")
 
     def value(self, amount: Money) -> str:
         return str(amount.minor)
 
-    def fields(self, order: Order) -> dict[str, Any]:
+    def fields(self, instruction: RefundInstruction) -> dict[str, Any]:
         return {
-            "id": order.refund_request_id,
-            "payment": order.payment,
-            "amount": self.value(order.amount),
-            "currency": order.amount.currency,
-            "reason": order.reason,
+            "id": instruction.refund_request_id,
+            "payment": instruction.payment,
+            "amount": self.value(instruction.amount),
+            "currency": instruction.amount.currency,
+            "reason": instruction.reason,
             "notify_url": self.settings.notify_url,
         }
 
-    def body(self, order: Order, at: datetime) -> bytes:
-        return order.sent or json.dumps(self.fields(order)).encode()
+    def body(self, instruction: RefundInstruction, at: datetime) -> bytes:
+        return instruction.sent or json.dumps(self.fields(instruction)).encode()
 
-    def refund(self, order: Order, at: datetime) -> Exchange:
-        return self.exchange("/v1/refund", self.body(order, at), at, partial(self.replied, order))
+    def refund(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
+        return self.call("/v1/refund", self.body(instruction, at), at, partial(self.replied, instruction))
 
-    def inquire(self, order: Order, at: datetime) -> Exchange:
-        body = json.dumps({"id": order.refund_request_id}).encode()
-        return self.exchange("/v1/inquiry", body, at, partial(self.answered, order))
+    def inquire(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
+        body = json.dumps({"id": instruction.refund_request_id}).encode()
+        return self.call("/v1/inquiry", body, at, partial(self.answered, instruction))
 
-    def exchange(self, path: str, body: bytes, at: datetime, understand: Callable[[Said_], Outcome]) -> Exchange:
+    def call(self, path: str, body: bytes, at: datetime, interpret_outcome: Callable[[Said_], Outcome]) -> ProviderCall:
         time = at.astimezone(UTC).isoformat(timespec="seconds")
-        return Exchange(body, partial(self.sign, path, time, body), partial(self.read, path, understand), "1")
+        return ProviderCall(
+            body, partial(self.sign, path, time, body), partial(self.read, path, interpret_outcome), "1"
+        )
 
     def sign(self, path: str, time: str, body: bytes) -> Request:
         if self._private is None:
@@ -197,13 +199,13 @@ class Acme:
 
     # reading
 
-    def read(self, path: str, understand: Callable[[Said_], Outcome], answer: Answer) -> Outcome:
+    def read(self, path: str, interpret_outcome: Callable[[Said_], Outcome], answer: Answer) -> Outcome:
         odd = self.odd_status(answer)
         if odd is not None:
             return odd
         try:
             self.verify(path, answer)
-            return understand(self.parse(answer.body))
+            return interpret_outcome(self.parse(answer.body))
         except (Forged, Unreadable) as error:
             return Unknown(f"not believed: {error}")
 
@@ -236,52 +238,52 @@ class Acme:
 
     # understanding
 
-    def replied(self, order: Order, said: Said_) -> Outcome:
-        return self.other_refund(order, said) or self.by_code(order, said, self.codes["refund"])
+    def replied(self, instruction: RefundInstruction, said: Said_) -> Outcome:
+        return self.other_refund(instruction, said) or self.by_code(instruction, said, self.codes["refund"])
 
-    def answered(self, order: Order, said: Said_) -> Outcome:
-        return self.other_refund(order, said) or self.by_code(order, said, self.codes["inquire"])
+    def answered(self, instruction: RefundInstruction, said: Said_) -> Outcome:
+        return self.other_refund(instruction, said) or self.by_code(instruction, said, self.codes["inquire"])
 
-    def other_refund(self, order: Order, said: Said_) -> Outcome | None:
-        if not self.same_id(order, said):
+    def other_refund(self, instruction: RefundInstruction, said: Said_) -> Outcome | None:
+        if not self.same_id(instruction, said):
             return Unknown("about another refund")
-        if "state" in said and not (self.same_amount(order, said) and self.same_currency(order, said)):
+        if "state" in said and not (self.same_amount(instruction, said) and self.same_currency(instruction, said)):
             return Unknown("about another amount", resend=Resend.NEVER)
         return None
 
-    def same_id(self, order: Order, said: Said_) -> bool:
-        return said.get("id") == order.refund_request_id
+    def same_id(self, instruction: RefundInstruction, said: Said_) -> bool:
+        return said.get("id") == instruction.refund_request_id
 
-    def same_amount(self, order: Order, said: Said_) -> bool:
-        return bool(said.get("amount") == self.value(order.amount))
+    def same_amount(self, instruction: RefundInstruction, said: Said_) -> bool:
+        return bool(said.get("amount") == self.value(instruction.amount))
 
-    def same_currency(self, order: Order, said: Said_) -> bool:
-        return bool(said.get("currency") == order.amount.currency)
+    def same_currency(self, instruction: RefundInstruction, said: Said_) -> bool:
+        return bool(said.get("currency") == instruction.amount.currency)
 
-    def by_code(self, order: Order, said: Said_, table: Table) -> Outcome:
+    def by_code(self, instruction: RefundInstruction, said: Said_, table: Table) -> Outcome:
         row = table.get(str(said.get("code")))
         if row is None:
-            return self.unlisted(order, said)
+            return self.unlisted(instruction, said)
         if not self.agrees(row, said):
             return Unknown("the code has another status", row.code, resend=Resend.NEVER)
-        return self.by_state(order, said) if row.meaning is CodeClass.OK else self.by_class(row)
+        return self.by_state(instruction, said) if row.meaning is CodeClass.OK else self.by_class(row)
 
     def agrees(self, row: Code, said: Said_) -> bool:
         return bool(row.status == said.get("status"))
 
-    def unlisted(self, order: Order, said: Said_) -> Outcome:
+    def unlisted(self, instruction: RefundInstruction, said: Said_) -> Outcome:
         code, text = str(said.get("code"))[:64], "a code that Acme does not document"
-        return Unknown(text, code, resend=Resend.NEVER, attention=text)
+        return Unknown(text, code, resend=Resend.NEVER, review=text)
 
-    def by_state(self, order: Order, said: Said_) -> Outcome:
+    def by_state(self, instruction: RefundInstruction, said: Said_) -> Outcome:
         state = said.get("state")
         if state == "done":
-            return Settled(self.told(order, said), said.get("refund"))
+            return Succeeded(self.told(instruction, said), said.get("refund"))
         if state == "working":
             return self.working()
-        return Failed("FAILED", "It failed.", "Ask again.") if state == "failed" else Unknown("no state")
+        return DefinitiveFailure("FAILED", "It failed.", "Ask again.") if state == "failed" else Unknown("no state")
 
-    def told(self, order: Order, said: Said_) -> Money:
+    def told(self, instruction: RefundInstruction, said: Said_) -> Money:
         return Money.of_minor(said["amount"], said["currency"], self.exponent(said["currency"]))
 
     def working(self) -> Outcome:
@@ -289,7 +291,7 @@ class Acme:
 
     def by_class(self, row: Code) -> Outcome:
         if row.meaning in (CodeClass.FAIL, CodeClass.FAIL_NEW):
-            return Failed(row.code, row.cause, row.advice)
+            return DefinitiveFailure(row.code, row.cause, row.advice)
         if row.meaning is CodeClass.PENDING:
             return Pending(row.code)
         if row.meaning is CodeClass.NOT_FOUND:
@@ -305,23 +307,25 @@ class Acme:
 
     def not_known(self, row: Code) -> Outcome:
         resend = {"back-off": Resend.SAME, "after inquiry": Resend.AFTER_NOT_FOUND}.get(row.same_id, Resend.NEVER)
-        return Unknown(row.cause, row.code, resend=resend, attention=None if resend is not Resend.NEVER else row.cause)
+        return Unknown(row.cause, row.code, resend=resend, review=None if resend is not Resend.NEVER else row.cause)
 
     # being told
 
-    def hear(self, notification: Notification) -> Heard:
+    def parse_notification(self, notification: Notification) -> VerifiedNotification:
         self.verify_notification(notification)
         said = self.parse(notification.body)
         if not isinstance(said.get("id"), str):
             raise Unreadable("names no refund")
         at = datetime.fromisoformat(notification.header("acme-time") or "")
-        return Heard(said["id"], at, partial(self.heard, said), Acknowledgement(200, (), self.acknowledged))
+        return VerifiedNotification(
+            said["id"], at, partial(self.heard, said), Acknowledgement(200, (), self.acknowledged)
+        )
 
     def verify_notification(self, notification: Notification) -> None:
         self.verify(notification.path, notification)
 
-    def heard(self, said: Said_, order: Order) -> Outcome:
-        return self.other_refund(order, said) or self.by_state(order, said)
+    def heard(self, said: Said_, instruction: RefundInstruction) -> Outcome:
+        return self.other_refund(instruction, said) or self.by_state(instruction, said)
 
 
 def plugin(provider: type[Acme] = Acme, **changes: Any) -> ProviderPlugin:
@@ -360,7 +364,7 @@ class AcmeWire:
         self._key = serialization.load_pem_private_key(keys.provider.read_bytes(), None)
         self._wrong_key = Ed25519PrivateKey.from_private_bytes(b"1" * 32)
 
-    def hear(self, call: Call) -> Ask | Said:
+    def parse_notification(self, call: Call) -> Ask | Said:
         operation = {"/v1/refund": "refund", "/v1/inquiry": "inquiry"}.get(call.path, "")
         asked = Ask(operation=operation, path=call.path, digest=sha256(call.body).hexdigest())
         try:
@@ -395,7 +399,7 @@ class AcmeWire:
         told = {"id": refund.refund_request_id, "refund": refund.refund_id, "state": state}
         return told | {"amount": str(amount.minor), "currency": amount.currency}
 
-    def seal(self, said: Said, body: bytes, at: datetime, flaw: Flaw | None) -> tuple[Headers, bytes]:
+    def sign_message(self, said: Said, body: bytes, at: datetime, flaw: Flaw | None) -> tuple[Headers, bytes]:
         time = at.isoformat(timespec="seconds")
         headers = [("content-type", "application/json"), ("acme-client", CLIENT), ("acme-time", time)]
         key = self._wrong_key if flaw is Flaw.WRONG_KEY else self._key

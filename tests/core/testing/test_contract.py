@@ -8,9 +8,9 @@ import pytest
 
 from refundry.provider import ProviderPlugin, Terms
 from refundry.testing.contract import CHECKS, ProviderContract, Result, check_plugin
-from refundry.testing.settings import SimulatorPlugin
+from refundry.testing.simulator.settings import SimulatorPlugin
 from tests.core.contract_doc import contract_page
-from tests.core.testing.careless import PLUGINS
+from tests.core.testing.faulty import PLUGINS
 from tests.core.testing.reference_provider import SIMULATOR, Acme, AcmeSettings, plugin
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "contract.md"
@@ -29,7 +29,7 @@ class TestReference(ProviderContract):
 
 
 class Deaf:
-    """Acme without notifications: everything but `hear`."""
+    """Acme without notifications: everything but `parse_notification`."""
 
     def __init__(self, settings: AcmeSettings, terms: Terms) -> None:
         acme = Acme(settings, terms)
@@ -60,9 +60,9 @@ async def test_the_whole_contract_in_one_call(keys: Path) -> None:
 @pytest.mark.parametrize("name", PLUGINS)
 async def test_a_careless_provider_is_caught_by_name(name: str, keys: Path) -> None:
     """Each of the checks that are named beside the mistake fails, and says what is wrong."""
-    careless, caught_by = PLUGINS[name]
+    faulty, caught_by = PLUGINS[name]
 
-    results = await check_plugin(careless, SIMULATOR, keys=keys, only=caught_by)
+    results = await check_plugin(faulty, SIMULATOR, keys=keys, only=caught_by)
 
     assert caught_by == failed(results)
     assert all(len(result.text) > 10 for result in results)
@@ -72,9 +72,9 @@ async def test_a_careless_provider_is_caught_by_name(name: str, keys: Path) -> N
 @pytest.mark.parametrize("name", list(PLUGINS)[:: 1 if os.environ.get("REFUNDRY_CARELESS") == "all" else 9])
 async def test_a_careless_provider_is_caught_by_nothing_else(name: str, keys: Path) -> None:
     """The other checks pass: what fails names the mistake. The campaign (`nox -s careless`) looks at every one."""
-    careless, caught_by = PLUGINS[name]
+    faulty, caught_by = PLUGINS[name]
 
-    results = await check_plugin(careless, SIMULATOR, keys=keys)
+    results = await check_plugin(faulty, SIMULATOR, keys=keys)
 
     assert caught_by == failed(results)
 

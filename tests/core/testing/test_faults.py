@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refundry.errors import Invalid
-from refundry.testing.books import Books
-from refundry.testing.faults import FAULTS, GARBLES, Faults, Rule, garbled
+from refundry.testing.simulator.faults import CORRUPTIONS, FAULTS, Faults, Rule, corrupted
+from refundry.testing.simulator.ledger import Ledger
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -31,7 +31,7 @@ def test_a_rule_or_a_named_error(fault: str, fields: dict[str, object]) -> None:
 
     rules = Faults(Random(0), [rule])
     for operation in ("refund", "inquiry", "notification"):
-        rules.plan(operation, "R1", Books())
+        rules.plan(operation, "R1", Ledger())
     assert fault == rule.as_json()["fault"]
 
 
@@ -40,17 +40,17 @@ def test_delays_add_up() -> None:
     rules = Faults(Random(0))
     for seconds in ("0.5", "0.25"):
         rules.add({"fault": "delay", "seconds": seconds})
-    rules.add({"fault": "garble", "kind": "half_json"})
-    rules.add({"fault": "garble", "kind": "duplicate_keys"})
-    plan = rules.plan("refund", None, Books())
+    rules.add({"fault": "corrupt", "kind": "half_json"})
+    rules.add({"fault": "corrupt", "kind": "duplicate_keys"})
+    plan = rules.plan("refund", None, Ledger())
 
-    assert (0.75, ["half_json", "duplicate_keys"]) == (plan.wait_after, plan.garbles)
+    assert (0.75, ["half_json", "duplicate_keys"]) == (plan.wait_after, plan.corruptions)
 
 
-@given(body=st.binary(max_size=40), kind=st.sampled_from(GARBLES))
+@given(body=st.binary(max_size=40), kind=st.sampled_from(CORRUPTIONS))
 def test_garbling_never_fails(body: bytes, kind: str) -> None:
     """Faults compose, so anything can be garbled."""
-    status, _, _ = garbled(kind, body, Random(0))
+    status, _, _ = corrupted(kind, body, Random(0))
 
     assert 200 <= status < 600
 
@@ -58,6 +58,6 @@ def test_garbling_never_fails(body: bytes, kind: str) -> None:
 def test_every_fault_is_documented() -> None:
     """The page for users has every fault, every parameter and every kind of garbling."""
     page = (Path(__file__).parents[3] / "docs" / "simulator.md").read_text(encoding="utf-8")
-    names = [*FAULTS, *GARBLES, *(field for fault in FAULTS.values() for field in fault.params)]
+    names = [*FAULTS, *CORRUPTIONS, *(field for fault in FAULTS.values() for field in fault.params)]
 
     assert [] == [name for name in names if f"`{name}`" not in page]

@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from refundry.errors import Invalid
-from refundry.testing.settings import make_keys
+from refundry.testing.simulator.settings import make_keys
 
 
 def test_made_once(tmp_path: Path) -> None:

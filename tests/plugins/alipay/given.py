@@ -15,7 +15,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from refundry.money import Money
-from refundry.provider import Answer, HttpUrl, Notification, Order, Outcome, PublicKeyPem, Request, Secret, Terms
+from refundry.provider import (
+    Answer,
+    HttpUrl,
+    Notification,
+    Outcome,
+    PublicKeyPem,
+    RefundInstruction,
+    Request,
+    Secret,
+    Terms,
+)
 from refundry_alipay import signing
 from refundry_alipay.provider import QUERY, REFUND, AlipayProvider, AlipaySettings, build
 
@@ -26,8 +36,8 @@ BASE = HttpUrl("https://openapi.alipay.com/gateway.do")
 TRADE = "2014112611001004680073956707"
 OUT_TRADE = "20150320010101001"
 AT = datetime(2026, 11, 22, 4, 0, 0, tzinfo=UTC)
-ORDER = Order("HZ01RF001", TRADE, Money(1233, "CNY", 2))
-BY_MERCHANT = Order("HZ01RF001", f"merchant:{OUT_TRADE}", Money(1233, "CNY", 2))
+INSTRUCTION = RefundInstruction("HZ01RF001", TRADE, Money(1233, "CNY", 2))
+BY_MERCHANT = RefundInstruction("HZ01RF001", f"merchant:{OUT_TRADE}", Money(1233, "CNY", 2))
 DETAILS: dict[str, Any] = {
     "refund_currency": "CNY",
     "query_options": ["refund_voucher_detail_list"],
@@ -142,12 +152,12 @@ def answer(raw: bytes) -> Answer:
     return Answer(200, [("content-type", "text/html;charset=utf-8")], raw)
 
 
-def read_refund(node: bytes, order: Order = ORDER) -> Outcome:
-    return plain().refund(order, AT).read(answer(signed(REFUND, node)))
+def read_refund(node: bytes, instruction: RefundInstruction = INSTRUCTION) -> Outcome:
+    return plain().refund(instruction, AT).read(answer(signed(REFUND, node)))
 
 
-def read_inquiry(node: bytes, order: Order = ORDER) -> Outcome:
-    return plain().inquire(order, AT).read(answer(signed(QUERY, node)))
+def read_inquiry(node: bytes, instruction: RefundInstruction = INSTRUCTION) -> Outcome:
+    return plain().inquire(instruction, AT).read(answer(signed(QUERY, node)))
 
 
 def form(params: Mapping[str, str], charset: str = "utf-8", keep_empty: bool = True) -> bytes:
@@ -161,8 +171,8 @@ def notification(raw: bytes) -> Notification:
     return Notification("POST", "/notifications/shop-cn", headers, raw)
 
 
-def read_notification(scenario: str, order: Order = ORDER) -> Outcome:
-    return plain().hear(notification(form(sample_fields(scenario)))).read(order)
+def read_notification(scenario: str, instruction: RefundInstruction = INSTRUCTION) -> Outcome:
+    return plain().parse_notification(notification(form(sample_fields(scenario)))).read(instruction)
 
 
 def query_of(request: Request) -> dict[str, str]:

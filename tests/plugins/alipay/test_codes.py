@@ -4,7 +4,18 @@ from collections.abc import Mapping
 
 import pytest
 
-from refundry.provider import Blocked, Code, CodeClass, Failed, NotFound, Outcome, Resend, Scope, Settled, Unknown
+from refundry.provider import (
+    Blocked,
+    Code,
+    CodeClass,
+    DefinitiveFailure,
+    NotFound,
+    Outcome,
+    Resend,
+    Scope,
+    Succeeded,
+    Unknown,
+)
 from refundry_alipay.codes import INQUIRY_CODES, REFUND_CODES, find
 from tests.plugins.alipay.given import failure, read_inquiry, read_refund, sample
 
@@ -94,9 +105,9 @@ def written(code: Code, sub_code: str | None = None) -> bytes:
 
 def check_outcome(code: Code, outcome: Outcome) -> None:
     kinds: dict[CodeClass, type[object]] = {
-        CodeClass.OK: Settled,
-        CodeClass.FAIL: Failed,
-        CodeClass.FAIL_NEW: Failed,
+        CodeClass.OK: Succeeded,
+        CodeClass.FAIL: DefinitiveFailure,
+        CodeClass.FAIL_NEW: DefinitiveFailure,
         CodeClass.CONF: Blocked,
         CodeClass.BUG: Blocked,
         CodeClass.NOT_FOUND: NotFound,
@@ -105,7 +116,7 @@ def check_outcome(code: Code, outcome: Outcome) -> None:
     if isinstance(outcome, Blocked):
         assert (Scope.ACCOUNT if code.meaning is CodeClass.CONF else Scope.REQUEST) is outcome.scope
         assert code.breaker == str(outcome.scope)
-    if not isinstance(outcome, Settled):
+    if not isinstance(outcome, Succeeded):
         assert code.code == outcome.code
 
 
@@ -118,7 +129,7 @@ def test_refund_code(code: Code) -> None:
     if isinstance(outcome, Unknown):
         expected = {"back-off": Resend.SAME, "after inquiry": Resend.AFTER_NOT_FOUND}.get(code.same_id, Resend.NEVER)
         assert expected is outcome.resend
-        assert (expected is Resend.NEVER) == (outcome.attention is not None)
+        assert (expected is Resend.NEVER) == (outcome.review is not None)
 
 
 @pytest.mark.parametrize("code", INQUIRY_CODES.values(), ids=list(INQUIRY_CODES))
@@ -159,4 +170,4 @@ def test_a_sub_code_with_another_gateway_code(code: Code) -> None:
 
             assert isinstance(outcome, Unknown)
             assert Resend.NEVER is outcome.resend
-            assert outcome.attention is not None
+            assert outcome.review is not None

@@ -12,12 +12,12 @@ import pytest
 
 import refundry_alipay
 from refundry.gateway import Gateway
-from refundry.hooks import load_plugins
 from refundry.money import Money
+from refundry.plugin_host import load_plugins
 from refundry.ports import Ports
 from refundry.provider import Notification
 from refundry.refund import Inquired, Refund, Settled, Status, Submitted
-from refundry.testing.books import Payment, State
+from refundry.testing.simulator.ledger import Payment, State
 from refundry_alipay.simulator import AlipaySettings, AlipaySimulator, account_section
 from refundry_alipay.simulator_keys import AlipayKeys
 from tests.core.shop import Clock
@@ -48,7 +48,7 @@ class Shop:
         return [item.event for item in await self.gateway.history(refund.id)]
 
     def moved(self) -> dict[str, int]:
-        return dict(self.alipay.books.moved())
+        return dict(self.alipay.ledger.moved())
 
 
 def section(url: str, keys: AlipayKeys, certificates: bool) -> str:
@@ -97,7 +97,7 @@ async def test_by_the_merchants_number(shop: Shop) -> None:
     shop.alipay.add_payment(Payment(id="P1", merchant_id="T1", amount=Money(10000, "CNY", 2)))
     refund = await shop.request(payment="merchant:T1")
 
-    assert (Status.SETTLED, "P1") == (refund.status, shop.alipay.books.refunds["R1"].payment)
+    assert (Status.SETTLED, "P1") == (refund.status, shop.alipay.ledger.refunds["R1"].payment)
 
 
 async def test_partial_refunds(shop: Shop) -> None:
@@ -111,18 +111,18 @@ async def test_partial_refunds(shop: Shop) -> None:
 
 async def test_lost_answer(shop: Shop) -> None:
     """After a lost answer the query settles, ten seconds after the refund left and no sooner, and nothing is resent."""
-    shop.alipay.fault("lose_answer", operation="refund")
+    shop.alipay.fault("drop_response", operation="refund")
     refund = await shop.request()
     early = await shop.later(refund, 9)
     settled = await shop.later(refund, 1)
 
     assert [Status.UNKNOWN, Status.UNKNOWN, Status.SETTLED] == [refund.status, early.status, settled.status]
-    assert (1, {"R1": 1}) == (shop.alipay.books.refunds["R1"].requested, shop.moved())
+    assert (1, {"R1": 1}) == (shop.alipay.ledger.refunds["R1"].requested, shop.moved())
 
 
 async def test_lost_request(shop: Shop) -> None:
     """A request that never came is sent again with the same number and the same bytes, once a query knows nothing."""
-    shop.alipay.fault("lose_request", operation="refund")
+    shop.alipay.fault("drop_request", operation="refund")
     refund = await shop.request()
     for _ in range(6):
         refund = await shop.later(refund)
@@ -170,16 +170,16 @@ async def test_balance_then_resume(shop: Shop) -> None:
     shop.alipay.add_payment(Payment(id="P1", amount=Money(10000, "CNY", 2), balance=0))
     refund = await shop.request()
     for _ in range(2):
-        assert refund.attention is not None
+        assert refund.review is not None
         assert not refund.final
         refund = await shop.gateway.resume(refund.id, by="till 4", why="topped up")
         refund = await shop.later(refund)
-    shop.alipay.books.payments["P1"].balance = 10000
+    shop.alipay.ledger.payments["P1"].balance = 10000
     refund = await shop.gateway.resume(refund.id, by="till 4", why="topped up, really")
     refund = await shop.later(refund)
 
     assert (Status.SETTLED, {"R1": 1}) == (refund.status, shop.moved())
-    assert 1 == len(shop.alipay.books.refunds["R1"].bodies)
+    assert 1 == len(shop.alipay.ledger.refunds["R1"].bodies)
 
 
 async def test_finished_trade_fails(shop: Shop) -> None:
@@ -196,24 +196,24 @@ async def test_bank_refuses_after_settlement(tmp_path: Path, keys: AlipayKeys, b
         refund = await shop.request()
         shop.alipay.deposit_back("R1", "F")
         await box.wait_for(1)
-        acknowledged = await shop.gateway.hear("shop", _posted(box.got[0]))
+        acknowledged = await shop.gateway.receive_notification("shop", _posted(box.got[0]))
         again = await shop.gateway.get(refund.id)
-        noted = (await shop.events(refund))[-1]
+        late_answer = (await shop.events(refund))[-1]
 
     assert (b"success", Status.SETTLED) == (acknowledged.body, again.status)
-    assert isinstance(noted, Inquired)
-    assert ("noted", "DBACK_F") == (noted.outcome, noted.code)
+    assert isinstance(late_answer, Inquired)
+    assert ("informational", "DBACK_F") == (late_answer.outcome, late_answer.code)
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "gbk"])
 async def test_settled_by_a_notification(tmp_path: Path, keys: AlipayKeys, box: Letterbox, charset: str) -> None:
     """A notification, in either charset, settles a refund whose answer was lost; heard twice it changes nothing."""
     async with open_shop(tmp_path, keys, notify_url=box.url, notify_sync=True, notify_charset=charset) as shop:
-        shop.alipay.fault("lose_answer", operation="refund")
+        shop.alipay.fault("drop_response", operation="refund")
         refund = await shop.request()
         await box.wait_for(1, charset)
         for _ in range(2):
-            assert b"success" == (await shop.gateway.hear("shop", _posted(box.got[0]))).body
+            assert b"success" == (await shop.gateway.receive_notification("shop", _posted(box.got[0]))).body
         settled = await shop.gateway.get(refund.id)
         ends = [event for event in await shop.events(refund) if isinstance(event, Settled)]
 
@@ -223,7 +223,7 @@ async def test_settled_by_a_notification(tmp_path: Path, keys: AlipayKeys, box: 
 async def test_gbk(tmp_path: Path, keys: AlipayKeys) -> None:
     """An account in GBK refunds, and reads what is told in GBK, with a reason that is not ASCII."""
     async with open_shop(tmp_path, keys, account='charset = "gbk"\n', details=True) as shop:
-        shop.alipay.fault("lose_answer", operation="refund")
+        shop.alipay.fault("drop_response", operation="refund")
         refund = await shop.later(await shop.request(reason="正常退款"))
 
     assert (Status.SETTLED, {"R1": 1}) == (refund.status, shop.moved())
@@ -233,7 +233,7 @@ async def test_certificate_mode(tmp_path: Path, keys: AlipayKeys) -> None:
     """An account in certificate mode refunds at an Alipay in certificate mode, and verifies what it is told."""
     async with open_shop(tmp_path, keys, certificates=True) as shop:
         refund = await shop.request()
-        shop.alipay.fault("missign", operation="refund")
+        shop.alipay.fault("bad_signature", operation="refund")
         forged = await shop.request("R2")
 
     assert (Status.SETTLED, Status.UNKNOWN) == (refund.status, forged.status)
@@ -244,7 +244,7 @@ async def test_everything_is_kept(tmp_path: Path, keys: AlipayKeys) -> None:
     everything = '["refund_detail_item_list", "gmt_refund_pay", "deposit_back_info", "deposit_back_info_list"]'
     account = f"query_options = {everything}\n"
     async with open_shop(tmp_path, keys, account=account, details=True, deposit_back="P") as shop:
-        shop.alipay.fault("lose_answer", operation="refund")
+        shop.alipay.fault("drop_response", operation="refund")
         refund = await shop.later(await shop.request())
 
     kept = dict(refund.details or {})
@@ -256,8 +256,8 @@ async def test_everything_is_kept(tmp_path: Path, keys: AlipayKeys) -> None:
     assert "transfer" == kept["refund_royaltys"][0]["royalty_type"]
 
 
-FORGERIES = [{"fault": "missign", "how": how} for how in ("wrong_key", "flipped_bit", "unsigned")] + [
-    {"fault": "garble", "kind": kind}
+FORGERIES = [{"fault": "bad_signature", "how": how} for how in ("wrong_key", "flipped_bit", "unsigned")] + [
+    {"fault": "corrupt", "kind": kind}
     for kind in ("half_json", "empty", "duplicate_keys", "not_utf8", "random", "http_500")
 ]
 
@@ -279,7 +279,7 @@ async def test_unknown_app_stops_the_account(tmp_path: Path, keys: AlipayKeys) -
         refund = await shop.request()
 
     assert (Status.UNKNOWN, {}) == (refund.status, shop.moved())
-    assert "isv.invalid-app-id" in (refund.attention or "")
+    assert "isv.invalid-app-id" in (refund.review or "")
 
 
 @pytest.mark.parametrize(("token", "status"), [("T-1", Status.SETTLED), ("T-2", Status.UNKNOWN)])
@@ -290,7 +290,7 @@ async def test_in_the_name_of_a_merchant(tmp_path: Path, keys: AlipayKeys, token
         refund = await shop.request()
 
     assert status is refund.status
-    assert (refund.attention is not None) == (shop.moved() == {})
+    assert (refund.review is not None) == (shop.moved() == {})
 
 
 async def test_failures_in_another_node(tmp_path: Path, keys: AlipayKeys) -> None:
@@ -301,7 +301,7 @@ async def test_failures_in_another_node(tmp_path: Path, keys: AlipayKeys) -> Non
         await shop.gateway.resume_account("shop", by="till 4", why="the contract was signed")
         settled = await shop.later(refund)
 
-    assert refund.attention is not None
+    assert refund.review is not None
     assert (Status.SETTLED, {"R1": 1}) == (settled.status, shop.moved())
 
 

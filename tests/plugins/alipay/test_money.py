@@ -8,16 +8,15 @@ import pytest
 from yarl import URL
 
 import refundry_alipay
-from refundry import policy
 from refundry.errors import Invalid
 from refundry.gateway import Gateway
-from refundry.hooks import load_plugins
 from refundry.money import Money
+from refundry.outbound.transport import HttpTransport, NoAnswer
+from refundry.plugin_host import load_plugins
 from refundry.ports import Ports
 from refundry.provider import Answer, NotSent, Request
-from refundry.refund import Inquired, Refund, Status
-from refundry.testing.books import Payment, State
-from refundry.transport import HttpTransport, NoAnswer
+from refundry.refund import Inquired, Refund, Status, policy
+from refundry.testing.simulator.ledger import Payment, State
 from refundry_alipay.simulator import AlipaySettings, AlipaySimulator
 from refundry_alipay.simulator_keys import AlipayKeys
 from tests.core.shop import Clock
@@ -32,7 +31,7 @@ __all__ = ["box", "keys"]  # fixtures
 async def test_a_refused_repetition_says_nothing_of_the_first(tmp_path: Path, keys: AlipayKeys) -> None:
     """A repetition that is refused while the first attempt is worked on calls a person: the first may pay yet."""
     async with open_shop(tmp_path, keys, mode="async", async_delay=None) as shop:
-        shop.alipay.fault("lose_answer", operation="refund")
+        shop.alipay.fault("drop_response", operation="refund")
         shop.alipay.fault("answer", code="ACQ.REFUND_AMT_NOT_EQUAL_TOTAL", operation="refund", skip=1)
         refund = await shop.request()
         for _ in range(8):
@@ -41,8 +40,8 @@ async def test_a_refused_repetition_says_nothing_of_the_first(tmp_path: Path, ke
         shop.alipay.finish("R1", State.SUCCESS)
         settled = await shop.gateway.inquire(refund.id)
 
-    assert (Status.UNKNOWN, 2, "person") == (before.status, before.attempts, before.next_step)
-    assert before.attention is not None
+    assert (Status.UNKNOWN, 2, "manual_review") == (before.status, before.attempts, before.next_step)
+    assert before.review is not None
     assert (Status.SETTLED, {"R1": 1}) == (settled.status, shop.moved())
 
 
@@ -55,22 +54,24 @@ async def test_a_bank_that_takes_the_money_of_a_failed_refund(tmp_path: Path, ke
         shop.alipay.deposit_back("R1", "S")
         await box.wait_for(1)
         for _ in range(2):
-            await shop.gateway.hear("shop", _posted(box.got[0]))
+            await shop.gateway.receive_notification("shop", _posted(box.got[0]))
         failed = await shop.gateway.get(refund.id)
-        noted = [
-            event for event in await shop.events(refund) if isinstance(event, Inquired) and event.outcome == "noted"
+        late_answer = [
+            event
+            for event in await shop.events(refund)
+            if isinstance(event, Inquired) and event.outcome == "informational"
         ]
 
-    assert (Status.FAILED, 1) == (failed.status, len(noted))
-    assert "The bank has taken the money." in (failed.attention or "")
+    assert (Status.FAILED, 1) == (failed.status, len(late_answer))
+    assert "The bank has taken the money." in (failed.review or "")
 
 
 async def test_a_new_number_waits_for_an_answer_that_counts(tmp_path: Path, keys: AlipayKeys) -> None:
     """Before ten seconds a query says nothing, so it allows no new number, even where a person gave the first up."""
     async with open_shop(tmp_path, keys) as shop:
-        shop.alipay.fault("lose_request", operation="refund")
+        shop.alipay.fault("drop_request", operation="refund")
         refund = await shop.request()
-        late = shop.gateway.account("shop").provider.refund(policy.order_of(refund), shop.clock()).sign()
+        late = shop.gateway.account("shop").provider.refund(policy.instruction_for(refund), shop.clock()).sign()
         await shop.gateway.resolve(refund.id, settled=False, by="till 4", why="the customer waits")
         shop.clock.move(9)
         with pytest.raises(Invalid, match="not_found"):
@@ -123,7 +124,7 @@ async def test_never_sent_again_to_another_merchant(tmp_path: Path, keys: Alipay
     ):
         for merchant in (first, second):
             merchant.add_payment(Payment(id=f"P{merchant.url[-5:]}", merchant_id="1001", amount=Money(5000, "CNY", 2)))
-        first.fault("lose_answer", operation="refund")
+        first.fault("drop_response", operation="refund")
         transport = ByToken({"T-1": first.url, "T-2": second.url}, http)
         id = ""
         for token in ("T-1", "T-2"):
@@ -138,9 +139,9 @@ async def test_never_sent_again_to_another_merchant(tmp_path: Path, keys: Alipay
                     await gateway.advance(id)
                 refund = await gateway.get(id)
 
-    moved: Sequence[int] = [len(merchant.books.movements) for merchant in (first, second)]
+    moved: Sequence[int] = [len(merchant.ledger.movements) for merchant in (first, second)]
     assert [1, 0] == moved
-    assert ("person", True) == (refund.next_step, refund.attention is not None)
+    assert ("manual_review", True) == (refund.next_step, refund.review is not None)
 
 
 async def _requested(gateway: Gateway) -> Refund:

@@ -60,11 +60,11 @@ def run(script: str, keys: AlipayKeys, mode: str, url: str = "http://127.0.0.1:9
 async def test_its_client_works_with_the_simulator(start: Start, keys: AlipayKeys, mode: str) -> None:
     """It refunds, asks, verifies every answer and refuses a forged one, in both modes."""
     simulator, _ = await start(certificates=mode == "certificates")
-    simulator.fault("missign", operation="inquiry", skip=1)
+    simulator.fault("bad_signature", operation="inquiry", skip=1)
     said = await asyncio.to_thread(run, CALLS, keys, mode, simulator.url)
 
     assert ["Y", "REFUND_SUCCESS", "ACQ.INVALID_PARAMETER", "refused"] == said
-    assert {"R1": 1} == simulator.books.moved()
+    assert {"R1": 1} == simulator.ledger.moved()
 
 
 async def test_it_hears_the_simulator(start: Start, keys: AlipayKeys, box: Letterbox) -> None:

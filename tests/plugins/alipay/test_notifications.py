@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import refundry_alipay
 from refundry.gateway import Gateway
-from refundry.hooks import load_plugins
-from refundry.provider import Forged, Noted, Notification, Pending, Resend, Settled, Unknown, Unreadable
+from refundry.plugin_host import load_plugins
+from refundry.provider import Forged, Informational, Notification, Pending, Resend, Succeeded, Unknown, Unreadable
 from refundry_alipay import certs, signing
 from refundry_alipay.meaning import DBACK_FAILED
 from refundry_alipay.provider import AlipayProvider
@@ -24,7 +24,7 @@ from tests.plugins.alipay.given import (
     BASE,
     BY_MERCHANT,
     HERE,
-    ORDER,
+    INSTRUCTION,
     OUT_TRADE,
     SELLER,
     certificates,
@@ -51,13 +51,13 @@ ALIPAY = provider()
 @pytest.mark.parametrize("scenario", ["notification_partial", "notification_full"])
 def test_success(scenario: str) -> None:
     """A genuine notification whose sum is this refund settles it; the money's facts are kept, the buyer's are not."""
-    heard = ALIPAY.hear(notification(form(sample_fields(scenario))))
-    outcome = heard.read(ORDER)
+    heard = ALIPAY.parse_notification(notification(form(sample_fields(scenario))))
+    outcome = heard.read(INSTRUCTION)
 
-    assert ORDER.refund_request_id == heard.refund_request_id
+    assert INSTRUCTION.refund_request_id == heard.refund_request_id
     assert AT + timedelta(seconds=2) == heard.at
-    assert isinstance(outcome, Settled)
-    assert (ORDER.amount, "2026-11-22T12:00:01.123+08:00") == (outcome.amount, outcome.settled_at)
+    assert isinstance(outcome, Succeeded)
+    assert (INSTRUCTION.amount, "2026-11-22T12:00:01.123+08:00") == (outcome.amount, outcome.settled_at)
     kept = set(outcome.details or {})
     assert {"refund_fee", "total_amount", "fund_bill_list", "out_trade_no", "trade_status"} <= kept
     assert not kept & {"buyer_id", "subject", "sign", "notify_id", "app_id", "gmt_refund"}
@@ -84,13 +84,13 @@ def test_contradictions(scenario: str) -> None:
 
     assert isinstance(outcome, Unknown)
     assert Resend.NEVER is outcome.resend
-    assert outcome.attention is not None
+    assert outcome.review is not None
 
 
 def test_another_order() -> None:
     """Read against another refund it means nothing; by the merchant's number it means the same."""
-    assert isinstance(read_notification("notification_partial", BY_MERCHANT), Settled)
-    other = attrs.evolve(ORDER, refund_request_id="HZ01RF002")
+    assert isinstance(read_notification("notification_partial", BY_MERCHANT), Succeeded)
+    other = attrs.evolve(INSTRUCTION, refund_request_id="HZ01RF002")
     assert isinstance(read_notification("notification_partial", other), Unknown)
     assert isinstance(read_notification("message_bank_refused", other), Unknown)
 
@@ -106,7 +106,7 @@ def test_another_order() -> None:
 )
 def test_what_speaks_of_no_refund(scenario: str) -> None:
     """A payment, a time-out, a refund without a number and other messages name no refund, and are acknowledged."""
-    heard = ALIPAY.hear(notification(form(sample_fields(scenario))))
+    heard = ALIPAY.parse_notification(notification(form(sample_fields(scenario))))
 
     assert heard.refund_request_id is None
     assert b"success" == heard.acknowledgement.body
@@ -123,14 +123,14 @@ async def test_a_payment_is_acknowledged_and_not_kept(tmp_path: Path) -> None:
     )
     async with Gateway.open(config, plugins=load_plugins((), [refundry_alipay])) as gateway:
         for scenario, kept in (("notification_of_a_payment", 0), ("notification_partial", 1)):
-            told = await gateway.hear("shop-cn", notification(form(sample_fields(scenario))))
+            told = await gateway.receive_notification("shop-cn", notification(form(sample_fields(scenario))))
             assert b"success" == told.body
-            assert kept == len(await gateway.journal.parked())
+            assert kept == len(await gateway.journal.unmatched())
 
 
 def test_acknowledgement() -> None:
     """The answer is the seven bytes that Alipay asks for."""
-    acknowledgement = ALIPAY.hear(notification(RAW)).acknowledgement
+    acknowledgement = ALIPAY.parse_notification(notification(RAW)).acknowledgement
 
     assert (200, b"success") == (acknowledgement.status, acknowledgement.body)
     assert (("content-type", "text/plain"),) == acknowledgement.headers
@@ -139,7 +139,7 @@ def test_acknowledgement() -> None:
 @pytest.mark.parametrize("time", ["", "yesterday", "2026-11-22T12:00:02", "2026-13-01 00:00:00"])
 def test_a_time_that_is_none(time: str) -> None:
     """A notification without a readable time is heard, and ends nothing as it is not fresh."""
-    assert ALIPAY.hear(notification(form(PARTIAL | {"notify_time": time}))).at is None
+    assert ALIPAY.parse_notification(notification(form(PARTIAL | {"notify_time": time}))).at is None
 
 
 # --- the bank ---------------------------------------------------------------------------------------------------------
@@ -156,11 +156,11 @@ def test_a_time_that_is_none(time: str) -> None:
 )
 def test_the_bank_s_part_is_noted(scenario: str, code: str) -> None:
     """What the buyer's bank did is noted with all that was said of it, and moves nothing."""
-    heard = ALIPAY.hear(notification(form(sample_fields(scenario))))
-    outcome = heard.read(ORDER)
+    heard = ALIPAY.parse_notification(notification(form(sample_fields(scenario))))
+    outcome = heard.read(INSTRUCTION)
 
-    assert (ORDER.refund_request_id, b"success") == (heard.refund_request_id, heard.acknowledgement.body)
-    assert isinstance(outcome, Noted)
+    assert (INSTRUCTION.refund_request_id, b"success") == (heard.refund_request_id, heard.acknowledgement.body)
+    assert isinstance(outcome, Informational)
     assert code == outcome.code
     assert json.loads(sample_fields(scenario)["biz_content"]) == outcome.details
 
@@ -169,7 +169,7 @@ def test_a_bank_that_refuses_says_where_the_money_is() -> None:
     """People read that the money is in the buyer's balance and that the refund stays done."""
     outcome = read_notification("message_bank_refused")
 
-    assert isinstance(outcome, Noted)
+    assert isinstance(outcome, Informational)
     assert DBACK_FAILED == outcome.cause
 
 
@@ -178,7 +178,7 @@ def test_the_bank_s_part_of_another_trade() -> None:
     outcome = read_notification("message_of_another_trade")
 
     assert isinstance(outcome, Unknown)
-    assert outcome.attention is not None
+    assert outcome.review is not None
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"out_request_no":"a","out_request_no":"b"}'])
@@ -187,9 +187,9 @@ def test_messages_that_cannot_be_read(content: str) -> None:
     params = sample_fields("message_bank_refused") | {"biz_content": content}
 
     with pytest.raises(Unreadable):
-        ALIPAY.hear(notification(form(params)))
+        ALIPAY.parse_notification(notification(form(params)))
     with pytest.raises(Unreadable):
-        ALIPAY.hear(notification(form(sample_fields("message_without_number"))))
+        ALIPAY.parse_notification(notification(form(sample_fields("message_without_number"))))
 
 
 # --- who says so ------------------------------------------------------------------------------------------------------
@@ -202,10 +202,10 @@ def test_the_vectors(index: int) -> None:
     key = json.loads((HERE / "vector_keys.json").read_bytes())["provider"]["public_spki_b64"].encode()
     raw = vector["raw_form_body"].encode()
 
-    heard = provider(provider_public_key=key, seller_id=SELLER).hear(notification(raw))
-    assert isinstance(heard.read(ORDER), Settled)
+    heard = provider(provider_public_key=key, seller_id=SELLER).parse_notification(notification(raw))
+    assert isinstance(heard.read(INSTRUCTION), Succeeded)
     with pytest.raises(Forged):
-        ALIPAY.hear(notification(raw))
+        ALIPAY.parse_notification(notification(raw))
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "GBK", "gbk", "gb2312", "UTF-8"])
@@ -214,16 +214,19 @@ def test_charsets(charset: str) -> None:
     params = PARTIAL | {"charset": charset, "subject": "退款测试"}
 
     for account in (ALIPAY, provider(charset="gbk")):
-        assert ORDER.refund_request_id == account.hear(notification(form(params, charset))).refund_request_id
+        assert (
+            INSTRUCTION.refund_request_id
+            == account.parse_notification(notification(form(params, charset))).refund_request_id
+        )
 
 
 def test_no_charset() -> None:
     """A form that names no charset is read in the account's."""
     params = {name: value for name, value in PARTIAL.items() if name != "charset"} | {"subject": "退款测试"}
 
-    assert provider(charset="gbk").hear(notification(form(params, "gbk"))).refund_request_id
+    assert provider(charset="gbk").parse_notification(notification(form(params, "gbk"))).refund_request_id
     with pytest.raises((Forged, Unreadable)):
-        ALIPAY.hear(notification(form(params, "gbk")))
+        ALIPAY.parse_notification(notification(form(params, "gbk")))
 
 
 def test_a_name_without_a_value_that_nobody_knows_is_not_left_out() -> None:
@@ -232,7 +235,7 @@ def test_a_name_without_a_value_that_nobody_knows_is_not_left_out() -> None:
     for place in (at for at, byte in enumerate(body) if byte == ord("=")):
         altered = body[:place] + bytes([body[place] ^ 0x10]) + body[place + 1 :]
         with pytest.raises((Forged, Unreadable)):
-            ALIPAY.hear(notification(altered))
+            ALIPAY.parse_notification(notification(altered))
 
 
 @pytest.mark.parametrize("keep_empty", [True, False])
@@ -240,7 +243,9 @@ def test_empty_values(keep_empty: bool) -> None:
     """A form with empty values is heard whether Alipay signed them or left them out."""
     assert "" == PARTIAL["body"]
 
-    assert isinstance(ALIPAY.hear(notification(form(PARTIAL, keep_empty=keep_empty))).read(ORDER), Settled)
+    assert isinstance(
+        ALIPAY.parse_notification(notification(form(PARTIAL, keep_empty=keep_empty))).read(INSTRUCTION), Succeeded
+    )
 
 
 def test_certificate_mode() -> None:
@@ -250,9 +255,9 @@ def test_certificate_mode() -> None:
     beside = RAW + b"&alipay_cert_sn=" + serial.encode()
 
     for raw in (RAW, form(named), beside):
-        assert ORDER.refund_request_id == certified().hear(notification(raw)).refund_request_id
+        assert INSTRUCTION.refund_request_id == certified().parse_notification(notification(raw)).refund_request_id
     with pytest.raises(Forged, match="another certificate"):
-        certified().hear(notification(form(PARTIAL | {"alipay_cert_sn": "0" * 32})))
+        certified().parse_notification(notification(form(PARTIAL | {"alipay_cert_sn": "0" * 32})))
 
 
 def signed_by(key: object, params: dict[str, str]) -> bytes:
@@ -280,7 +285,7 @@ def signed_by(key: object, params: dict[str, str]) -> bytes:
 def test_forged(raw: bytes) -> None:
     """Without its signature, in other words, by another algorithm or for another app, it is forged."""
     with pytest.raises(Forged):
-        ALIPAY.hear(notification(raw))
+        ALIPAY.parse_notification(notification(raw))
 
 
 def test_another_seller() -> None:
@@ -288,11 +293,11 @@ def test_another_seller() -> None:
     for seller_id, heard in ((SELLER, True), ("2088000000000000", False)):
         account = provider(seller_id=seller_id)
         if heard:
-            account.hear(notification(RAW))
+            account.parse_notification(notification(RAW))
         else:
             with pytest.raises(Forged, match="another seller"):
-                account.hear(notification(RAW))
-        account.hear(notification(form(sample_fields("message_bank_took"))))
+                account.parse_notification(notification(RAW))
+        account.parse_notification(notification(form(sample_fields("message_bank_took"))))
 
 
 @pytest.mark.parametrize(
@@ -309,7 +314,7 @@ def test_another_seller() -> None:
 def test_two_meanings(raw: bytes) -> None:
     """A form that says something twice, escapes badly, or names another charset has no one meaning."""
     with pytest.raises(Unreadable):
-        ALIPAY.hear(notification(raw))
+        ALIPAY.parse_notification(notification(raw))
 
 
 @given(st.integers(0, len(RAW) - 1), st.integers(0, 7))
@@ -322,11 +327,11 @@ def test_no_flipped_notification_is_believed(at: int, bit: int) -> None:
 
 def same(account: AlipayProvider, raw: bytes) -> bool:
     """Whether a form that is believed means what the genuine one means."""
-    found, expected = account.hear(notification(raw)), account.hear(notification(RAW))
-    return (found.refund_request_id, found.at, found.read(ORDER)) == (
+    found, expected = account.parse_notification(notification(raw)), account.parse_notification(notification(RAW))
+    return (found.refund_request_id, found.at, found.read(INSTRUCTION)) == (
         expected.refund_request_id,
         expected.at,
-        expected.read(ORDER),
+        expected.read(INSTRUCTION),
     )
 
 
@@ -335,7 +340,7 @@ def test_hearing_anything(method: str, path: str, headers: list[tuple[str, str]]
     """Any request at all is forged or unreadable: nothing else is raised."""
     for whole in (raw, b"sign=AAAA&a=" + raw, f"app_id={APP}&charset=gbk&".encode() + raw):
         with pytest.raises((Forged, Unreadable)):
-            ALIPAY.hear(Notification(method, path, headers, whole))
+            ALIPAY.parse_notification(Notification(method, path, headers, whole))
 
 
 names = st.sampled_from([name for name in PARTIAL if name not in ("app_id", "charset", "sign_type")])
@@ -346,11 +351,11 @@ values = st.sampled_from(["", "12.33", "12.34", "HZ01RF001", "TRADE_SUCCESS", OU
 def test_settled_only_on_the_whole_echo(changes: dict[str, str]) -> None:
     """However a signed notification is mixed, it settles only with our number, our trade and exactly our amount."""
     params = PARTIAL | changes
-    heard = ALIPAY.hear(notification(form(params)))
+    heard = ALIPAY.parse_notification(notification(form(params)))
 
-    if isinstance(heard.read(ORDER), Settled):
-        assert ORDER.refund_request_id == params["out_biz_no"]
-        assert (ORDER.payment, "12.33") == (params["trade_no"], params["refund_fee"])
+    if isinstance(heard.read(INSTRUCTION), Succeeded):
+        assert INSTRUCTION.refund_request_id == params["out_biz_no"]
+        assert (INSTRUCTION.payment, "12.33") == (params["trade_no"], params["refund_fee"])
         assert params["trade_status"] == "TRADE_SUCCESS"
 
 

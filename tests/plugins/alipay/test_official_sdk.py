@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from refundry.money import Money
-from refundry.provider import Answer, Order, Settled
+from refundry.provider import Answer, RefundInstruction, Succeeded
 from refundry_alipay.simulator import APP_ID
 from refundry_alipay.simulator_keys import AlipayKeys
 from refundry_alipay.simulator_requests import REFUND
@@ -24,7 +24,7 @@ __all__ = ["keys", "start"]  # fixtures
 pytestmark = pytest.mark.peer
 
 AT = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
-ORDER = Order("R1", "P1", Money(1233, "CNY", 2), reason="正常退款")
+INSTRUCTION = RefundInstruction("R1", "P1", Money(1233, "CNY", 2), reason="正常退款")
 TEXTS = """
 import json, sys
 from alipay.aop.api.util.SignatureUtils import get_sign_content, sign_with_rsa2, verify_with_rsa
@@ -119,8 +119,8 @@ def test_the_sdk_verifies_our_requests(keys: AlipayKeys, charset: str) -> None:
     """Both requests of an account verify in the SDK, over the content that the SDK itself makes of them."""
     ours = account("http://127.0.0.1:9", keys, charset=charset)
     public = bare(keys.merchant_public.read_bytes())
-    for exchange in (ours.refund(ORDER, AT), ours.inquire(ORDER, AT)):
-        request = exchange.sign()
+    for call in (ours.refund(INSTRUCTION, AT), ours.inquire(INSTRUCTION, AT)):
+        request = call.sign()
         sent = urlsplit(request.url).query + "&" + request.body.decode()
         params = dict(parse_qsl(sent, keep_blank_values=True, encoding=charset))
         signature = params.pop("sign")
@@ -138,14 +138,14 @@ def test_we_verify_what_the_sdk_signs(keys: AlipayKeys, charset: str) -> None:
     body = f'{{"{REFUND.replace(".", "_")}_response":{node},"sign":"{signature}"}}'.encode(charset)
     ours = account("http://127.0.0.1:9", keys, charset=charset)
 
-    assert isinstance(ours.refund(ORDER, AT).read(Answer(200, [], body)), Settled)
+    assert isinstance(ours.refund(INSTRUCTION, AT).read(Answer(200, [], body)), Succeeded)
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "GBK"])
 async def test_its_client_works_with_the_simulator(start: Start, keys: AlipayKeys, charset: str) -> None:
     """The SDK's own client refunds and asks, verifies both answers, reads every list, and refuses a forged answer."""
     simulator, _ = await start(details=True, deposit_back="S")
-    simulator.fault("missign", operation="inquiry", skip=1)
+    simulator.fault("bad_signature", operation="inquiry", skip=1)
     port = simulator.url.rpartition(":")[2]
     secrets = json.dumps([pkcs1(keys.merchant.read_bytes()), bare(keys.provider_public.read_bytes())])
     said = json.loads(await asyncio.to_thread(OFFICIAL.run, CLIENT, port, APP_ID, charset, stdin=secrets))
@@ -155,4 +155,4 @@ async def test_its_client_works_with_the_simulator(start: Start, keys: AlipayKey
     assert ["ALIPAYACCOUNT", "BANKCARD"] == said["funds"]
     assert ("SUCCESS", "BRAND", "0.10") == (said["royalty"], said["voucher"], said["charge"])
     assert "believed" != said["forged"]
-    assert {"R1": 1} == simulator.books.moved()
+    assert {"R1": 1} == simulator.ledger.moved()

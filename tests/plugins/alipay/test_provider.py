@@ -13,22 +13,22 @@ from hypothesis import strategies as st
 
 from refundry.errors import Invalid
 from refundry.money import Money
-from refundry.policy import check_limits
 from refundry.provider import (
     Answer,
     HttpUrl,
-    Listener,
     NotFound,
-    Order,
+    NotificationHandler,
     Provider,
     PublicKeyPem,
+    RefundInstruction,
     Resend,
     Scope,
     Secret,
-    Settled,
+    Succeeded,
     Terms,
     Unknown,
 )
+from refundry.refund.policy import check_limits
 from refundry_alipay import certs, signing
 from refundry_alipay.codes import REFUND_CODES
 from refundry_alipay.meaning import DBACK_FAILED, with_offset
@@ -39,7 +39,7 @@ from tests.plugins.alipay.given import (
     BASE,
     BY_MERCHANT,
     DETAILS,
-    ORDER,
+    INSTRUCTION,
     OUT_TRADE,
     TRADE,
     answer,
@@ -71,14 +71,14 @@ AFTER, NEVER = Resend.AFTER_NOT_FOUND, Resend.NEVER
 def test_it_is_a_provider_and_a_listener() -> None:
     """The class has every member that the gateway asks for."""
     assert isinstance(ALIPAY, Provider)
-    assert isinstance(ALIPAY, Listener)
+    assert isinstance(ALIPAY, NotificationHandler)
     assert f"{APP} at {BASE}" == ALIPAY.identity
 
 
 def test_refund_body() -> None:
     """The body is `biz_content` alone: compact JSON in a fixed order, percent-encoded, and nothing of the moment."""
-    order = attrs.evolve(ORDER, reason="正常退款")
-    raw = provider(query_options=("refund_detail_item_list", "gmt_refund_pay")).refund(order, AT).body
+    instruction = attrs.evolve(INSTRUCTION, reason="正常退款")
+    raw = provider(query_options=("refund_detail_item_list", "gmt_refund_pay")).refund(instruction, AT).body
 
     assert raw.startswith(b"biz_content=%7B%22out_request_no%22%3A%22HZ01RF001%22%2C")
     expected = {
@@ -94,16 +94,16 @@ def test_refund_body() -> None:
 
 def test_what_is_absent_is_not_sent() -> None:
     """Neither a reason nor options that are not there are written."""
-    raw = provider(query_options=()).refund(ORDER, AT).body
+    raw = provider(query_options=()).refund(INSTRUCTION, AT).body
 
     assert {"out_request_no", "trade_no", "refund_amount"} == set(content_of(raw))
-    assert {"out_request_no", "trade_no"} == set(content_of(provider(query_options=()).inquire(ORDER, AT).body))
+    assert {"out_request_no", "trade_no"} == set(content_of(provider(query_options=()).inquire(INSTRUCTION, AT).body))
 
 
 def test_the_merchant_s_number() -> None:
     """A payment that is named by the merchant's order number is refunded and queried by it."""
-    for exchange in (ALIPAY.refund(BY_MERCHANT, AT), ALIPAY.inquire(BY_MERCHANT, AT)):
-        content = content_of(exchange.body)
+    for call in (ALIPAY.refund(BY_MERCHANT, AT), ALIPAY.inquire(BY_MERCHANT, AT)):
+        content = content_of(call.body)
         assert OUT_TRADE == content["out_trade_no"]
         assert "trade_no" not in content
 
@@ -115,26 +115,26 @@ def test_inquiry_body() -> None:
         "trade_no": TRADE,
         "query_options": ["refund_detail_item_list", "gmt_refund_pay", "deposit_back_info"],
     }
-    assert expected == content_of(ALIPAY.inquire(ORDER, AT).body)
+    assert expected == content_of(ALIPAY.inquire(INSTRUCTION, AT).body)
 
 
 def test_details_are_sent() -> None:
     """Every further field stands in its place, and options that are given replace the account's."""
-    raw = ALIPAY.refund(attrs.evolve(ORDER, details=dict(reversed(DETAILS.items()))), AT).body
+    raw = ALIPAY.refund(attrs.evolve(INSTRUCTION, details=dict(reversed(DETAILS.items()))), AT).body
 
     content = content_of(raw)
     assert content == content | DETAILS
-    assert raw == ALIPAY.refund(attrs.evolve(ORDER, details=DETAILS), AT).body
+    assert raw == ALIPAY.refund(attrs.evolve(INSTRUCTION, details=DETAILS), AT).body
 
 
 def test_a_resend_is_the_same_bytes() -> None:
     """What was sent is sent again as it was, and signed as it was, at another time."""
-    sent = provider(query_options=()).refund(ORDER, AT).body
-    order = attrs.evolve(ORDER, sent=sent)
+    sent = provider(query_options=()).refund(INSTRUCTION, AT).body
+    instruction = attrs.evolve(INSTRUCTION, sent=sent)
 
-    exchange = ALIPAY.refund(order, AT + timedelta(days=1))
-    assert sent == exchange.body == exchange.sign().body
-    check_signature(exchange.sign().url, sent)
+    call = ALIPAY.refund(instruction, AT + timedelta(days=1))
+    assert sent == call.body == call.sign().body
+    check_signature(call.sign().url, sent)
 
 
 def check_signature(url: str, raw: bytes, charset: str = "utf-8") -> dict[str, str]:
@@ -147,7 +147,7 @@ def check_signature(url: str, raw: bytes, charset: str = "utf-8") -> dict[str, s
 
 def test_common_parameters() -> None:
     """They stand in the query with the signature over all of them and the body; the time is Beijing's."""
-    request = provider(app_auth_token="T1").refund(ORDER, AT + timedelta(microseconds=999_999)).sign()
+    request = provider(app_auth_token="T1").refund(INSTRUCTION, AT + timedelta(microseconds=999_999)).sign()
 
     assert ("POST", str(BASE)) == (request.method, request.url.partition("?")[0])
     query = check_signature(request.url, request.body)
@@ -163,22 +163,22 @@ def test_common_parameters() -> None:
         "app_auth_token": "T1",
     }
     assert (("content-type", "application/x-www-form-urlencoded;charset=utf-8"),) == request.headers
-    assert "alipay.trade.fastpay.refund.query" == query_of(ALIPAY.inquire(ORDER, AT).sign())["method"]
+    assert "alipay.trade.fastpay.refund.query" == query_of(ALIPAY.inquire(INSTRUCTION, AT).sign())["method"]
 
 
 def test_notify_url_goes_with_refunds() -> None:
     """An address for notifications is signed and sent with a refund, and not with a query."""
     told = provider(notify_url="https://shop.example/n?a=1&b=2")
 
-    request = told.refund(ORDER, AT).sign()
+    request = told.refund(INSTRUCTION, AT).sign()
     assert "https://shop.example/n?a=1&b=2" == check_signature(request.url, request.body)["notify_url"]
-    assert "notify_url" not in query_of(told.inquire(ORDER, AT).sign())
+    assert "notify_url" not in query_of(told.inquire(INSTRUCTION, AT).sign())
 
 
 def test_gbk() -> None:
     """In GBK the whole request is GBK: the body, what is signed, and the names of the charset."""
-    order = attrs.evolve(ORDER, reason="正常退款 & 100%")
-    request = provider(charset="gbk").refund(order, AT).sign()
+    instruction = attrs.evolve(INSTRUCTION, reason="正常退款 & 100%")
+    request = provider(charset="gbk").refund(instruction, AT).sign()
 
     assert "正常退款 & 100%" == content_of(request.body, "gbk")["refund_reason"]
     assert b"%D5%FD%B3%A3" in request.body
@@ -188,14 +188,14 @@ def test_gbk() -> None:
 
 def test_certificate_mode() -> None:
     """The names of our certificate and of the roots are signed and sent; the log names our certificate."""
-    exchange = certified().refund(ORDER, AT)
-    request = exchange.sign()
+    call = certified().refund(INSTRUCTION, AT)
+    request = call.sign()
 
     query = check_signature(request.url, request.body)
     app = certs.serial_number(certs.load(bytes(certificates()["app_cert"]), ""))
     root = certs.root_serial_number(bytes(certificates()["root_cert"]), "")
     assert (app, root) == (query["app_cert_sn"], query["alipay_root_cert_sn"])
-    assert (app, None) == (exchange.key_version, ALIPAY.refund(ORDER, AT).key_version)
+    assert (app, None) == (call.key_version, ALIPAY.refund(INSTRUCTION, AT).key_version)
 
 
 @given(
@@ -207,12 +207,12 @@ def test_certificate_mode() -> None:
 )
 def test_equal_orders_give_equal_bytes(id: str, fen: int, reason: str | None, at: datetime, charset: str) -> None:
     """Nothing but the order decides the body, and the amount in it is exact yuan with two decimals."""
-    order = Order(id, TRADE, Money(fen, "CNY", 2), reason)
+    instruction = RefundInstruction(id, TRADE, Money(fen, "CNY", 2), reason)
     alipay = IN[charset]
-    alipay.check(order)
+    alipay.check(instruction)
 
-    raw = alipay.refund(order, AT).body
-    assert raw == alipay.refund(attrs.evolve(order), at).body
+    raw = alipay.refund(instruction, AT).body
+    assert raw == alipay.refund(attrs.evolve(instruction), at).body
     content = content_of(raw, charset)
     assert (id, f"{fen // 100}.{fen % 100:02}", reason or None) == (
         content["out_request_no"],
@@ -257,7 +257,7 @@ IN = {charset: provider(charset=charset) for charset in ("utf-8", "gbk")}
 def test_orders_that_alipay_cannot_take(changes: dict[str, Any], field: str) -> None:
     """An order outside Alipay's rules is refused by the name of its field, before anything is stored."""
     with pytest.raises(Invalid) as caught:
-        ALIPAY.check(attrs.evolve(ORDER, **changes))
+        ALIPAY.check(attrs.evolve(INSTRUCTION, **changes))
 
     assert field == caught.value.field
 
@@ -279,7 +279,7 @@ def test_orders_that_alipay_cannot_take(changes: dict[str, Any], field: str) -> 
 )
 def test_orders_at_the_edge(changes: dict[str, Any]) -> None:
     """An order just inside the rules is taken."""
-    ALIPAY.check(attrs.evolve(ORDER, **changes))
+    ALIPAY.check(attrs.evolve(INSTRUCTION, **changes))
 
 
 @pytest.mark.parametrize(
@@ -291,12 +291,12 @@ def test_orders_at_the_edge(changes: dict[str, Any]) -> None:
 )
 def test_characters_that_gbk_cannot_hold(changes: dict[str, Any], field: str) -> None:
     """In GBK a character that it does not have is refused by field and code point; in UTF-8 it is taken."""
-    order = attrs.evolve(ORDER, **changes)
-    IN["utf-8"].check(order)
+    instruction = attrs.evolve(INSTRUCTION, **changes)
+    IN["utf-8"].check(instruction)
     with pytest.raises(Invalid, match="U\\+1F600, which gbk cannot hold") as caught:
-        IN["gbk"].check(order)
+        IN["gbk"].check(instruction)
     assert field == caught.value.field
-    IN["gbk"].check(attrs.evolve(ORDER, reason="退款 é"))
+    IN["gbk"].check(attrs.evolve(INSTRUCTION, reason="退款 é"))
 
 
 def test_exponents() -> None:
@@ -360,9 +360,9 @@ def test_all_query_options_are_taken() -> None:
     )
     alipay = provider(query_options=options)
 
-    assert list(options) == content_of(alipay.inquire(ORDER, AT).body)["query_options"]
+    assert list(options) == content_of(alipay.inquire(INSTRUCTION, AT).body)["query_options"]
     expected = ["refund_detail_item_list", "deposit_back_info", "refund_voucher_detail_list"]
-    assert expected == content_of(alipay.refund(ORDER, AT).body)["query_options"]
+    assert expected == content_of(alipay.refund(INSTRUCTION, AT).body)["query_options"]
 
 
 @pytest.mark.parametrize("make", [provider, certified])
@@ -371,9 +371,9 @@ def test_reading_needs_no_private_key(make: Any) -> None:
     alipay = make(private_key=None)
 
     raw = signed(REFUND, sample("refund_success"), own_serial())
-    assert isinstance(alipay.refund(ORDER, AT).read(answer(raw)), Settled)
+    assert isinstance(alipay.refund(INSTRUCTION, AT).read(answer(raw)), Succeeded)
     with pytest.raises(Invalid) as caught:
-        alipay.refund(ORDER, AT).sign()
+        alipay.refund(INSTRUCTION, AT).sign()
     assert "private_key" == caught.value.field
 
 
@@ -381,7 +381,7 @@ def test_nothing_shows_a_secret() -> None:
     """No repr of the settings, the provider, an exchange or a request's body holds a line of a key or the token."""
     alipay = certified(app_auth_token="canary-7f3a")
     secret = private_pem(merchant_key()).decode().splitlines()[1]
-    shown = "".join(map(repr, (alipay.settings, alipay, alipay.refund(ORDER, AT), alipay.settings.private_key)))
+    shown = "".join(map(repr, (alipay.settings, alipay, alipay.refund(INSTRUCTION, AT), alipay.settings.private_key)))
 
     assert "canary" not in shown
     assert secret not in shown
@@ -396,22 +396,22 @@ def test_success() -> None:
     outcome = read_refund(sample("refund_success"))
 
     details = {"out_trade_no": OUT_TRADE, "refund_fee": "12.33", "send_back_fee": "12.33"}
-    assert Settled(ORDER.amount, settled_at="2026-11-22T12:00:01+08:00", details=details) == outcome
+    assert Succeeded(INSTRUCTION.amount, settled_at="2026-11-22T12:00:01+08:00", details=details) == outcome
 
 
 def test_success_among_others() -> None:
     """A sum of all refunds of the trade that is more than this one is no contradiction: there were others."""
     outcome = read_refund(sample("refund_success_among_others"))
 
-    assert isinstance(outcome, Settled)
+    assert isinstance(outcome, Succeeded)
     assert outcome.details is not None
-    assert (ORDER.amount, "100.20") == (outcome.amount, outcome.details["refund_fee"])
+    assert (INSTRUCTION.amount, "100.20") == (outcome.amount, outcome.details["refund_fee"])
 
 
 @pytest.mark.parametrize("scenario", ["inquiry_success", "inquiry_success_lower_case"])
 def test_inquiry_success(scenario: str) -> None:
     """A query that says success about exactly this refund settles it, in either case of letters."""
-    expected = Settled(ORDER.amount, details={"out_trade_no": OUT_TRADE, "total_amount": "100.20"})
+    expected = Succeeded(INSTRUCTION.amount, details={"out_trade_no": OUT_TRADE, "total_amount": "100.20"})
 
     assert expected == read_inquiry(sample(scenario))
 
@@ -422,7 +422,7 @@ def test_by_the_merchant_s_number() -> None:
         read_refund(sample("refund_success"), BY_MERCHANT),
         read_inquiry(sample("inquiry_success"), BY_MERCHANT),
     ):
-        assert isinstance(outcome, Settled)
+        assert isinstance(outcome, Succeeded)
         assert outcome.details is not None
         assert TRADE == outcome.details["trade_no"]
         assert "out_trade_no" not in outcome.details
@@ -435,7 +435,7 @@ def test_everything_that_alipay_says_is_kept() -> None:
     said = sample_fields("inquiry_with_everything")
     outcome = read_inquiry(sample("inquiry_with_everything"))
 
-    assert isinstance(outcome, Settled)
+    assert isinstance(outcome, Succeeded)
     assert "2014-11-27T15:45:57+08:00" == outcome.settled_at
     left_out = {"code", "msg", "trade_no", "out_request_no", "refund_amount", "refund_status", "gmt_refund_pay"}
     assert {name: value for name, value in said.items() if name not in left_out} == outcome.details
@@ -446,11 +446,11 @@ def test_unknown_and_odd_fields_are_details() -> None:
     unknown = read_refund(sample("refund_success_unknown_fields"))
     odd = read_refund(sample("refund_success_odd_parts"))
 
-    assert isinstance(unknown, Settled)
+    assert isinstance(unknown, Succeeded)
     assert unknown.details is not None
     assert {"brand": "x", "tiers": ["a", 1, None]} == unknown.details["wallet"]
     assert [{"fund_channel": "COUPON", "amount": "2.33", "trace": "t1"}] == unknown.details["refund_detail_item_list"]
-    assert isinstance(odd, Settled)
+    assert isinstance(odd, Succeeded)
     assert odd.details == {
         "out_trade_no": OUT_TRADE,
         "refund_fee": "12.33",
@@ -466,14 +466,14 @@ def test_a_bank_that_returns_the_money() -> None:
     """A refund that the bank refused stays settled, and says where the money is."""
     outcome = read_inquiry(sample("inquiry_bank_returned"))
 
-    assert isinstance(outcome, Settled)
+    assert isinstance(outcome, Succeeded)
     assert outcome.details is not None
     assert DBACK_FAILED == outcome.details["bank_return"]
     assert "F" == outcome.details["deposit_back_info"]["dback_status"]
 
 
 @pytest.mark.parametrize(
-    ("scenario", "resend", "attention"),
+    ("scenario", "resend", "review"),
     [
         ("refund_repeated", AFTER, False),
         ("refund_accepted", AFTER, False),
@@ -511,14 +511,14 @@ def test_a_bank_that_returns_the_money() -> None:
         ("inquiry_finished_with_another_code", NEVER, True),
     ],
 )
-def test_answers_that_decide_nothing(scenario: str, resend: Resend, attention: bool) -> None:
+def test_answers_that_decide_nothing(scenario: str, resend: Resend, review: bool) -> None:
     """A signed answer that is not understood, or not about this order, is unknown; money at stake calls a person."""
     read = read_refund if scenario.startswith("refund") else read_inquiry
 
     outcome = read(sample(scenario))
 
     assert isinstance(outcome, Unknown)
-    assert (resend, attention) == (outcome.resend, outcome.attention is not None)
+    assert (resend, review) == (outcome.resend, outcome.review is not None)
 
 
 @pytest.mark.parametrize(
@@ -585,17 +585,17 @@ def own_serial() -> str:
 )
 def test_unsigned_answers(raw: bytes) -> None:
     """An answer whose signature is absent, wrong, of other bytes or for another call decides nothing."""
-    outcome = ALIPAY.refund(ORDER, AT).read(answer(raw))
+    outcome = ALIPAY.refund(INSTRUCTION, AT).read(answer(raw))
 
     assert isinstance(outcome, Unknown)
     assert (AFTER, None, None) == (outcome.resend, outcome.code, outcome.scope)
-    assert outcome.attention is not None
+    assert outcome.review is not None
 
 
 @pytest.mark.parametrize("status", [100, 201, 204, 302, 400, 404, 500, 502])
 def test_other_statuses(status: int) -> None:
     """A gateway answers with status 200; any other is somebody else's, whatever its body says."""
-    outcome = ALIPAY.refund(ORDER, AT).read(attrs.evolve(answer(GOOD), status=status))
+    outcome = ALIPAY.refund(INSTRUCTION, AT).read(attrs.evolve(answer(GOOD), status=status))
 
     assert Unknown(f"HTTP status {status}") == outcome
 
@@ -605,7 +605,7 @@ def test_spelling_does_not_matter_to_the_signature() -> None:
     sign = json.dumps(signing.sign(provider_key(), NODE)).encode()
     raw = b'{ "sign" : ' + sign + b',\n"alipay_trade_refund_response" :' + NODE + b"}"
 
-    assert isinstance(ALIPAY.refund(ORDER, AT).read(answer(raw)), Settled)
+    assert isinstance(ALIPAY.refund(INSTRUCTION, AT).read(answer(raw)), Succeeded)
 
 
 def test_an_answer_in_gbk() -> None:
@@ -615,29 +615,29 @@ def test_an_answer_in_gbk() -> None:
     )
     raw = signed(REFUND, node)
 
-    outcome = IN["gbk"].refund(ORDER, AT).read(answer(raw))
-    assert isinstance(outcome, Settled)
+    outcome = IN["gbk"].refund(INSTRUCTION, AT).read(answer(raw))
+    assert isinstance(outcome, Succeeded)
     assert outcome.details is not None
     assert "证大五道口店" == outcome.details["store_name"]
-    assert isinstance(IN["utf-8"].refund(ORDER, AT).read(answer(raw)), Unknown)
+    assert isinstance(IN["utf-8"].refund(INSTRUCTION, AT).read(answer(raw)), Unknown)
 
 
 def test_a_signed_error_node() -> None:
     """A signed failure in `error_response` is believed: the account waits for a person."""
     raw = signed(REFUND, failure("40002", "isv.invalid-signature"), name="error_response")
-    outcome = ALIPAY.refund(ORDER, AT).read(answer(raw))
+    outcome = ALIPAY.refund(INSTRUCTION, AT).read(answer(raw))
 
     assert "blocked" == outcome.kind
-    assert isinstance(ALIPAY.inquire(ORDER, AT).read(answer(raw)), type(outcome))
+    assert isinstance(ALIPAY.inquire(INSTRUCTION, AT).read(answer(raw)), type(outcome))
 
 
 @pytest.mark.parametrize(("cert_sn", "settles"), [("own", True), (None, False), ("", False), ("0" * 32, False)])
 def test_the_certificate_of_an_answer(cert_sn: str | None, settles: bool) -> None:
     """In certificate mode an answer must name the certificate that it is verified with."""
     named = own_serial() if cert_sn == "own" else cert_sn
-    outcome = certified().refund(ORDER, AT).read(answer(signed(REFUND, NODE, named)))
+    outcome = certified().refund(INSTRUCTION, AT).read(answer(signed(REFUND, NODE, named)))
 
-    assert settles == isinstance(outcome, Settled)
+    assert settles == isinstance(outcome, Succeeded)
     if isinstance(outcome, Unknown):
         assert "not signed with provider_cert" in outcome.cause
 
@@ -645,7 +645,7 @@ def test_the_certificate_of_an_answer(cert_sn: str | None, settles: bool) -> Non
 def test_another_certificate_s_signature() -> None:
     """Naming the right certificate is not enough: its key must have signed."""
     other = certified(provider_cert=PublicKeyPem(certificate(merchant_key(), provider_key(), 12)))
-    outcome = other.refund(ORDER, AT).read(answer(signed(REFUND, NODE, own_serial())))
+    outcome = other.refund(INSTRUCTION, AT).read(answer(signed(REFUND, NODE, own_serial())))
 
     assert isinstance(outcome, Unknown)
     assert "does not fit" in outcome.cause
@@ -657,12 +657,12 @@ def test_another_certificate_s_signature() -> None:
 def test_an_app_that_alipay_does_not_know(call: Any, sub_code: str, node: str | None) -> None:
     """An unsigned answer that refuses our app proves nothing, and makes the whole account wait for one person."""
     ask, method = call
-    outcome = ask(ORDER, AT).read(answer(body(method, failure("40002", sub_code), name=node)))
+    outcome = ask(INSTRUCTION, AT).read(answer(body(method, failure("40002", sub_code), name=node)))
 
     assert isinstance(outcome, Unknown)
     assert (AFTER, Scope.ACCOUNT, None) == (outcome.resend, outcome.scope, outcome.code)
     assert f"it claims {sub_code}, which proves nothing" in outcome.cause
-    assert f"an unsigned answer says {sub_code}" in (outcome.attention or "")
+    assert f"an unsigned answer says {sub_code}" in (outcome.review or "")
 
 
 @pytest.mark.parametrize(
@@ -678,7 +678,7 @@ def test_an_app_that_alipay_does_not_know(call: Any, sub_code: str, node: str | 
 )
 def test_no_other_unsigned_answer_stops_the_account(raw: bytes) -> None:
     """With a signature of any kind, another code or for another call, an unbelieved answer concerns one refund."""
-    outcome = ALIPAY.refund(ORDER, AT).read(answer(raw))
+    outcome = ALIPAY.refund(INSTRUCTION, AT).read(answer(raw))
 
     assert isinstance(outcome, Unknown)
     assert (AFTER, None) == (outcome.resend, outcome.scope)
@@ -688,9 +688,9 @@ def test_no_other_unsigned_answer_stops_the_account(raw: bytes) -> None:
 def test_no_flipped_answer_settles_otherwise(at: int, bit: int) -> None:
     """An answer with any bit changed is unknown, or still says the same thing."""
     flipped = GOOD[:at] + bytes([GOOD[at] ^ 1 << bit]) + GOOD[at + 1 :]
-    outcome = ALIPAY.refund(ORDER, AT).read(answer(flipped))
+    outcome = ALIPAY.refund(INSTRUCTION, AT).read(answer(flipped))
 
-    assert isinstance(outcome, Unknown) or outcome == ALIPAY.refund(ORDER, AT).read(answer(GOOD))
+    assert isinstance(outcome, Unknown) or outcome == ALIPAY.refund(INSTRUCTION, AT).read(answer(GOOD))
 
 
 @given(st.integers(0, 999), st.binary(max_size=200))
@@ -698,7 +698,7 @@ def test_reading_anything(status: int, raw: bytes) -> None:
     """Any bytes at all, with any status, are unknown: nothing else is raised."""
     for call, method in ((ALIPAY.refund, REFUND), (ALIPAY.inquire, QUERY)):
         for whole in (raw, body(method, raw), signed(method, raw)):
-            assert isinstance(call(ORDER, AT).read(Answer(status, [], whole)), Unknown)
+            assert isinstance(call(INSTRUCTION, AT).read(Answer(status, [], whole)), Unknown)
 
 
 TEXTS = st.sampled_from(
@@ -723,10 +723,10 @@ def test_settled_only_on_the_whole_echo(fields: dict[str, Any], code: str) -> No
     """However the fields of a signed answer are mixed, it settles only on all that it can say of this order."""
     node = json.dumps(fields | {"code": code}).encode()
 
-    if isinstance(read_refund(node), Settled):
+    if isinstance(read_refund(node), Succeeded):
         assert ("10000", "Y", TRADE) == (code, fields["fund_change"], fields["trade_no"])
         assert fields["refund_fee"] in ("12.33", "12.34")
-    if isinstance(read_inquiry(node), Settled):
+    if isinstance(read_inquiry(node), Succeeded):
         assert ("10000", "REFUND_SUCCESS", TRADE) == (code, fields["refund_status"], fields["trade_no"])
         assert ("12.33", "HZ01RF001") == (fields["refund_amount"], fields["out_request_no"])
 
@@ -754,7 +754,7 @@ def test_terms() -> None:
     assert {Resend.SAME, AFTER} == terms.resend_after
     assert (False, None) == (terms.replays_refusals, terms.id_horizon)
     assert (64, 64, 256) == (terms.id_length, terms.payment_length, terms.reason_length)
-    check_limits(attrs.evolve(ORDER, payment="merchant:" + "T" * 64), terms)
+    check_limits(attrs.evolve(INSTRUCTION, payment="merchant:" + "T" * 64), terms)
 
 
 def test_the_simulator_is_not_loaded_with_the_plugin() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refundry.errors import Forged, Invalid
-from refundry.untrusted import MAX_BYTES, Unreadable
+from refundry.provider.strict_json import MAX_BYTES, Unreadable
 from refundry_alipay import signing
 from refundry_alipay.provider import QUERY, REFUND
 from tests.plugins.alipay.given import HERE, body, merchant_key, private_pem, provider_key, public_pem

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from refundry.errors import Invalid
 from refundry.money import Money
-from refundry.testing.books import Ask, Books, Payment, State
+from refundry.testing.simulator.ledger import Ask, Ledger, Payment, State
 from refundry_alipay.simulator import APP_ID, PLUGIN
 from refundry_alipay.simulator_keys import AlipayKeys, cert_sn, make_keys, root_sn
 from refundry_alipay.simulator_requests import QUERY, REFUND
@@ -74,7 +74,7 @@ async def test_repeat_pays_once(start: Start) -> None:
 
     assert ("Y", "N") == (first.node["fund_change"], again.node["fund_change"])
     assert "40004 ACQ.DISCORDANT_REPEAT_REQUEST" == other.result
-    assert {"R1": 1} == simulator.books.moved()
+    assert {"R1": 1} == simulator.ledger.moved()
 
 
 async def test_a_number_is_of_one_trade(start: Start) -> None:
@@ -85,7 +85,7 @@ async def test_a_number_is_of_one_trade(start: Start) -> None:
 
     assert ["Y", "Y"] == [each.node["fund_change"] for each in told]
     assert ["1.00", "2.00"] == asked
-    assert {"R1": 1, "P2/R1": 1} == simulator.books.moved()
+    assert {"R1": 1, "P2/R1": 1} == simulator.ledger.moved()
 
 
 async def test_trade_by_either_number(start: Start) -> None:
@@ -128,12 +128,12 @@ async def test_preconditions(start: Start, payment: dict[str, Any], result: str)
     simulator, merchant = await start(payments="declared")
     simulator.add_payment(trade(**payment))
     first, query = await merchant.refund(), await merchant.query()
-    simulator.books.payments["P1"] = trade()
+    simulator.ledger.payments["P1"] = trade()
     again = await merchant.refund()
 
     assert (result, "10000", {"code", "msg"}) == (first.result, query.result, set(query.node))
     assert "refund_status" not in query.node
-    assert ("Y", {"R1": 1}) == (again.node["fund_change"], simulator.books.moved())
+    assert ("Y", {"R1": 1}) == (again.node["fund_change"], simulator.ledger.moved())
 
 
 async def test_accepted_first(start: Start) -> None:
@@ -248,7 +248,7 @@ async def test_gate(start: Start, params: dict[str, str | None], result: str) ->
 
     assert (200, result) == (told.status, result and told.result)
     assert ("app-id" not in result) == told.genuine
-    assert {} == simulator.books.refunds
+    assert {} == simulator.ledger.refunds
 
 
 async def test_wrong_signature_says_what_was_signed(start: Start) -> None:
@@ -332,7 +332,7 @@ async def test_bad_fields(start: Start, bad: Any) -> None:
     told = await merchant.ask(REFUND, bad if isinstance(bad, str) else good | bad)
 
     assert (200, "40004 ACQ.INVALID_PARAMETER", True) == (told.status, told.result, told.genuine)
-    assert {} == simulator.books.refunds
+    assert {} == simulator.ledger.refunds
 
 
 async def test_query_needs_a_number(start: Start) -> None:
@@ -430,8 +430,8 @@ async def test_notified_until_success(start: Start, box: Letterbox) -> None:
 
     assert 1 == len({form["notify_id"] for form in forms})
     assert (6, 1) == (
-        simulator.books.refunds["R1"].notices_sent,
-        simulator.books.refunds["R1"].notices_acknowledged,
+        simulator.ledger.refunds["R1"].notices_sent,
+        simulator.ledger.refunds["R1"].notices_acknowledged,
     )
 
 
@@ -446,7 +446,7 @@ async def test_no_notification_where_none_is_sent(start: Start, box: Letterbox) 
     forms = await box.wait_for(1)
 
     assert ["R2"] == [form["out_biz_no"] for form in forms]
-    assert 0 == simulator.books.refunds["R1"].notices_sent
+    assert 0 == simulator.ledger.refunds["R1"].notices_sent
 
 
 # --- money ------------------------------------------------------------------------------------------------------------
@@ -466,20 +466,22 @@ STEPS = st.lists(
 def test_money_moves_at_most_once(steps: list[tuple[str, str, str]]) -> None:
     """Whatever is repeated, failed, forgiven or shared between trades: a refund moves money at most once."""
     now = datetime(2026, 11, 22, tzinfo=UTC)
-    books = Books(ample=10_000, per_payment=True, forgives=True)
+    ledger = Ledger(ample=10_000, per_payment=True, forgives=True)
     for step, payment, id in steps:
         ask = Ask(operation="refund", path="", refund_request_id=id, payment=payment, amount=cny("1.00"))
         if step == "ask more":
             ask = Ask(operation="refund", path="", refund_request_id=id, payment=payment, amount=cny("2.00"))
-        refund = books.request(ask, now)[1] if step.startswith("ask") else books.find(ask)
+        refund = ledger.request(ask, now)[1] if step.startswith("ask") else ledger.find(ask)
         if refund is not None and not step.startswith("ask"):
-            books.finish(refund, State.SUCCESS if step == "succeed" else State.FAIL, now)
+            ledger.finish(refund, State.SUCCESS if step == "succeed" else State.FAIL, now)
 
-    moved = books.moved()
-    for key, refund in books.refunds.items():
+    moved = ledger.moved()
+    for key, refund in ledger.refunds.items():
         assert (1 if refund.state is State.SUCCESS else 0) == moved[key]
-    for id, payment_ in books.payments.items():
-        kept = [each.amount.minor for each in books.refunds.values() if each.payment == id and each.state != State.FAIL]
+    for id, payment_ in ledger.payments.items():
+        kept = [
+            each.amount.minor for each in ledger.refunds.values() if each.payment == id and each.state != State.FAIL
+        ]
         assert sum(kept) == payment_.reserved
 
 
@@ -524,4 +526,4 @@ async def test_own_notify_url(start: Start, box: Letterbox, honoured: bool) -> N
     data = {"refund_amount": "1.00", "trade_no": "P1", "out_request_no": "R1"}
     await merchant.ask(REFUND, data, notify_url=box.url)
 
-    assert (box.url if honoured else None) == simulator.books.refunds["R1"].notify_url
+    assert (box.url if honoured else None) == simulator.ledger.refunds["R1"].notify_url

@@ -7,8 +7,8 @@ import aiohttp
 import pytest
 
 from refundry.ports import Ports
-from refundry.testing.books import State
-from refundry.testing.faults import BRACKETS, HUGE
+from refundry.testing.simulator.faults import BRACKETS, HUGE
+from refundry.testing.simulator.ledger import State
 from tests.plugins.alipay.merchant import Letterbox
 from tests.plugins.alipay.simulated import Start, box, keys, start
 
@@ -18,24 +18,24 @@ __all__ = ["box", "keys", "start"]  # fixtures
 async def test_lose_request(start: Start) -> None:
     """A lost refund is not done, and a query knows nothing of it."""
     simulator, merchant = await start()
-    await merchant.fault("lose_request", operation="refund")
+    await merchant.fault("drop_request", operation="refund")
     with pytest.raises(aiohttp.ClientError):
         await merchant.refund()
 
     assert {"code", "msg"} == set((await merchant.query()).node)
-    assert [] == simulator.books.movements
+    assert [] == simulator.ledger.movements
 
 
 async def test_lose_answer(start: Start) -> None:
     """A refund whose answer is lost is done: sent again it pays nothing and says N, and a query says it is done."""
     simulator, merchant = await start()
-    await merchant.fault("lose_answer", operation="refund")
+    await merchant.fault("drop_response", operation="refund")
     with pytest.raises(aiohttp.ClientError):
         await merchant.refund()
 
     assert "REFUND_SUCCESS" == (await merchant.query()).node["refund_status"]
     assert "N" == (await merchant.refund()).node["fund_change"]
-    assert 1 == len(simulator.books.movements)
+    assert 1 == len(simulator.ledger.movements)
 
 
 async def test_duplicate(start: Start) -> None:
@@ -45,7 +45,7 @@ async def test_duplicate(start: Start) -> None:
     told = await merchant.refund()
 
     assert ("N", "1.00") == (told.node["fund_change"], told.node["refund_fee"])
-    assert (1, 2) == (len(simulator.books.movements), simulator.books.refunds["R1"].requested)
+    assert (1, 2) == (len(simulator.ledger.movements), simulator.ledger.refunds["R1"].requested)
 
 
 async def test_delay(start: Start) -> None:
@@ -90,7 +90,7 @@ async def test_answer_any_code(start: Start, code: str, operation: str) -> None:
     told = await (merchant.refund() if operation == "refund" else merchant.query())
 
     assert (CODES[code] if code.isdecimal() else f"{CODES[code]} {code}", True) == (told.result, told.genuine)
-    assert {} == simulator.books.refunds
+    assert {} == simulator.ledger.refunds
     assert "Y" == (await merchant.refund()).node["fund_change"]
 
 
@@ -101,7 +101,7 @@ async def test_answer_after_the_work(start: Start) -> None:
     told = await merchant.refund()
 
     assert ("40004 ACQ.SYSTEM_ERROR", "0.00") == (told.result, told.node["refund_fee"])
-    assert ("REFUND_SUCCESS", 1) == ((await merchant.query()).node["refund_status"], len(simulator.books.movements))
+    assert ("REFUND_SUCCESS", 1) == ((await merchant.query()).node["refund_status"], len(simulator.ledger.movements))
 
 
 @pytest.mark.parametrize(("state", "change"), [("SUCCESS", "Y"), ("PROCESSING", "N"), (None, None)])
@@ -112,7 +112,7 @@ async def test_bare_success(start: Start, state: str | None, change: str | None)
     told = await merchant.refund()
 
     assert ("10000", change) == (told.result, told.node.get("fund_change"))
-    assert [] == simulator.books.movements
+    assert [] == simulator.ledger.movements
 
 
 async def test_query_of_another_state(start: Start) -> None:
@@ -127,23 +127,23 @@ async def test_query_of_another_state(start: Start) -> None:
     assert [True, False, True] == ["out_request_no" in node for node in told]
 
 
-GARBLED: dict[str, tuple[int, bool]] = {
+CORRUPTED: dict[str, tuple[int, bool]] = {
     "html": (200, False), "half_json": (200, False), "empty": (200, False), "huge": (200, True),
     "brackets": (200, False), "duplicate_keys": (200, True), "not_utf8": (200, True), "random": (200, False),
     "http_500": (500, False), "http_502_html": (502, False), "redirect": (307, False),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", GARBLED)
+@pytest.mark.parametrize("kind", CORRUPTED)
 async def test_garble(start: Start, kind: str) -> None:
     """A garbled answer is what its name says; the refund is done; what has no node left is unsigned."""
     simulator, merchant = await start()
-    await merchant.fault("garble", kind=kind)
+    await merchant.fault("corrupt", kind=kind)
     told = await merchant.refund()
 
-    assert GARBLED[kind][0] == told.status
-    assert GARBLED[kind][1] == (b'"sign":"' in told.body)
-    assert 1 == len(simulator.books.movements)
+    assert CORRUPTED[kind][0] == told.status
+    assert CORRUPTED[kind][1] == (b'"sign":"' in told.body)
+    assert 1 == len(simulator.ledger.movements)
     assert not _plain(told.body)
     if kind == "huge":
         assert len(told.body) > HUGE
@@ -170,8 +170,8 @@ def _plain(body: bytes) -> bool:
 async def test_missign(start: Start, box: Letterbox, how: str) -> None:
     """Each kind of wrong signature is not accepted, on answers and on notifications, and the message reads well."""
     _, merchant = await start(notify_url=box.url)
-    await merchant.fault("missign", how=how)
-    await merchant.fault("missign", how=how, operation="notification")
+    await merchant.fault("bad_signature", how=how)
+    await merchant.fault("bad_signature", how=how, operation="notification")
     told = await merchant.refund()
     [form] = await box.wait_for(1)
 
@@ -183,7 +183,7 @@ async def test_missign(start: Start, box: Letterbox, how: str) -> None:
 async def test_notification_without_a_time(start: Start, box: Letterbox) -> None:
     """A genuine notification can come without its time."""
     _, merchant = await start(notify_url=box.url)
-    await merchant.fault("missign", how="no_time", operation="notification")
+    await merchant.fault("bad_signature", how="no_time", operation="notification")
     await merchant.refund()
     [form] = await box.wait_for(1)
 
@@ -194,15 +194,15 @@ async def test_notification_without_a_time(start: Start, box: Letterbox) -> None
 async def test_misstatements(start: Start, box: Letterbox) -> None:
     """Amount and currency can be misstated in genuine messages; the books stay right."""
     simulator, merchant = await start(notify_url=box.url)
-    await merchant.fault("misstate_amount", more=5, times=3)
-    await merchant.fault("misstate_currency", currency="USD", operation="refund")
+    await merchant.fault("wrong_amount", more=5, times=3)
+    await merchant.fault("wrong_currency", currency="USD", operation="refund")
     told = await merchant.refund()
     [form] = await box.wait_for(1)
     query = await merchant.query()
 
     assert ("1.05", "USD", True) == (told.node["refund_fee"], told.node["refund_currency"], told.genuine)
     assert ("1.05", "1.05") == (form["refund_fee"], query.node["refund_amount"])
-    assert "1.00" == str(simulator.books.movements[0].amount)
+    assert "1.00" == str(simulator.ledger.movements[0].amount)
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -224,7 +224,7 @@ async def test_garbled_notification(start: Start, box: Letterbox, kind: str) -> 
     """A spoilt notification leaves as it is, and is repeated as it should be."""
     _, merchant = await start(notify_url=box.url)
     box.answers = [(200, b"fail")]
-    await merchant.fault("garble", kind=kind, operation="notification")
+    await merchant.fault("corrupt", kind=kind, operation="notification")
     await merchant.refund()
     await box.wait_for(2)
 
@@ -238,4 +238,4 @@ async def test_rules_are_for_a_number(start: Start) -> None:
     results = [(await merchant.refund(id)).result for id in ("R1", "R2", "R2")]
 
     assert (["10000", "20000", "10000"], 1) == (results, rule.fired)
-    assert State.SUCCESS is simulator.books.refunds["R2"].state
+    assert State.SUCCESS is simulator.ledger.refunds["R2"].state

@@ -5,7 +5,7 @@ import shlex
 from itertools import pairwise
 from pathlib import Path
 
-from refundry.testing.settings import Settings
+from refundry.testing.simulator.settings import Settings
 from refundry_alipay.simulator import AlipaySettings
 from tests.plugins.alipay.simulated import Start, keys, start
 

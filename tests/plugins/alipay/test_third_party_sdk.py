@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from refundry.provider import Notification, Settled
+from refundry.provider import Notification, Succeeded
 from refundry_alipay import certs
 from refundry_alipay.simulator import APP_ID
 from refundry_alipay.simulator_keys import AlipayKeys, cert_sn, root_sn
@@ -16,7 +16,7 @@ from tests.plugins.alipay.accounts import account
 from tests.plugins.alipay.merchant import Letterbox
 from tests.plugins.alipay.peers import THIRD_PARTY
 from tests.plugins.alipay.simulated import Start, box, keys, start
-from tests.plugins.alipay.test_official_sdk import AT, ORDER
+from tests.plugins.alipay.test_official_sdk import AT, INSTRUCTION
 
 __all__ = ["box", "keys", "start"]  # fixtures
 
@@ -80,7 +80,7 @@ def run(script: str, folder: Path, *arguments: str, stdin: Any = None) -> Any:
 
 def test_it_signs_as_we_do(keys: AlipayKeys) -> None:
     """For the same parameters it makes the same signature as we."""
-    request = account("http://127.0.0.1:9", keys).refund(ORDER, AT).sign()
+    request = account("http://127.0.0.1:9", keys).refund(INSTRUCTION, AT).sign()
     params = dict(parse_qsl(urlsplit(request.url).query + "&" + request.body.decode()))
 
     assert params["sign"] == run(PLAIN + SIGNATURE, keys.directory, stdin=params)
@@ -90,11 +90,11 @@ def test_it_signs_as_we_do(keys: AlipayKeys) -> None:
 async def test_its_client_works_with_the_simulator(start: Start, keys: AlipayKeys, client: str) -> None:
     """It refunds once, asks, verifies every answer and refuses a forged one, in both modes."""
     simulator, _ = await start(certificates=client is CERTIFIED)
-    simulator.fault("missign", operation="inquiry", skip=1)
+    simulator.fault("bad_signature", operation="inquiry", skip=1)
     said = await asyncio.to_thread(run, client + CALLS, keys.directory, simulator.url)
 
     assert ["Y", "N", "REFUND_SUCCESS", "ACQ.INVALID_PARAMETER", "AliPayValidationError"] == said
-    assert {"R1": 1} == simulator.books.moved()
+    assert {"R1": 1} == simulator.ledger.moved()
 
 
 async def test_it_hears_what_we_hear(start: Start, keys: AlipayKeys, box: Letterbox) -> None:
@@ -105,11 +105,13 @@ async def test_it_hears_what_we_hear(start: Start, keys: AlipayKeys, box: Letter
     changed = {**forms[0], "refund_fee": "99.00"}
     ours = account("http://127.0.0.1:9", keys)
     [heard] = [
-        ours.hear(Notification("POST", "/n", (), body)).read(ORDER) for body in box.got if b"msg_method" not in body
+        ours.parse_notification(Notification("POST", "/n", (), body)).read(INSTRUCTION)
+        for body in box.got
+        if b"msg_method" not in body
     ]
 
     assert [True, True, False] == run(PLAIN + VERIFY, keys.directory, stdin=[*forms, changed])
-    assert isinstance(heard, Settled)
+    assert isinstance(heard, Succeeded)
 
 
 def test_serial_numbers_agree(keys: AlipayKeys) -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refundry import wire
-from refundry.untrusted import Unreadable
+from refundry.provider import messages
+from refundry.provider.strict_json import Unreadable
 from refundry_alipay.wire import (
     Charge,
     Contribution,
@@ -105,10 +105,10 @@ def part_of(name: str) -> Any:
 @pytest.mark.parametrize("kind", FIELDS, ids=lambda kind: kind.__name__)
 def test_every_documented_field_has_its_attribute(kind: type[Message]) -> None:
     """A message with every documented field is read with nothing left over, and written back the same."""
-    message = wire.read(kind, whole(kind))
+    message = messages.read(kind, whole(kind))
 
     assert {} == message.extra
-    assert whole(kind) == wire.to_wire(message)
+    assert whole(kind) == messages.to_wire(message)
 
 
 @pytest.mark.parametrize("scenario", SAMPLES)
@@ -117,15 +117,15 @@ def test_nothing_is_dropped(scenario: str) -> None:
     kind = KINDS[scenario.split("_")[0]]
     if scenario in UNREADABLE:
         with pytest.raises(Unreadable):
-            wire.decode(kind, sample(scenario))
+            messages.decode(kind, sample(scenario))
         return
 
-    assert sample_fields(scenario) == wire.to_wire(wire.decode(kind, sample(scenario)))
+    assert sample_fields(scenario) == messages.to_wire(messages.decode(kind, sample(scenario)))
 
 
 def test_the_answer_of_the_document() -> None:
     """Every structure of the document's sample is a typed part, down to the fees of a fee and the half of a voucher."""
-    answer = wire.decode(QueryResponse, sample("inquiry_with_everything"))
+    answer = messages.decode(QueryResponse, sample("inquiry_with_everything"))
 
     assert {} == answer.extra
     assert answer.refund_royaltys is not None
@@ -147,7 +147,7 @@ def test_the_answer_of_the_document() -> None:
 
 def test_unknown_fields_are_kept_where_they_stood() -> None:
     """A field that nobody described stays with the part of the message it came in, within a list too."""
-    answer = wire.decode(RefundResponse, sample("refund_success_unknown_fields"))
+    answer = messages.decode(RefundResponse, sample("refund_success_unknown_fields"))
 
     assert {"wallet": {"brand": "x", "tiers": ["a", 1, None]}} == answer.extra
     assert answer.refund_detail_item_list is not None
@@ -161,14 +161,14 @@ def test_unknown_fields_are_kept_where_they_stood() -> None:
 def test_what_decides_is_a_string(kind: type[Message], field: str, wrong: object) -> None:
     """A field that decides is not taken from any other type."""
     with pytest.raises(Unreadable, match=field):
-        wire.read(kind, whole(kind) | {field: wrong})
+        messages.read(kind, whole(kind) | {field: wrong})
 
 
 @pytest.mark.parametrize("wrong", [7, "text", {}, [7], ["text"], [{}], [{"refund_amount": "1"}], [[]]])
 @pytest.mark.parametrize("field", ["refund_royaltys", "refund_detail_item_list", "refund_voucher_detail_list"])
 def test_what_only_informs_cannot_hide_the_rest(field: str, wrong: object) -> None:
     """A list of another shape is kept as it came, and the message is read."""
-    answer = wire.read(QueryResponse, sample_fields("inquiry_success") | {field: wrong})
+    answer = messages.read(QueryResponse, sample_fields("inquiry_success") | {field: wrong})
 
     assert getattr(answer, field) is None
     assert {field: wrong} == answer.extra
@@ -177,7 +177,7 @@ def test_what_only_informs_cannot_hide_the_rest(field: str, wrong: object) -> No
 def test_amounts_are_not_numbers() -> None:
     """An amount that came as a number is kept to the last digit, as text."""
     body = b'{"code":"10000","send_back_fee":0.10,"total_amount":123456789012345678.10}'
-    answer = wire.decode(QueryResponse, body)
+    answer = messages.decode(QueryResponse, body)
 
     assert ("0.10", "123456789012345678.10") == (answer.send_back_fee, answer.total_amount)
 
@@ -193,14 +193,14 @@ names = st.sampled_from(FIELDS[QueryResponse].split() + FIELDS[Voucher].split())
 @given(st.sampled_from(sorted(FIELDS, key=lambda kind: kind.__name__)), st.dictionaries(names, json_values))
 def test_reading_is_total(kind: type[Message], value: dict[str, Any]) -> None:
     """Any JSON object is read as a message that says the same, or is unreadable; nothing else is raised."""
-    described = wire.described(kind)
+    described = messages.described(kind)
     try:
-        message = wire.read(kind, value)
+        message = messages.read(kind, value)
     except Unreadable:
         return
     kept = {name: item for name, item in value.items() if item is not None or name not in described}
 
-    assert kept.keys() == wire.to_wire(message).keys()
+    assert kept.keys() == messages.to_wire(message).keys()
 
 
 @given(st.text(min_size=1, max_size=64), st.text(max_size=256), st.integers(1, 10**10))
@@ -210,5 +210,5 @@ def test_requests_survive_the_way(number: str, reason: str, fen: int) -> None:
         out_request_no=number, trade_no="T", refund_amount=f"{fen // 100}.{fen % 100:02}", refund_reason=reason
     )
 
-    assert request == wire.decode(RefundRequest, wire.encode(request))
-    assert json.loads(wire.encode(request))["out_request_no"] == number
+    assert request == messages.decode(RefundRequest, messages.encode(request))
+    assert json.loads(messages.encode(request))["out_request_no"] == number

@@ -10,7 +10,16 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from refundry.money import Money
-from refundry.provider import Answer, Exchange, HttpUrl, Notification, Order, Outcome, PublicKeyPem, Secret
+from refundry.provider import (
+    Answer,
+    HttpUrl,
+    Notification,
+    Outcome,
+    ProviderCall,
+    PublicKeyPem,
+    RefundInstruction,
+    Secret,
+)
 from refundry_alphapay import signing
 from refundry_alphapay.provider import TERMS, AlphaPayProvider, AlphaPaySettings, build
 
@@ -24,7 +33,7 @@ TIME = "2026-11-22T04:00:01+00:00"
 NONCE = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 AT = datetime(2026, 11, 22, 4, 0, 0, tzinfo=UTC)
 REFUND_ID = "7b46758a464c42e8b8ffcbe779c2299f"
-ORDER = Order("R-20261122-0001", "2506031505244756658153857", Money(100, "CAD", 2))
+INSTRUCTION = RefundInstruction("R-20261122-0001", "2506031505244756658153857", Money(100, "CAD", 2))
 
 
 @cache
@@ -80,17 +89,17 @@ def notification(body: bytes, time: str = TIME) -> Notification:
     return Notification("POST", NOTIFY, headers, body)
 
 
-def refund(order: Order = ORDER) -> Exchange:
-    return provider().refund(order, AT)
+def refund(instruction: RefundInstruction = INSTRUCTION) -> ProviderCall:
+    return provider().refund(instruction, AT)
 
 
-def read_refund(body: bytes, order: Order = ORDER) -> Outcome:
-    return refund(order).read(answer(REFUND, body))
+def read_refund(body: bytes, instruction: RefundInstruction = INSTRUCTION) -> Outcome:
+    return refund(instruction).read(answer(REFUND, body))
 
 
-def read_inquiry(body: bytes, order: Order = ORDER) -> Outcome:
-    return provider().inquire(order, AT).read(answer(INQUIRE, body))
+def read_inquiry(body: bytes, instruction: RefundInstruction = INSTRUCTION) -> Outcome:
+    return provider().inquire(instruction, AT).read(answer(INQUIRE, body))
 
 
-def read_notification(body: bytes, order: Order = ORDER) -> Outcome:
-    return provider().hear(notification(body)).read(order)
+def read_notification(body: bytes, instruction: RefundInstruction = INSTRUCTION) -> Outcome:
+    return provider().parse_notification(notification(body)).read(instruction)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from refundry.ports import Ports
-from refundry.testing.settings import Keys
+from refundry.testing.simulator.settings import Keys
 from refundry_alphapay.simulator import MERCHANT_CODE, AlphaPaySettings, AlphaPaySimulator
 from tests.core.shop import keys
 from tests.plugins.antom.merchant import Letterbox, letterbox

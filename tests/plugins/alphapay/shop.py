@@ -45,12 +45,12 @@ class Shop:
     @property
     def came(self) -> int:
         """Give how many refund requests reached the books."""
-        return sum(refund.requested for refund in self.alphapay.books.refunds.values())
+        return sum(refund.requested for refund in self.alphapay.ledger.refunds.values())
 
     @property
     def paid(self) -> int:
         """Give how often money moved."""
-        return len(self.alphapay.books.movements)
+        return len(self.alphapay.ledger.movements)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refundry.provider import Code, CodeClass, Failed, NotFound, Pending, Resend, Settled, Unknown
+from refundry.provider import Code, CodeClass, DefinitiveFailure, NotFound, Pending, Resend, Succeeded, Unknown
 from refundry_alphapay.codes import INQUIRY_CODES, REFUND_CODES, REFUND_STATUS
 from refundry_alphapay.simulator import _MESSAGES
 from tests.plugins.alphapay.given import read_inquiry, read_refund, result, sample
@@ -81,7 +81,7 @@ def test_refund_answer(code: Code) -> None:
     assert isinstance(outcome, Pending if code.meaning is CodeClass.PENDING else KINDS[code.meaning])
     if isinstance(outcome, Unknown):
         assert Resend.NEVER is outcome.resend
-        assert (code.meaning is CodeClass.FAIL_CHECK) == (outcome.attention is not None)
+        assert (code.meaning is CodeClass.FAIL_CHECK) == (outcome.review is not None)
 
 
 @pytest.mark.parametrize("code", INQUIRY_CODES.values(), ids=list(INQUIRY_CODES))
@@ -89,14 +89,16 @@ def test_inquiry_answer(code: Code) -> None:
     """A signed answer to `inquiryRefund` is the refund's status, "not found" or nothing."""
     body = sample("inquiry_success") if code.status == "S" else result(code.code, code.status)
 
-    expected = {CodeClass.OK: Settled, CodeClass.NOT_FOUND: NotFound, CodeClass.UNCHANGED: Unknown}
+    expected = {CodeClass.OK: Succeeded, CodeClass.NOT_FOUND: NotFound, CodeClass.UNCHANGED: Unknown}
     outcome = read_inquiry(body)
     assert type(outcome) is expected[code.meaning]
     if isinstance(outcome, NotFound):
         assert code.code == outcome.code
 
 
-@pytest.mark.parametrize(("status", "kind"), [("REFUND_IN_PROCESS", Pending), ("SUCCESS", Settled), ("FAILED", Failed)])
+@pytest.mark.parametrize(
+    ("status", "kind"), [("REFUND_IN_PROCESS", Pending), ("SUCCESS", Succeeded), ("FAILED", DefinitiveFailure)]
+)
 def test_refund_status(status: str, kind: type[object]) -> None:
     """Each documented refundStatus has its outcome."""
     names = {"REFUND_IN_PROCESS": "inquiry_in_process", "SUCCESS": "inquiry_success", "FAILED": "inquiry_failed"}

@@ -4,7 +4,7 @@ import pytest
 
 from refundry.provider import ProviderPlugin
 from refundry.testing.contract import ProviderContract
-from refundry.testing.settings import SimulatorPlugin
+from refundry.testing.simulator.settings import SimulatorPlugin
 from refundry_alphapay.provider import PLUGIN
 from refundry_alphapay.simulator import PLUGIN as SIMULATOR
 

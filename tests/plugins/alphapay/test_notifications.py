@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refundry.provider import Forged, Notification, Resend, Settled, Unknown, Unreadable
+from refundry.provider import Forged, Notification, Resend, Succeeded, Unknown, Unreadable
 from refundry_alphapay import signing
 from tests.plugins.alphapay.given import (
     HERE,
+    INSTRUCTION,
     MERCHANT,
     NOTIFY,
-    ORDER,
     REFUND_ID,
     notification,
     provider,
@@ -33,10 +33,12 @@ ALPHAPAY = provider()
 
 def test_success() -> None:
     """A genuine success about the order settles it."""
-    heard = ALPHAPAY.hear(GOOD)
+    heard = ALPHAPAY.parse_notification(GOOD)
 
-    assert ORDER.refund_request_id == heard.refund_request_id
-    assert Settled(ORDER.amount, REFUND_ID, details={"refundTime": "2026-11-22T04:00:30Z"}) == heard.read(ORDER)
+    assert INSTRUCTION.refund_request_id == heard.refund_request_id
+    assert Succeeded(INSTRUCTION.amount, REFUND_ID, details={"refundTime": "2026-11-22T04:00:30Z"}) == heard.read(
+        INSTRUCTION
+    )
 
 
 def test_the_official_sdk_s() -> None:
@@ -52,9 +54,9 @@ def test_the_official_sdk_s() -> None:
     message = Notification("POST", case["path"], tuple(headers.items()), case["body"].encode())
     alphapay = provider(provider_public_key=keys["provider"]["public_spki_pem"].encode())
 
-    assert isinstance(alphapay.hear(message).read(ORDER), Settled)
+    assert isinstance(alphapay.parse_notification(message).read(INSTRUCTION), Succeeded)
     with pytest.raises(Forged):
-        provider(provider_public_key=public_pem()).hear(message)
+        provider(provider_public_key=public_pem()).parse_notification(message)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def test_contradictions(scenario: str) -> None:
 
     assert isinstance(outcome, Unknown)
     assert Resend.NEVER is outcome.resend
-    assert outcome.attention is not None
+    assert outcome.review is not None
 
 
 def test_without_an_amount() -> None:
@@ -79,13 +81,13 @@ def test_without_an_amount() -> None:
 )
 def test_another_order(changes: dict[str, Any]) -> None:
     """Read against another refund, with another id, refundId or payment, it means nothing."""
-    assert isinstance(read_notification(BODY, attrs.evolve(ORDER, **changes)), Unknown)
+    assert isinstance(read_notification(BODY, attrs.evolve(INSTRUCTION, **changes)), Unknown)
 
 
 def test_acknowledgement() -> None:
     """The answer is the exact body that integrations give."""
     expected = b'{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success"}}'
-    acknowledgement = ALPHAPAY.hear(GOOD).acknowledgement
+    acknowledgement = ALPHAPAY.parse_notification(GOOD).acknowledgement
 
     assert (200, expected) == (acknowledgement.status, acknowledgement.body)
     assert (("content-type", "application/json"),) == acknowledgement.headers
@@ -102,7 +104,7 @@ def test_acknowledgement() -> None:
 )
 def test_moment(time: str, moment: datetime | None) -> None:
     """The time is read where it names a moment; one that names none is still verified."""
-    assert moment == ALPHAPAY.hear(notification(BODY, time)).at
+    assert moment == ALPHAPAY.parse_notification(notification(BODY, time)).at
 
 
 def without(name: str) -> Notification:
@@ -129,7 +131,7 @@ def without(name: str) -> Notification:
 def test_forged(message: Notification) -> None:
     """Without its signature, for another merchant, method or path, or in other bytes, it is forged."""
     with pytest.raises(Forged):
-        ALPHAPAY.hear(message)
+        ALPHAPAY.parse_notification(message)
 
 
 def test_another_s() -> None:
@@ -143,7 +145,7 @@ def test_another_s() -> None:
     for merchant in ("OTHER", MERCHANT):
         message = Notification("POST", NOTIFY, tuple({**headers, "Merchant-Code": merchant}.items()), BODY)
         with pytest.raises(Forged):
-            ALPHAPAY.hear(message)
+            ALPHAPAY.parse_notification(message)
 
 
 def test_a_reply_is_no_notification() -> None:
@@ -151,21 +153,23 @@ def test_a_reply_is_no_notification() -> None:
     headers = signed_headers("/api/v2.0/payments/inquiryRefund", sample("inquiry_success"), "Request-Time")
 
     with pytest.raises(Forged):
-        ALPHAPAY.hear(Notification("POST", NOTIFY, [*headers, ("Merchant-Code", MERCHANT)], sample("inquiry_success")))
+        ALPHAPAY.parse_notification(
+            Notification("POST", NOTIFY, [*headers, ("Merchant-Code", MERCHANT)], sample("inquiry_success"))
+        )
 
 
 @pytest.mark.parametrize("body", [sample("notification_of_a_payment"), sample("refund_accepted"), b"[]", b"{}", b""])
 def test_genuine_and_unreadable(body: bytes) -> None:
     """A signed notification of another kind, or without a required field, is unreadable."""
     with pytest.raises(Unreadable):
-        ALPHAPAY.hear(notification(body))
+        ALPHAPAY.parse_notification(notification(body))
 
 
 def test_header_names_in_any_case() -> None:
     """The names of the headers may come in any case."""
     message = attrs.evolve(GOOD, headers=[(name.upper(), value) for name, value in GOOD.headers])
 
-    assert ORDER.refund_request_id == ALPHAPAY.hear(message).refund_request_id
+    assert INSTRUCTION.refund_request_id == ALPHAPAY.parse_notification(message).refund_request_id
 
 
 @given(st.integers(0, len(BODY) - 1), st.integers(0, 7))
@@ -174,7 +178,7 @@ def test_no_flipped_notification_is_heard(at: int, bit: int) -> None:
     body = BODY[:at] + bytes([BODY[at] ^ 1 << bit]) + BODY[at + 1 :]
 
     with pytest.raises(Forged):
-        ALPHAPAY.hear(attrs.evolve(GOOD, body=body))
+        ALPHAPAY.parse_notification(attrs.evolve(GOOD, body=body))
 
 
 @given(st.text(), st.text(), st.lists(st.tuples(st.text(max_size=12), st.text())), st.binary(max_size=99))
@@ -182,7 +186,7 @@ def test_hearing_anything(method: str, path: str, headers: list[tuple[str, str]]
     """Any request at all is forged: nothing else is raised."""
     for more in ([], [("Merchant-Code", MERCHANT)]):
         with pytest.raises(Forged):
-            ALPHAPAY.hear(Notification(method, path, [*headers, *more], body))
+            ALPHAPAY.parse_notification(Notification(method, path, [*headers, *more], body))
 
 
 def test_behind_a_web_server_that_shortens_the_path() -> None:
@@ -190,8 +194,8 @@ def test_behind_a_web_server_that_shortens_the_path() -> None:
     behind = provider(notify_url=f"https://shop.example{NOTIFY}")
     shortened = attrs.evolve(GOOD, path="/shop")
 
-    assert ORDER.refund_request_id == behind.hear(shortened).refund_request_id
+    assert INSTRUCTION.refund_request_id == behind.parse_notification(shortened).refund_request_id
     with pytest.raises(Forged):
-        provider(notify_url="https://shop.example/other").hear(shortened)
+        provider(notify_url="https://shop.example/other").parse_notification(shortened)
     with pytest.raises(Forged):
-        provider(notify_url=None).hear(shortened)
+        provider(notify_url=None).parse_notification(shortened)

@@ -13,22 +13,22 @@ from hypothesis import strategies as st
 
 from refundry.errors import Invalid
 from refundry.money import Money
-from refundry.policy import check_limits
 from refundry.provider import (
     Answer,
-    Failed,
+    DefinitiveFailure,
     HttpUrl,
-    Listener,
     NotFound,
-    Order,
+    NotificationHandler,
     Pending,
     Provider,
     PublicKeyPem,
+    RefundInstruction,
     Resend,
     Secret,
-    Settled,
+    Succeeded,
     Unknown,
 )
+from refundry.refund.policy import check_limits
 from refundry_alphapay import signing
 from refundry_alphapay.provider import PLUGIN, TERMS, build
 from tests.plugins.alphapay import given as start
@@ -36,8 +36,8 @@ from tests.plugins.alphapay.given import (
     AT,
     BASE,
     INQUIRE,
+    INSTRUCTION,
     MERCHANT,
-    ORDER,
     REFUND,
     REFUND_ID,
     answer,
@@ -48,7 +48,7 @@ from tests.plugins.alphapay.given import (
     sample,
 )
 
-KNOWN = attrs.evolve(ORDER, provider_refund_id=REFUND_ID)
+KNOWN = attrs.evolve(INSTRUCTION, provider_refund_id=REFUND_ID)
 ALPHAPAY = provider()
 
 
@@ -58,14 +58,14 @@ ALPHAPAY = provider()
 def test_it_is_a_provider_and_a_listener() -> None:
     """The class has every member that the gateway asks for."""
     assert isinstance(ALPHAPAY, Provider)
-    assert isinstance(ALPHAPAY, Listener)
+    assert isinstance(ALPHAPAY, NotificationHandler)
     assert f"{MERCHANT} at {BASE}" == ALPHAPAY.identity
 
 
 def test_refund_body() -> None:
     """The body is compact JSON in a fixed order, with the amount in minor units as a string and its currency."""
-    order = attrs.evolve(ORDER, reason="Größe passt nicht")
-    body = provider(notify_url="https://shop.example/n").refund(order, AT).body
+    instruction = attrs.evolve(INSTRUCTION, reason="Größe passt nicht")
+    body = provider(notify_url="https://shop.example/n").refund(instruction, AT).body
 
     expected = (
         '{"paymentId":"2506031505244756658153857","refundRequestId":"R-20261122-0001","refund":{"refundAmount":'
@@ -76,30 +76,30 @@ def test_refund_body() -> None:
 
 def test_what_is_absent_is_not_sent() -> None:
     """Neither a description nor a notification address that is not there is written."""
-    assert {"refundAmount"} == set(json.loads(ALPHAPAY.refund(ORDER, AT).body)["refund"])
+    assert {"refundAmount"} == set(json.loads(ALPHAPAY.refund(INSTRUCTION, AT).body)["refund"])
 
 
 def test_inquiry_body() -> None:
     """An inquiry names our id alone until AlphaPay's own is known, and both from then on."""
-    assert b'{"refundRequestId":"R-20261122-0001"}' == ALPHAPAY.inquire(ORDER, AT).body
+    assert b'{"refundRequestId":"R-20261122-0001"}' == ALPHAPAY.inquire(INSTRUCTION, AT).body
     expected = f'{{"refundId":"{REFUND_ID}","refundRequestId":"R-20261122-0001"}}'
     assert expected.encode() == ALPHAPAY.inquire(KNOWN, AT).body
 
 
 def test_what_was_sent_is_what_would_be_sent() -> None:
     """Given the bytes of the first attempt, those are sent, even if they would be written otherwise today."""
-    order = attrs.evolve(ORDER, sent=b'{"old": "spelling"}')
+    instruction = attrs.evolve(INSTRUCTION, sent=b'{"old": "spelling"}')
 
-    assert b'{"old": "spelling"}' == provider(notify_url="https://new.example").refund(order, AT).body
-    assert b'{"old": "spelling"}' == ALPHAPAY.refund(order, AT).sign().body
+    assert b'{"old": "spelling"}' == provider(notify_url="https://new.example").refund(instruction, AT).body
+    assert b'{"old": "spelling"}' == ALPHAPAY.refund(instruction, AT).sign().body
 
 
 @pytest.mark.parametrize("at", [AT, AT.astimezone(timezone(timedelta(hours=8))), AT + timedelta(microseconds=999_999)])
-@pytest.mark.parametrize(("call", "path"), [("refund", REFUND), ("inquire", INQUIRE)])
-def test_headers(at: datetime, call: str, path: str) -> None:
+@pytest.mark.parametrize(("operation", "path"), [("refund", REFUND), ("inquire", INQUIRE)])
+def test_headers(at: datetime, operation: str, path: str) -> None:
     """The signature is over what is sent; the time is whole seconds in UTC; names are spelt as documented."""
-    exchange = getattr(provider(key_version=3), call)(ORDER, at)
-    request = exchange.sign()
+    call = getattr(provider(key_version=3), operation)(INSTRUCTION, at)
+    request = call.sign()
     headers = dict(request.headers)
 
     assert ["Content-Type", "Accept", "Merchant-Code", "Request-Time", "Nonce", "Signature"] == list(headers)
@@ -109,13 +109,13 @@ def test_headers(at: datetime, call: str, path: str) -> None:
     assert headers["Signature"].startswith("algorithm=RS256,keyVersion=3,signature=")
     content = signing.content("POST", path, MERCHANT, headers["Request-Time"], headers["Nonce"], request.body)
     signing.verify(merchant_key().public_key(), headers["Signature"], content, key_version=3)
-    assert "3" == exchange.key_version
+    assert "3" == call.key_version
 
 
 def test_every_call_has_its_nonce() -> None:
     """The same call made at two moments, and two calls made at one, carry different nonces."""
-    calls = [ALPHAPAY.inquire(ORDER, AT), ALPHAPAY.inquire(ORDER, AT + timedelta(microseconds=1))]
-    nonces = {dict(call.sign().headers)["Nonce"] for call in [*calls, ALPHAPAY.refund(ORDER, AT)]}
+    calls = [ALPHAPAY.inquire(INSTRUCTION, AT), ALPHAPAY.inquire(INSTRUCTION, AT + timedelta(microseconds=1))]
+    nonces = {dict(call.sign().headers)["Nonce"] for call in [*calls, ALPHAPAY.refund(INSTRUCTION, AT)]}
 
     assert 3 == len(nonces)
 
@@ -128,12 +128,12 @@ def test_every_call_has_its_nonce() -> None:
 )
 def test_equal_orders_give_equal_bytes(id: str, minor: int, reason: str | None, at: datetime) -> None:
     """Nothing but the order decides the body, and every order in the limits can be written."""
-    order = Order(id, "P1", Money(minor, "CAD", 2), reason)
-    ALPHAPAY.check(order)
-    check_limits(order, TERMS)
+    instruction = RefundInstruction(id, "P1", Money(minor, "CAD", 2), reason)
+    ALPHAPAY.check(instruction)
+    check_limits(instruction, TERMS)
 
-    assert ALPHAPAY.refund(order, AT).body == ALPHAPAY.refund(attrs.evolve(order), at).body
-    body = json.loads(ALPHAPAY.refund(order, AT).body)
+    assert ALPHAPAY.refund(instruction, AT).body == ALPHAPAY.refund(attrs.evolve(instruction), at).body
+    body = json.loads(ALPHAPAY.refund(instruction, AT).body)
     assert (id, str(minor), reason or None) == (
         body["refundRequestId"],
         body["refund"]["refundAmount"]["value"],
@@ -166,7 +166,7 @@ def test_equal_orders_give_equal_bytes(id: str, minor: int, reason: str | None, 
 def test_orders_that_alphapay_cannot_take(changes: dict[str, Any], field: str) -> None:
     """An order outside AlphaPay's rules is refused by the name of its field, before anything is stored."""
     with pytest.raises(Invalid) as caught:
-        ALPHAPAY.check(attrs.evolve(ORDER, **changes))
+        ALPHAPAY.check(attrs.evolve(INSTRUCTION, **changes))
 
     assert field == caught.value.field
 
@@ -186,7 +186,7 @@ def test_orders_that_alphapay_cannot_take(changes: dict[str, Any], field: str) -
 )
 def test_orders_at_the_edge(changes: dict[str, Any]) -> None:
     """An order just inside the rules is taken."""
-    ALPHAPAY.check(attrs.evolve(ORDER, **changes))
+    ALPHAPAY.check(attrs.evolve(INSTRUCTION, **changes))
 
 
 @pytest.mark.parametrize(
@@ -218,16 +218,16 @@ def test_reading_needs_no_private_key() -> None:
     """An audit reads old answers without the key; sending without it is refused by the setting's name."""
     alphapay = provider(private_key=None)
 
-    assert isinstance(alphapay.inquire(ORDER, AT).read(answer(INQUIRE, sample("inquiry_success"))), Settled)
+    assert isinstance(alphapay.inquire(INSTRUCTION, AT).read(answer(INQUIRE, sample("inquiry_success"))), Succeeded)
     with pytest.raises(Invalid) as caught:
-        alphapay.refund(ORDER, AT).sign()
+        alphapay.refund(INSTRUCTION, AT).sign()
     assert "private_key" == caught.value.field
 
 
 def test_nothing_shows_a_secret() -> None:
     """No repr of the settings, the provider, an exchange or a request holds a line of a key."""
     secret = start.private_pem().decode().splitlines()[1]
-    parts = (ALPHAPAY.settings, ALPHAPAY, ALPHAPAY.refund(ORDER, AT), ALPHAPAY.settings.private_key)
+    parts = (ALPHAPAY.settings, ALPHAPAY, ALPHAPAY.refund(INSTRUCTION, AT), ALPHAPAY.settings.private_key)
     shown = "".join(map(repr, parts))
 
     assert secret not in shown
@@ -259,7 +259,7 @@ def test_accepted_is_not_paid(scenario: str) -> None:
 
 def test_success() -> None:
     """An inquiry that says SUCCESS about exactly this order settles it, with AlphaPay's id; its time is a detail."""
-    expected = Settled(ORDER.amount, REFUND_ID, details={"refundTime": "2026-11-22T04:00:30Z"})
+    expected = Succeeded(INSTRUCTION.amount, REFUND_ID, details={"refundTime": "2026-11-22T04:00:30Z"})
 
     assert expected == read_inquiry(sample("inquiry_success"))
     assert expected == read_inquiry(sample("inquiry_success"), KNOWN)
@@ -272,14 +272,14 @@ def test_unknown_fields_are_details() -> None:
     outcome = read_inquiry(sample("inquiry_success_unknown_fields"))
     odd = read_inquiry(sample("inquiry_success_odd_time"))
 
-    assert isinstance(outcome, Settled)
+    assert isinstance(outcome, Succeeded)
     assert {
         "refundTime": "2026-11-22T04:00:30Z",
         "walletBrand": {"name": "x", "tiers": ["a", 1, None]},
         "result": {"traceId": "t1"},
         "refund": {"fee": "3", "refundAmount": {"precision": "2"}},
     } == outcome.details
-    assert isinstance(odd, Settled)
+    assert isinstance(odd, Succeeded)
     assert (None, {"refundTime": 20261122, "refund": {"description": ["odd"]}}) == (odd.settled_at, odd.details)
 
 
@@ -289,7 +289,7 @@ def test_in_process_and_failed() -> None:
 
     assert isinstance(pending, Pending)
     assert ("REFUND_IN_PROCESS", REFUND_ID) == (pending.code, pending.provider_refund_id)
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, DefinitiveFailure)
     assert "FAILED" == failed.code
 
 
@@ -309,15 +309,15 @@ def test_a_refusal_is_told_to_people() -> None:
 
     assert isinstance(outcome, Unknown)
     assert ("ORDER_PAID", Resend.NEVER) == (outcome.code, outcome.resend)
-    assert outcome.attention is not None
-    assert "'F'/'ORDER_PAID': 'the order" in outcome.attention
+    assert outcome.review is not None
+    assert "'F'/'ORDER_PAID': 'the order" in outcome.review
 
 
 AFTER, NEVER = Resend.AFTER_NOT_FOUND, Resend.NEVER
 
 
 @pytest.mark.parametrize(
-    ("scenario", "resend", "attention"),
+    ("scenario", "resend", "review"),
     [
         ("refund_of_another_refund", AFTER, True),
         ("refund_of_another_payment", NEVER, True),
@@ -347,14 +347,14 @@ AFTER, NEVER = Resend.AFTER_NOT_FOUND, Resend.NEVER
         ("inquiry_unknown_but_described", AFTER, False),
     ],
 )
-def test_answers_that_decide_nothing(scenario: str, resend: Resend, attention: bool) -> None:
+def test_answers_that_decide_nothing(scenario: str, resend: Resend, review: bool) -> None:
     """A signed answer that is not understood, or not about this order, is unknown; money at stake calls a person."""
     read = read_refund if scenario.startswith("refund") else read_inquiry
 
     outcome = read(sample(scenario), KNOWN)
 
     assert isinstance(outcome, Unknown)
-    assert (resend, attention) == (outcome.resend, outcome.attention is not None)
+    assert (resend, review) == (outcome.resend, outcome.review is not None)
 
 
 # --- answers: who says so ---------------------------------------------------------------------------------------------
@@ -393,11 +393,11 @@ def doubled(name: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("scenario", ["inquiry_success", "inquiry_failed"])
 def test_unsigned_answers(scenario: str, headers: list[tuple[str, str]]) -> None:
     """An answer without one of the three headers, or with a wrong one, is unknown; the official SDK believes some."""
-    outcome = ALPHAPAY.inquire(ORDER, AT).read(Answer(200, headers, sample(scenario)))
+    outcome = ALPHAPAY.inquire(INSTRUCTION, AT).read(Answer(200, headers, sample(scenario)))
 
     assert isinstance(outcome, Unknown)
     assert AFTER is outcome.resend
-    assert outcome.attention is not None
+    assert outcome.review is not None
     assert (None, None) == (outcome.code, outcome.scope)
 
 
@@ -407,7 +407,7 @@ def test_headers_in_any_case() -> None:
 
     for more in ([], [("MERCHANT-CODE", MERCHANT)]):
         message = attrs.evolve(GOOD, headers=[*headers, *more])
-        assert isinstance(ALPHAPAY.inquire(ORDER, AT).read(message), Settled)
+        assert isinstance(ALPHAPAY.inquire(INSTRUCTION, AT).read(message), Succeeded)
 
 
 def test_hearsay() -> None:
@@ -433,7 +433,7 @@ def test_the_borders_between_time_nonce_and_body_are_fixed(header: str) -> None:
         (name, value + '.{"a":"b' if name == header else value) for name, value in start.signed_headers(INQUIRE, body)
     ]
 
-    outcome = ALPHAPAY.inquire(ORDER, AT).read(Answer(200, moved, body.removeprefix(b'{"a":"b.')))
+    outcome = ALPHAPAY.inquire(INSTRUCTION, AT).read(Answer(200, moved, body.removeprefix(b'{"a":"b.')))
 
     assert isinstance(outcome, Unknown)
     assert header.lower() in outcome.cause
@@ -441,14 +441,14 @@ def test_the_borders_between_time_nonce_and_body_are_fixed(header: str) -> None:
 
 def test_provider_key_version() -> None:
     """Where one version of AlphaPay's key is configured, an answer that names another is not believed."""
-    assert isinstance(provider(provider_key_version=1).inquire(ORDER, AT).read(GOOD), Settled)
-    assert isinstance(provider(provider_key_version=2).inquire(ORDER, AT).read(GOOD), Unknown)
+    assert isinstance(provider(provider_key_version=1).inquire(INSTRUCTION, AT).read(GOOD), Succeeded)
+    assert isinstance(provider(provider_key_version=2).inquire(INSTRUCTION, AT).read(GOOD), Unknown)
 
 
 @pytest.mark.parametrize("status", [201, 204, 301, 307, 400, 401, 403, 404, 429, 500, 502, 503])
 def test_other_http_statuses(status: int) -> None:
     """Whatever an answer with another status than 200 says, it decides nothing."""
-    outcome = ALPHAPAY.inquire(ORDER, AT).read(attrs.evolve(GOOD, status=status))
+    outcome = ALPHAPAY.inquire(INSTRUCTION, AT).read(attrs.evolve(GOOD, status=status))
 
     assert Unknown(f"HTTP status {status}") == outcome
 
@@ -473,8 +473,8 @@ def test_signed_nonsense(body: bytes) -> None:
 
     assert isinstance(outcome, Unknown)
     assert outcome.cause.startswith("cannot be read")
-    assert outcome.attention is not None
-    assert outcome.attention.startswith("signed by AlphaPay and not understood: ")
+    assert outcome.review is not None
+    assert outcome.review.startswith("signed by AlphaPay and not understood: ")
 
 
 @settings(max_examples=100)
@@ -485,7 +485,7 @@ def test_no_cut_or_flipped_answer_is_believed(data: st.DataObject) -> None:
     bit = data.draw(st.none() | st.integers(0, 7))
     body = GOOD.body[:at] if bit is None else GOOD.body[:at] + bytes([GOOD.body[at] ^ 1 << bit]) + GOOD.body[at + 1 :]
 
-    assert isinstance(ALPHAPAY.inquire(ORDER, AT).read(attrs.evolve(GOOD, body=body)), Unknown)
+    assert isinstance(ALPHAPAY.inquire(INSTRUCTION, AT).read(attrs.evolve(GOOD, body=body)), Unknown)
 
 
 header = st.tuples(st.sampled_from(["Signature", "Response-Time", "Nonce", "Merchant-Code"]) | st.text(), st.text())
@@ -494,12 +494,22 @@ header = st.tuples(st.sampled_from(["Signature", "Response-Time", "Nonce", "Merc
 @given(st.integers(100, 599) | st.just(200), st.lists(header, max_size=5), st.binary(max_size=99))
 def test_reading_never_raises(status: int, headers: list[tuple[str, str]], body: bytes) -> None:
     """Any status, headers and bytes at all end in `Unknown`, for both calls."""
-    for exchange in (ALPHAPAY.refund(ORDER, AT), ALPHAPAY.inquire(ORDER, AT)):
-        assert isinstance(exchange.read(Answer(status, headers, body)), Unknown)
+    for call in (ALPHAPAY.refund(INSTRUCTION, AT), ALPHAPAY.inquire(INSTRUCTION, AT)):
+        assert isinstance(call.read(Answer(status, headers, body)), Unknown)
 
 
 WORDS = st.sampled_from(
-    ["SUCCESS", "FAILED", "REFUND_IN_PROCESS", "S", "F", "U", ORDER.refund_request_id, ORDER.payment, REFUND_ID]
+    [
+        "SUCCESS",
+        "FAILED",
+        "REFUND_IN_PROCESS",
+        "S",
+        "F",
+        "U",
+        INSTRUCTION.refund_request_id,
+        INSTRUCTION.payment,
+        REFUND_ID,
+    ]
 )
 FIELDS = ["refundRequestId", "refundId", "paymentId", "refundTime", "refundStatus", "novelty"]
 AMOUNTS = [
@@ -522,15 +532,15 @@ def test_settled_only_on_the_whole_echo(fields: dict[str, Any], code: str, statu
     body = fields | {"result": {"resultCode": code, "resultStatus": status}, "refund": {"refundAmount": amount}}
     raw = json.dumps(body).encode()
 
-    assert isinstance(ALPHAPAY.refund(ORDER, AT).read(answer(REFUND, raw)), Pending | Unknown)
-    outcome = ALPHAPAY.inquire(ORDER, AT).read(answer(INQUIRE, raw))
-    if isinstance(outcome, Settled | Failed):
+    assert isinstance(ALPHAPAY.refund(INSTRUCTION, AT).read(answer(REFUND, raw)), Pending | Unknown)
+    outcome = ALPHAPAY.inquire(INSTRUCTION, AT).read(answer(INQUIRE, raw))
+    if isinstance(outcome, Succeeded | DefinitiveFailure):
         assert "S" == status
-        assert ORDER.refund_request_id == fields["refundRequestId"]
-        assert ("SUCCESS" if isinstance(outcome, Settled) else "FAILED") == fields["refundStatus"]
-    if isinstance(outcome, Settled):
+        assert INSTRUCTION.refund_request_id == fields["refundRequestId"]
+        assert ("SUCCESS" if isinstance(outcome, Succeeded) else "FAILED") == fields["refundStatus"]
+    if isinstance(outcome, Succeeded):
         assert amount in ({"value": "100", "currency": "CAD"}, {"value": "100"})
-        assert ORDER.payment == fields["paymentId"]
+        assert INSTRUCTION.payment == fields["paymentId"]
 
 
 def test_a_success_of_no_payment() -> None:

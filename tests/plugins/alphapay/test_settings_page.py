@@ -5,7 +5,7 @@ from pathlib import Path
 
 import attrs
 
-from refundry.testing.settings import Settings
+from refundry.testing.simulator.settings import Settings
 from refundry_alphapay.provider import AlphaPaySettings as AccountSettings
 from refundry_alphapay.simulator import AlphaPaySettings
 

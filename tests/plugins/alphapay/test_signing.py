@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refundry import rsa
 from refundry.errors import Forged
+from refundry.provider import signatures
 from refundry_alphapay import signing
 from tests.plugins.alphapay.given import AT, HERE, MERCHANT, merchant_key, provider_key
 
@@ -25,7 +25,7 @@ CONTENT = signing.content("POST", "/p?q=1", MERCHANT, "2026-11-22T04:00:00+00:00
 
 
 def vector(case: dict[str, str], time: str, signer: str) -> tuple[RSAPublicKey, str, bytes]:
-    key = rsa.load_public_key(KEYS[signer]["public_spki_pem"].encode(), signer)
+    key = signatures.load_public_key(KEYS[signer]["public_spki_pem"].encode(), signer)
     header = case.get("signature_header", f"algorithm=RS256,keyVersion=1,signature={case['signature']}")
     return key, header, content_of(case, time)
 

@@ -11,8 +11,8 @@ import pytest
 from refundry.errors import Invalid
 from refundry.money import Money
 from refundry.ports import Ports
-from refundry.provider import Answer, Order, Pending, PublicKeyPem, Secret, Settled, Terms
-from refundry.testing.books import Payment, State
+from refundry.provider import Answer, Pending, PublicKeyPem, RefundInstruction, Secret, Succeeded, Terms
+from refundry.testing.simulator.ledger import Payment, State
 from refundry_alphapay.provider import AlphaPaySettings as AccountSettings
 from refundry_alphapay.provider import build
 from refundry_alphapay.simulator import _MESSAGES, MERCHANT_CODE, PLUGIN
@@ -40,7 +40,7 @@ async def test_refund_says_that_it_was_accepted(start: Start) -> None:
         "notifyUrl": "http://127.0.0.1:1/n",
     }
     assert expected == told.data["refund"]
-    assert 1 == len(simulator.books.movements)
+    assert 1 == len(simulator.ledger.movements)
 
 
 async def test_headers_are_those_the_sdk_needs(start: Start) -> None:
@@ -95,9 +95,9 @@ async def test_repeats(start: Start, repeat: str, result: str, moved: int) -> No
     told = [await merchant.refund() for _ in range(3)]
 
     assert ["SUCCESS S", result, result] == [answer.result for answer in told]
-    assert moved == len(simulator.books.movements)
+    assert moved == len(simulator.ledger.movements)
     ids = {answer.data["refundId"] for answer in told if "refundId" in answer.data}
-    assert (moved if repeat == "pay_again" else 1) == len(ids) == len(simulator.books.refunds)
+    assert (moved if repeat == "pay_again" else 1) == len(ids) == len(simulator.ledger.refunds)
     await simulator.reset()
     assert "SUCCESS S" == (await merchant.refund()).result
     assert result == (await merchant.refund()).result
@@ -121,7 +121,7 @@ async def test_refusals(start: Start, payment: dict[str, Any], result: str) -> N
 
     assert (result, {"result"}) == (told.result, set(told.data))
     assert "FAILED" == (await merchant.inquire()).data["refundStatus"]
-    assert [] == simulator.books.movements
+    assert [] == simulator.ledger.movements
 
 
 async def test_several_refunds_of_a_payment(start: Start) -> None:
@@ -155,7 +155,7 @@ async def test_a_success_is_notified_once(start: Start, box: Letterbox) -> None:
     assert notice == {name: value for name, value in inquired.items() if name != "result"}
     assert merchant.genuine(path, headers, body, "Request-Time")
     assert MERCHANT_CODE == headers["Merchant-Code"]
-    assert (1, 0) == (len(box.got), simulator.books.refunds["R1"].notices_acknowledged)
+    assert (1, 0) == (len(box.got), simulator.ledger.refunds["R1"].notices_acknowledged)
 
 
 async def test_a_failure_is_not_notified(start: Start, box: Letterbox) -> None:
@@ -207,7 +207,7 @@ async def test_bad_fields(start: Start, bad: Any) -> None:
     told = await merchant.post("refund", bad if isinstance(bad, bytes) or bad == {} else GOOD | bad)
 
     assert (200, "SIM_PARAM_INVALID F", True) == (told.status, told.result, told.genuine)
-    assert {} == simulator.books.refunds
+    assert {} == simulator.ledger.refunds
 
 
 async def test_the_currency_may_be_left_out(start: Start) -> None:
@@ -216,7 +216,7 @@ async def test_the_currency_may_be_left_out(start: Start) -> None:
     told = await merchant.post("refund", GOOD | {"refund": {"refundAmount": {"value": "150"}}, "novelty": [1]})
 
     assert "SUCCESS S" == told.result
-    assert cad("1.50") == simulator.books.refunds["R1"].amount
+    assert cad("1.50") == simulator.ledger.refunds["R1"].amount
 
 
 async def test_gate(start: Start) -> None:
@@ -237,7 +237,7 @@ async def test_gate(start: Start) -> None:
     assert "SIM_SIGNATURE_INVALID F" == (await merchant.send("POST", PATH + "refund", b"{}", without)).result
     assert list(told) == [answer.result for answer in told.values()]
     assert {200} == {answer.status for answer in told.values()}
-    assert {} == simulator.books.refunds
+    assert {} == simulator.ledger.refunds
 
 
 async def test_absolute_target(start: Start) -> None:
@@ -257,7 +257,7 @@ async def test_absolute_target(start: Start) -> None:
 async def test_missign(start: Start, how: str) -> None:
     """Each kind of wrong signature is not genuine, and the message reads well."""
     simulator, merchant = await start()
-    simulator.fault("missign", how=how)
+    simulator.fault("bad_signature", how=how)
     told = await merchant.refund()
 
     assert (False, "SUCCESS S") == (told.genuine, told.result)
@@ -274,7 +274,7 @@ async def test_answers_that_are_told_instead(start: Start) -> None:
 
     assert ["SIM_BALANCE F", "SIM_PARAM_INVALID F", "SIM_UNKNOWN U", "NEVER_SEEN F"] == told
     assert ["FAILED", None, None, "FAILED"] == shown
-    assert [] == simulator.books.movements
+    assert [] == simulator.ledger.movements
 
 
 def test_inventions_are_marked() -> None:
@@ -295,19 +295,19 @@ async def test_the_plugin_and_the_simulator_understand_each_other(start: Start) 
         provider_public_key=PublicKeyPem(keys().provider_public.read_bytes()),
     )
     alphapay, at = build(account, Terms()), Ports().now()
-    order = Order("R1", "P1", cad("12.33"), "too small")
+    instruction = RefundInstruction("R1", "P1", cad("12.33"), "too small")
     outcomes = []
-    for exchange in (alphapay.refund(order, at), alphapay.inquire(order, at)):
-        request = exchange.sign()
+    for call in (alphapay.refund(instruction, at), alphapay.inquire(instruction, at)):
+        request = call.sign()
         async with merchant.session.post(request.url, data=request.body, headers=list(request.headers)) as answer:
             raw = tuple((name.decode(), value.decode()) for name, value in answer.raw_headers)
-            outcomes.append(exchange.read(Answer(answer.status, raw, await answer.read())))
+            outcomes.append(call.read(Answer(answer.status, raw, await answer.read())))
 
     accepted, settled = outcomes
     assert isinstance(accepted, Pending)
-    assert isinstance(settled, Settled)
-    assert (accepted.provider_refund_id, order.amount) == (settled.provider_refund_id, settled.amount)
-    assert "too small" == simulator.books.refunds["R1"].facts["description"]
+    assert isinstance(settled, Succeeded)
+    assert (accepted.provider_refund_id, instruction.amount) == (settled.provider_refund_id, settled.amount)
+    assert "too small" == simulator.ledger.refunds["R1"].facts["description"]
 
 
 async def test_plugin_runs_and_describes_itself(tmp_path: Path) -> None:
@@ -344,9 +344,9 @@ async def test_plugin_names_what_is_wrong(tmp_path: Path, host: str, options: di
 async def test_a_lost_answer_is_done(start: Start) -> None:
     """With a lost answer the refund is done and the connection closed; an inquiry by our id alone finds it."""
     simulator, merchant = await start()
-    simulator.fault("lose_answer", operation="refund")
+    simulator.fault("drop_response", operation="refund")
     with pytest.raises(aiohttp.ClientError):
         await merchant.refund()
 
-    assert 1 == len(simulator.books.movements)
+    assert 1 == len(simulator.ledger.movements)
     assert "SUCCESS" == (await merchant.inquire()).data["refundStatus"]

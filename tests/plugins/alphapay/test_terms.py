@@ -13,12 +13,12 @@ import attrs
 import pytest
 
 from refundry.gateway import Gateway
-from refundry.policy import Person
 from refundry.provider import Notification, Resend
 from refundry.refund import Refund, Status
-from refundry.testing.books import Payment, State
-from refundry.testing.faults import Plan
-from refundry.testing.wire import Said
+from refundry.refund.policy import ManualReview
+from refundry.testing.simulator.faults import Plan
+from refundry.testing.simulator.ledger import Payment, State
+from refundry.testing.simulator.messages import Said
 from tests.plugins.alphapay.shop import Shop, open_shop
 
 
@@ -35,8 +35,8 @@ async def slow_shop(tmp_path: Path) -> AsyncIterator[Shop]:
         yield opened
 
 
-def waits_for_a_person(refund: Refund) -> bool:
-    return refund.next_step == Person.name and refund.next_at is None and not refund.final
+def waits_for_an_operator(refund: Refund) -> bool:
+    return refund.next_step == ManualReview.name and refund.next_at is None and not refund.final
 
 
 async def events(shop: Shop, refund: Refund) -> list[str]:
@@ -48,7 +48,7 @@ async def test_the_reply_settles_nothing(shop: Shop) -> None:
     """A refund that AlphaPay has paid at once is pending until an inquiry says so, under both ids."""
     refund = await shop.request()
     assert (Status.PENDING, 1) == (refund.status, shop.paid)
-    assert shop.alphapay.books.refunds["R1"].refund_id == refund.provider_refund_id
+    assert shop.alphapay.ledger.refunds["R1"].refund_id == refund.provider_refund_id
 
     refund = await shop.later(refund)
 
@@ -80,20 +80,20 @@ async def test_failed_is_failed(slow_shop: Shop) -> None:
 
 async def test_a_lost_answer(shop: Shop) -> None:
     """Paid, and the answer lost: it is asked about by our id alone, settles, and was sent once."""
-    shop.alphapay.fault("lose_answer", operation="refund")
+    shop.alphapay.fault("drop_response", operation="refund")
     refund = await shop.request()
     assert (Status.UNKNOWN, None, 1) == (refund.status, refund.provider_refund_id, shop.paid)
 
     refund = await shop.later(refund)
 
     assert (Status.SETTLED, 1, 1) == (refund.status, shop.came, shop.paid)
-    assert shop.alphapay.books.refunds["R1"].refund_id == refund.provider_refund_id
+    assert shop.alphapay.ledger.refunds["R1"].refund_id == refund.provider_refund_id
 
 
 async def test_an_answer_that_comes_late(shop: Shop) -> None:
     """An answer that nobody waited for, with the refund still in process: asking goes on, nothing is sent again."""
     shop.alphapay.change({"mode": "async", "async_delay": "never"})
-    shop.alphapay.fault("lose_answer", operation="refund")
+    shop.alphapay.fault("drop_response", operation="refund")
     refund = await shop.later(await shop.request(), times=4)
     assert (Status.PENDING, 1, 0) == (refund.status, shop.came, shop.paid)
 
@@ -105,18 +105,18 @@ async def test_an_answer_that_comes_late(shop: Shop) -> None:
 
 async def test_a_lost_request(shop: Shop) -> None:
     """Never arrived: after as many "not found" as the terms say a person is called; it is not sent again, ever."""
-    shop.alphapay.fault("lose_request", operation="refund")
+    shop.alphapay.fault("drop_request", operation="refund")
     refund = await shop.request()
     assert Status.UNKNOWN is refund.status
 
     for heard in range(1, 4):
-        assert not waits_for_a_person(refund)
+        assert not waits_for_an_operator(refund)
         refund = await shop.later(refund)
         assert heard == refund.not_found
 
-    assert waits_for_a_person(refund)
-    assert refund.attention is not None
-    assert "its terms do not allow to send it again" in refund.attention
+    assert waits_for_an_operator(refund)
+    assert refund.review is not None
+    assert "its terms do not allow to send it again" in refund.review
     assert refund == await shop.later(refund, seconds=86_400, times=3)
     assert (1, 0, 0) == (refund.attempts, shop.came, shop.paid)
     assert Status.UNKNOWN is refund.status
@@ -124,12 +124,12 @@ async def test_a_lost_request(shop: Shop) -> None:
 
 async def test_a_person_who_says_go_on_makes_it_ask(shop: Shop) -> None:
     """Resumed, it is asked about again and not sent; only a person can say that it failed, and ask for a new one."""
-    shop.alphapay.fault("lose_request", operation="refund")
+    shop.alphapay.fault("drop_request", operation="refund")
     refund = await shop.later(await shop.request(), times=3)
     refund = await shop.gateway.resume(refund.id, by="ann", why="looked into the dashboard")
     refund = await shop.later(refund, times=3)
 
-    assert waits_for_a_person(refund)
+    assert waits_for_an_operator(refund)
     assert (0, 0) == (shop.came, shop.paid)
 
     await shop.gateway.resolve(refund.id, settled=False, by="ann", why="it is not in the dashboard")
@@ -156,11 +156,11 @@ async def test_asking_needs_the_refund_id_by_the_letter(tmp_path: Path) -> None:
     """If no inquiry by our id alone is answered, a lost answer ends with a person, paid once; a kept one settles."""
     async with open_shop(tmp_path, repeat="pay_again", inquire_by_request_id=False) as shop:
         known = await shop.later(await shop.request("R1"))
-        shop.alphapay.fault("lose_answer", operation="refund")
+        shop.alphapay.fault("drop_response", operation="refund")
         lost = await shop.later(await shop.request("R2"), times=8)
 
         assert Status.SETTLED is known.status
-        assert waits_for_a_person(lost)
+        assert waits_for_an_operator(lost)
         assert (2, 2) == (shop.came, shop.paid)
 
 
@@ -170,8 +170,8 @@ async def test_a_refusal_is_a_person_s(shop: Shop, code: str, work: str) -> None
     """F to a refund calls a person at once, is confirmed by asking where it can be, and is never sent again."""
     shop.alphapay.fault("answer", operation="refund", code=code, work=work)
     refund = await shop.request()
-    assert refund.attention is not None
-    assert code in refund.attention
+    assert refund.review is not None
+    assert code in refund.review
     assert Resend.NEVER is refund.resend
 
     refund = await shop.later(refund, times=8)
@@ -184,7 +184,7 @@ async def test_a_refusal_is_a_person_s(shop: Shop, code: str, work: str) -> None
     elif remembered:
         assert Status.FAILED is refund.status
     else:
-        assert waits_for_a_person(refund)
+        assert waits_for_an_operator(refund)
 
 
 async def test_a_real_refusal(shop: Shop) -> None:
@@ -193,7 +193,7 @@ async def test_a_real_refusal(shop: Shop) -> None:
     refund = await shop.later(await shop.request("R1", amount="12.34"))
 
     assert Status.FAILED is refund.status
-    assert "R1" not in shop.alphapay.books.moved()
+    assert "R1" not in shop.alphapay.ledger.moved()
 
 
 @pytest.mark.parametrize("times", [2, 3, 10])
@@ -203,7 +203,7 @@ async def test_an_inquiry_that_fails_leads_to_a_person(slow_shop: Shop, times: i
     slow_shop.alphapay.fault("answer", operation="inquiry", code="ACCESS", times=times)
     refund = await slow_shop.later(refund, times=times)
 
-    assert (times >= 3) == waits_for_a_person(refund)
+    assert (times >= 3) == waits_for_an_operator(refund)
     assert (1, 0) == (slow_shop.came, slow_shop.paid)
     assert not refund.final
     if times == 2:
@@ -223,16 +223,16 @@ async def test_an_unknown_answer(shop: Shop) -> None:
 
 
 FAULTS: list[dict[str, Any]] = [
-    {"name": "lose_answer"},
-    {"name": "lose_request"},
-    {"name": "missign", "how": "wrong_key"},
-    {"name": "missign", "how": "flipped_bit"},
-    {"name": "missign", "how": "unsigned"},
-    {"name": "missign", "how": "no_time"},
-    {"name": "misstate_amount"},
-    {"name": "misstate_currency"},
+    {"name": "drop_response"},
+    {"name": "drop_request"},
+    {"name": "bad_signature", "how": "wrong_key"},
+    {"name": "bad_signature", "how": "flipped_bit"},
+    {"name": "bad_signature", "how": "unsigned"},
+    {"name": "bad_signature", "how": "no_time"},
+    {"name": "wrong_amount"},
+    {"name": "wrong_currency"},
     {"name": "other_refund"},
-    *({"name": "garble", "kind": kind} for kind in ("html", "half_json", "empty", "http_500", "redirect", "not_utf8")),
+    *({"name": "corrupt", "kind": kind} for kind in ("html", "half_json", "empty", "http_500", "redirect", "not_utf8")),
 ]
 
 
@@ -249,8 +249,8 @@ async def test_no_fault_makes_it_pay_twice(shop: Shop, fault: dict[str, Any], op
         done = asked if asked.final else await shop.later(asked, seconds=8 * 86_400, times=2)
         assert 1 == done.attempts
         assert Status.FAILED is not done.status
-        assert done.final or waits_for_a_person(done)
-        assert shop.alphapay.books.moved()[done.refund_request_id] <= 1
+        assert done.final or waits_for_an_operator(done)
+        assert shop.alphapay.ledger.moved()[done.refund_request_id] <= 1
 
 
 # --- notifications ----------------------------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ NOTIFY = "/notifications/shop"
 async def notice(shop: Shop, id: str, state: State = State.SUCCESS, **plan: Any) -> Notification:
     """Give the notification that the simulator would post now."""
     said = Said(
-        operation="notification", path=NOTIFY, code="SUCCESS", refund=shop.alphapay.books.refunds[id], state=state
+        operation="notification", path=NOTIFY, code="SUCCESS", refund=shop.alphapay.ledger.refunds[id], state=state
     )
     message = await shop.alphapay._write(said, Plan(**plan))
     return Notification("POST", NOTIFY, tuple(message.headers), message.body)
@@ -269,12 +269,12 @@ async def notice(shop: Shop, id: str, state: State = State.SUCCESS, **plan: Any)
 
 async def test_a_notification_settles(slow_shop: Shop) -> None:
     """The one notification settles, whether the reply was seen or lost; played again, it changes nothing."""
-    slow_shop.alphapay.fault("lose_answer", operation="refund", skip=1)
+    slow_shop.alphapay.fault("drop_response", operation="refund", skip=1)
     refunds = [await slow_shop.request("R1"), await slow_shop.request("R2")]
     for refund in refunds:
         slow_shop.alphapay.finish(refund.refund_request_id, State.SUCCESS)
         told = await notice(slow_shop, refund.refund_request_id)
-        answers = [await slow_shop.gateway.hear("shop", told) for _ in range(3)]
+        answers = [await slow_shop.gateway.receive_notification("shop", told) for _ in range(3)]
         settled = await slow_shop.gateway.get(refund.id)
 
         assert ({"S"}, Status.SETTLED) == (
@@ -287,7 +287,7 @@ async def test_a_notification_settles(slow_shop: Shop) -> None:
 async def test_a_notification_of_a_failure_is_asked_about(slow_shop: Shop) -> None:
     """AlphaPay tells of successes only: anything else that is signed makes us ask, and decides nothing."""
     refund = await slow_shop.request()
-    await slow_shop.gateway.hear("shop", await notice(slow_shop, "R1", State.FAIL))
+    await slow_shop.gateway.receive_notification("shop", await notice(slow_shop, "R1", State.FAIL))
     refund = await slow_shop.gateway.get(refund.id)
     assert not refund.final
 

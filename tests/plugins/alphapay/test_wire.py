@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refundry import wire
-from refundry.untrusted import Unreadable
-from refundry.wire import Message
+from refundry.provider import messages
+from refundry.provider.messages import Message
+from refundry.provider.strict_json import Unreadable
 from refundry_alphapay.wire import (
     Amount,
     InquiryRequest,
@@ -55,11 +55,11 @@ def whole(kind: type[Message]) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", FIELDS, ids=lambda kind: kind.__name__)
 def test_every_documented_field_has_its_attribute(kind: type[Message]) -> None:
     """A message with every documented field is read with nothing left over, and written back the same."""
-    message = wire.read(kind, whole(kind))
+    message = messages.read(kind, whole(kind))
 
     assert {} == message.extra
-    assert whole(kind) == wire.to_wire(message)
-    assert set(FIELDS[kind].split()) == set(wire.described(kind))
+    assert whole(kind) == messages.to_wire(message)
+    assert set(FIELDS[kind].split()) == set(messages.described(kind))
 
 
 @pytest.mark.parametrize("scenario", SAMPLES)
@@ -68,13 +68,13 @@ def test_nothing_is_dropped(scenario: str) -> None:
     body = sample(scenario)
     kind = KINDS[scenario.split("_")[0]]
     try:
-        message = wire.decode(kind, body)
+        message = messages.decode(kind, body)
     except Unreadable:
         assert scenario in UNREADABLE
         return
 
-    assert json.loads(body) == wire.to_wire(message)
-    assert message == wire.decode(kind, wire.encode(message))
+    assert json.loads(body) == messages.to_wire(message)
+    assert message == messages.decode(kind, messages.encode(message))
 
 
 @pytest.mark.parametrize("wrong", [1, True, 1.5, [], {}, ["x"]])
@@ -84,19 +84,19 @@ def test_a_string_is_a_string(field: str, wrong: object) -> None:
     body = json.loads(sample("inquiry_success")) | {field: wrong}
 
     with pytest.raises(Unreadable, match=field):
-        wire.read(InquiryResponse, body)
+        messages.read(InquiryResponse, body)
 
 
 @pytest.mark.parametrize("wrong", ["x", 1, [], {"refundAmount": "1"}, {"refundAmount": {"currency": "CAD"}}])
 def test_an_amount_is_whole(wrong: object) -> None:
     """A refund whose amount is not an amount makes the message unreadable."""
     with pytest.raises(Unreadable):
-        wire.read(InquiryResponse, json.loads(sample("inquiry_success")) | {"refund": wrong})
+        messages.read(InquiryResponse, json.loads(sample("inquiry_success")) | {"refund": wrong})
 
 
 def test_what_only_informs_cannot_hide_the_rest() -> None:
     """A time and a description of another shape are kept as they came, and the message is read."""
-    message = wire.decode(InquiryResponse, sample("inquiry_success_odd_time"))
+    message = messages.decode(InquiryResponse, sample("inquiry_success_odd_time"))
 
     assert (None, {"refundTime": 20261122}) == (message.refund_time, message.extra)
     assert message.refund is not None
@@ -112,4 +112,4 @@ def test_requests_survive_the_way(refund_request_id: str, description: str, mino
         refund=Refund(refund_amount=Amount(value=str(minor), currency="CAD"), description=description),
     )
 
-    assert request == wire.decode(RefundRequest, wire.encode(request))
+    assert request == messages.decode(RefundRequest, messages.encode(request))

@@ -10,7 +10,17 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from refundry.money import Money
-from refundry.provider import Answer, Exchange, HttpUrl, Notification, Order, Outcome, PublicKeyPem, Secret, Terms
+from refundry.provider import (
+    Answer,
+    HttpUrl,
+    Notification,
+    Outcome,
+    ProviderCall,
+    PublicKeyPem,
+    RefundInstruction,
+    Secret,
+    Terms,
+)
 from refundry_antom import signing
 from refundry_antom.provider import AntomProvider, AntomSettings, build
 
@@ -23,7 +33,7 @@ NOTIFY = "/notifications/shop-eu?from=antom"
 TIME = "2026-11-22T04:00:01Z"
 AT = datetime(2026, 11, 22, 4, 0, 0, tzinfo=UTC)
 REFUND_ID = "20261122194010801300188000000000009"
-ORDER = Order("REFUND_20261122_0001", "20261122194010800100188000000000001", Money(1000, "USD", 2))
+INSTRUCTION = RefundInstruction("REFUND_20261122_0001", "20261122194010800100188000000000001", Money(1000, "USD", 2))
 DETAILS: dict[str, Any] = {
     "referenceRefundId": "r" * 64,
     "captureId": "c" * 64,
@@ -99,17 +109,17 @@ def notification(body: bytes, time: str = TIME) -> Notification:
     return Notification("POST", NOTIFY, signed_headers(NOTIFY, body, "Request-Time", time), body)
 
 
-def refund(order: Order = ORDER) -> Exchange:
-    return provider().refund(order, AT)
+def refund(instruction: RefundInstruction = INSTRUCTION) -> ProviderCall:
+    return provider().refund(instruction, AT)
 
 
-def read_refund(body: bytes, order: Order = ORDER) -> Outcome:
-    return provider().refund(order, AT).read(answer(REFUND, body))
+def read_refund(body: bytes, instruction: RefundInstruction = INSTRUCTION) -> Outcome:
+    return provider().refund(instruction, AT).read(answer(REFUND, body))
 
 
-def read_inquiry(body: bytes, order: Order = ORDER) -> Outcome:
-    return provider().inquire(order, AT).read(answer(INQUIRE, body))
+def read_inquiry(body: bytes, instruction: RefundInstruction = INSTRUCTION) -> Outcome:
+    return provider().inquire(instruction, AT).read(answer(INQUIRE, body))
 
 
-def read_notification(body: bytes, order: Order = ORDER) -> Outcome:
-    return provider().hear(notification(body)).read(order)
+def read_notification(body: bytes, instruction: RefundInstruction = INSTRUCTION) -> Outcome:
+    return provider().parse_notification(notification(body)).read(instruction)

@@ -11,8 +11,8 @@ import attrs
 from aiohttp import web
 
 from refundry.errors import Forged
-from refundry.rsa import load_private_key, load_public_key
-from refundry.testing.settings import Keys
+from refundry.provider.signatures import load_private_key, load_public_key
+from refundry.testing.simulator.settings import Keys
 from refundry_antom.signing import content, sign, verify
 from refundry_antom.simulator import CLIENT_ID
 

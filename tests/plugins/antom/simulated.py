@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from refundry.ports import Ports
-from refundry.testing.settings import Keys, make_keys
+from refundry.testing.simulator.settings import Keys, make_keys
 from refundry_antom.simulator import AntomSettings, AntomSimulator
 from tests.plugins.antom.merchant import Letterbox, Merchant, letterbox
 

@@ -8,13 +8,13 @@ from refundry.provider import (
     Blocked,
     Code,
     CodeClass,
-    Failed,
+    DefinitiveFailure,
     NotFound,
     Outcome,
     Pending,
     Resend,
     Scope,
-    Settled,
+    Succeeded,
     Unknown,
 )
 from refundry_antom.codes import INQUIRY_CODES, REFUND_CODES
@@ -111,10 +111,10 @@ def test_every_code_speaks_to_people(table: Mapping[str, Code]) -> None:
 
 def expected_kind(code: Code) -> type[object]:
     kinds = {
-        CodeClass.OK: Settled,
+        CodeClass.OK: Succeeded,
         CodeClass.PENDING: Pending,
-        CodeClass.FAIL: Failed,
-        CodeClass.FAIL_NEW: Failed,
+        CodeClass.FAIL: DefinitiveFailure,
+        CodeClass.FAIL_NEW: DefinitiveFailure,
         CodeClass.CONF: Blocked,
         CodeClass.BUG: Blocked,
         CodeClass.NOT_FOUND: NotFound,
@@ -126,7 +126,7 @@ def check_outcome(code: Code, outcome: Outcome) -> None:
     assert type(outcome) is expected_kind(code)
     if isinstance(outcome, Blocked):
         assert (Scope.ACCOUNT if code.meaning is CodeClass.CONF else Scope.REQUEST) is outcome.scope
-    if not isinstance(outcome, Settled):
+    if not isinstance(outcome, Succeeded):
         assert code.code == outcome.code
 
 
@@ -141,7 +141,7 @@ def test_refund_code(code: Code) -> None:
     if isinstance(outcome, Unknown):
         expected = {"back-off": Resend.SAME, "after inquiry": Resend.AFTER_NOT_FOUND}.get(code.same_id, Resend.NEVER)
         assert expected is outcome.resend
-        assert (expected is Resend.NEVER) == (outcome.attention is not None)
+        assert (expected is Resend.NEVER) == (outcome.review is not None)
 
 
 @pytest.mark.parametrize("code", INQUIRY_CODES.values(), ids=list(INQUIRY_CODES))
@@ -166,7 +166,7 @@ def test_status_that_contradicts_the_refund_code(code: Code, status: str) -> Non
 
     assert isinstance(outcome, Unknown)
     assert Resend.NEVER is outcome.resend
-    assert outcome.attention is not None
+    assert outcome.review is not None
 
 
 @pytest.mark.parametrize("status", ["S", "F", "U"])
@@ -178,4 +178,4 @@ def test_status_that_contradicts_the_inquiry_code(code: Code, status: str) -> No
     outcome = read_inquiry(result(code.code, status))
 
     assert isinstance(outcome, Unknown)
-    assert outcome.attention is not None
+    assert outcome.review is not None

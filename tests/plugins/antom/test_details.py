@@ -9,32 +9,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refundry import wire
 from refundry.errors import Invalid
-from refundry.provider import Order
+from refundry.provider import RefundInstruction, messages
 from refundry_antom import details
 from refundry_antom.wire import RefundRequest
-from tests.plugins.antom.given import AT, DETAILS, ORDER, provider
+from tests.plugins.antom.given import AT, DETAILS, INSTRUCTION, provider
 
 ANTOM = provider()
 
 
-def order(given_details: Any) -> Order:
-    return attrs.evolve(ORDER, details=given_details)
+def instruction(given_details: Any) -> RefundInstruction:
+    return attrs.evolve(INSTRUCTION, details=given_details)
 
 
 def body(given_details: Any) -> bytes:
-    ANTOM.check(order(given_details))
-    return ANTOM.refund(order(given_details), AT).body
+    ANTOM.check(instruction(given_details))
+    return ANTOM.refund(instruction(given_details), AT).body
 
 
-def other_order(value: Any) -> Any:
+def other_instruction(value: Any) -> Any:
     """Give the same JSON value with the keys of its objects in some other order."""
     if isinstance(value, dict):
         names = list(value)
         random.Random(len(names)).shuffle(names)
-        return {name: other_order(value[name]) for name in names}
-    return [other_order(part) for part in value] if isinstance(value, list) else value
+        return {name: other_instruction(value[name]) for name in names}
+    return [other_instruction(part) for part in value] if isinstance(value, list) else value
 
 
 # --- what is written --------------------------------------------------------------------------------------------------
@@ -48,7 +47,7 @@ def test_every_field_of_the_request_can_be_given() -> None:
     further = {name: item for name, item in written.items() if name in DETAILS}
     assert further == DETAILS
     fixed = {"refundRequestId", "paymentId", "refundAmount", "refundReason", "refundNotifyUrl"}
-    assert {*DETAILS, *fixed} == wire.described(RefundRequest).keys()
+    assert {*DETAILS, *fixed} == messages.described(RefundRequest).keys()
     assert list(DETAILS) == list(written)[3:]
 
 
@@ -66,18 +65,18 @@ def test_the_order_in_which_fields_are_given_does_not_matter() -> None:
     }
 
     assert expected == body(given_details)
-    assert body(DETAILS) == body(other_order(DETAILS))
+    assert body(DETAILS) == body(other_instruction(DETAILS))
 
 
 @pytest.mark.parametrize("nothing", [None, {}])
 def test_no_details_change_nothing(nothing: Any) -> None:
     """Without details the body is what it always was."""
-    assert ANTOM.refund(ORDER, AT).body == body(nothing)
+    assert ANTOM.refund(INSTRUCTION, AT).body == body(nothing)
 
 
 def test_a_resend_is_the_same_bytes() -> None:
     """What was sent wins over the details too."""
-    assert b"{}" == ANTOM.refund(attrs.evolve(order(DETAILS), sent=b"{}"), AT).body
+    assert b"{}" == ANTOM.refund(attrs.evolve(instruction(DETAILS), sent=b"{}"), AT).body
 
 
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -102,7 +101,7 @@ def test_details_survive_the_way(given_details: dict[str, Any]) -> None:
     written = body(given_details)
 
     assert given_details == {name: item for name, item in json.loads(written).items() if name in details._FIELDS}
-    assert written == body(json.loads(json.dumps(other_order(given_details))))
+    assert written == body(json.loads(json.dumps(other_instruction(given_details))))
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -165,7 +164,7 @@ WRONG: list[tuple[Any, str]] = [
 def test_what_antom_does_not_describe(wrong: Any, field: str) -> None:
     """A field of another name or shape than described is refused by its name."""
     with pytest.raises(Invalid) as caught:
-        ANTOM.check(order(wrong))
+        ANTOM.check(instruction(wrong))
 
     assert field == caught.value.field
 
@@ -173,20 +172,20 @@ def test_what_antom_does_not_describe(wrong: Any, field: str) -> None:
 def test_an_unknown_name_is_told_the_known_ones() -> None:
     """Whoever misspells a field reads which there are; whoever gives a fixed one twice reads where it comes from."""
     with pytest.raises(Invalid, match="known are referenceRefundId, captureId, .*splitDetails"):
-        ANTOM.check(order({"captureID": "1"}))
+        ANTOM.check(instruction({"captureID": "1"}))
     with pytest.raises(Invalid, match="written from amount and cannot be given twice"):
-        ANTOM.check(order({"refundAmount": EUR}))
+        ANTOM.check(instruction({"refundAmount": EUR}))
 
 
 @pytest.mark.parametrize("edge", [{"metadata": "x" * (16 * 1024 - 15)}, {"refundToBankInfo": nested(8)}, {"goods": []}])
 def test_details_at_the_edge(edge: Any) -> None:
     """Details just inside the rules are taken."""
-    ANTOM.check(order(edge))
+    ANTOM.check(instruction(edge))
 
 
 def test_no_value_is_shown() -> None:
     """An error about an account number names the field and not the number."""
     with pytest.raises(Invalid) as caught:
-        ANTOM.check(order({"refundToBankInfo": {"accountNo": ["canary-7f3a", 5]}}))
+        ANTOM.check(instruction({"refundToBankInfo": {"accountNo": ["canary-7f3a", 5]}}))
 
     assert "canary" not in str(caught.value)

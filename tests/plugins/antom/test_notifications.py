@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refundry.provider import Failed, Forged, Notification, Resend, Settled, Unknown, Unreadable
+from refundry.provider import DefinitiveFailure, Forged, Notification, Resend, Succeeded, Unknown, Unreadable
 from tests.plugins.antom.given import (
+    INSTRUCTION,
     NOTIFY,
-    ORDER,
     REFUND_ID,
     notification,
     provider,
@@ -26,17 +26,17 @@ ANTOM = provider()
 
 def test_success() -> None:
     """A genuine success about the order settles it."""
-    heard = ANTOM.hear(GOOD)
+    heard = ANTOM.parse_notification(GOOD)
 
-    assert ORDER.refund_request_id == heard.refund_request_id
-    assert Settled(ORDER.amount, REFUND_ID, "2026-11-21T20:01:00-08:00") == heard.read(ORDER)
+    assert INSTRUCTION.refund_request_id == heard.refund_request_id
+    assert Succeeded(INSTRUCTION.amount, REFUND_ID, "2026-11-21T20:01:00-08:00") == heard.read(INSTRUCTION)
 
 
 def test_failure() -> None:
     """A genuine failure is definitive and keeps the code."""
     outcome = read_notification(sample("notification_fail"))
 
-    assert isinstance(outcome, Failed)
+    assert isinstance(outcome, DefinitiveFailure)
     assert "PROCESS_FAIL" == outcome.code
 
 
@@ -55,22 +55,22 @@ def test_contradictions(scenario: str) -> None:
 
     assert isinstance(outcome, Unknown)
     assert Resend.NEVER is outcome.resend
-    assert outcome.attention is not None
+    assert outcome.review is not None
 
 
 def test_another_order() -> None:
     """Read against another refund, with another id or another refundId, it means nothing."""
-    for order in (
-        attrs.evolve(ORDER, refund_request_id="REFUND_2"),
-        attrs.evolve(ORDER, provider_refund_id="another"),
+    for instruction in (
+        attrs.evolve(INSTRUCTION, refund_request_id="REFUND_2"),
+        attrs.evolve(INSTRUCTION, provider_refund_id="another"),
     ):
-        assert isinstance(read_notification(BODY, order), Unknown)
+        assert isinstance(read_notification(BODY, instruction), Unknown)
 
 
 def test_acknowledgement() -> None:
     """The answer is the exact body that Antom asks for."""
     expected = b'{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success"}}'
-    acknowledgement = ANTOM.hear(GOOD).acknowledgement
+    acknowledgement = ANTOM.parse_notification(GOOD).acknowledgement
 
     assert (200, expected) == (acknowledgement.status, acknowledgement.body)
     assert (("content-type", "application/json"),) == acknowledgement.headers
@@ -89,7 +89,7 @@ def test_acknowledgement() -> None:
 )
 def test_moment(time: str, moment: datetime | None) -> None:
     """Either time format is read; a time without a zone, or no time at all, is none, and is still verified."""
-    assert moment == ANTOM.hear(notification(BODY, time)).at
+    assert moment == ANTOM.parse_notification(notification(BODY, time)).at
 
 
 def without(name: str) -> Notification:
@@ -115,21 +115,21 @@ def without(name: str) -> Notification:
 def test_forged(message: Notification) -> None:
     """Without its signature, for another client, method or path, or in other bytes, it is forged."""
     with pytest.raises(Forged):
-        ANTOM.hear(message)
+        ANTOM.parse_notification(message)
 
 
 @pytest.mark.parametrize("body", [sample("notification_of_a_payment"), sample("refund_success"), b"[]", b"{}", b""])
 def test_genuine_and_unreadable(body: bytes) -> None:
     """A signed notification of another kind, or without a required field, is unreadable."""
     with pytest.raises(Unreadable):
-        ANTOM.hear(notification(body))
+        ANTOM.parse_notification(notification(body))
 
 
 def test_header_names_in_any_case() -> None:
     """The names of the headers may come in any case."""
     message = attrs.evolve(GOOD, headers=[(name.title(), value) for name, value in GOOD.headers])
 
-    assert ORDER.refund_request_id == ANTOM.hear(message).refund_request_id
+    assert INSTRUCTION.refund_request_id == ANTOM.parse_notification(message).refund_request_id
 
 
 @given(st.integers(0, len(BODY) - 1), st.integers(0, 7))
@@ -138,7 +138,7 @@ def test_no_flipped_notification_is_heard(at: int, bit: int) -> None:
     body = BODY[:at] + bytes([BODY[at] ^ 1 << bit]) + BODY[at + 1 :]
 
     with pytest.raises(Forged):
-        ANTOM.hear(attrs.evolve(GOOD, body=body))
+        ANTOM.parse_notification(attrs.evolve(GOOD, body=body))
 
 
 @given(st.text(), st.text(), st.lists(st.tuples(st.text(max_size=12), st.text())), st.binary(max_size=99))
@@ -146,7 +146,7 @@ def test_hearing_anything(method: str, path: str, headers: list[tuple[str, str]]
     """Any request at all is forged: nothing else is raised."""
     for more in ([], [("client-id", ANTOM.settings.client_id)]):
         with pytest.raises(Forged):
-            ANTOM.hear(Notification(method, path, [*headers, *more], body))
+            ANTOM.parse_notification(Notification(method, path, [*headers, *more], body))
 
 
 def test_behind_a_web_server_that_shortens_the_path() -> None:
@@ -154,8 +154,8 @@ def test_behind_a_web_server_that_shortens_the_path() -> None:
     behind = provider(notify_url=f"https://shop.example{NOTIFY}")
     shortened = attrs.evolve(GOOD, path="/notifications/shop")
 
-    assert ORDER.refund_request_id == behind.hear(shortened).refund_request_id
+    assert INSTRUCTION.refund_request_id == behind.parse_notification(shortened).refund_request_id
     with pytest.raises(Forged):
-        provider(notify_url="https://shop.example/other").hear(shortened)
+        provider(notify_url="https://shop.example/other").parse_notification(shortened)
     with pytest.raises(Forged):
-        provider(notify_url=None).hear(shortened)
+        provider(notify_url=None).parse_notification(shortened)

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 
-from refundry.provider import Answer, Notification, Settled
+from refundry.provider import Answer, Notification, Succeeded
 from tests.plugins.antom.given import (
     AT,
     CLIENT,
     INQUIRE,
+    INSTRUCTION,
     NOTIFY,
-    ORDER,
     REFUND,
     merchant_key,
     private_pem,
@@ -61,10 +61,10 @@ def sdk(*calls: list[str]) -> list[Any]:
 
 def test_the_sdk_verifies_our_requests() -> None:
     """Both requests verify in the SDK, and a changed body does not."""
-    exchanges = {REFUND: provider().refund(ORDER, AT), INQUIRE: provider().inquire(ORDER, AT)}
+    signed = {REFUND: provider().refund(INSTRUCTION, AT), INQUIRE: provider().inquire(INSTRUCTION, AT)}
     calls = []
-    for path, exchange in exchanges.items():
-        request = exchange.sign()
+    for path, call in signed.items():
+        request = call.sign()
         headers = dict(request.headers)
         signature = headers["signature"].split("signature=")[1]
         start = ["verify", "POST", path, CLIENT, headers["request-time"]]
@@ -83,7 +83,7 @@ def test_we_verify_what_the_sdk_signs() -> None:
 
     for time, signature in zip(TIMES, signatures, strict=True):
         headers = [("signature", f"algorithm=RSA256,keyVersion=1,signature={signature}"), ("response-time", time)]
-        assert isinstance(provider().refund(ORDER, AT).read(Answer(200, headers, body)), Settled)
+        assert isinstance(provider().refund(INSTRUCTION, AT).read(Answer(200, headers, body)), Succeeded)
 
 
 def test_we_hear_what_the_sdk_signs() -> None:
@@ -98,8 +98,8 @@ def test_we_hear_what_the_sdk_signs() -> None:
             ("Request-Time", time),
             ("client-id", CLIENT),
         ]
-        heard = provider().hear(Notification("POST", NOTIFY, headers, body))
-        assert isinstance(heard.read(ORDER), Settled)
+        heard = provider().parse_notification(Notification("POST", NOTIFY, headers, body))
+        assert isinstance(heard.read(INSTRUCTION), Succeeded)
 
 
 def test_the_sdk_hears_what_we_hear() -> None:

@@ -16,20 +16,20 @@ from refundry.money import Money
 from refundry.provider import (
     Answer,
     Blocked,
-    Failed,
+    DefinitiveFailure,
     HttpUrl,
-    Listener,
     NotFound,
-    Order,
+    NotificationHandler,
     Outcome,
     Pending,
     Provider,
     PublicKeyPem,
     Quote,
+    RefundInstruction,
     Resend,
     Scope,
     Secret,
-    Settled,
+    Succeeded,
     Terms,
     Unknown,
 )
@@ -41,7 +41,7 @@ from tests.plugins.antom.given import (
     BASE,
     CLIENT,
     INQUIRE,
-    ORDER,
+    INSTRUCTION,
     REFUND,
     REFUND_ID,
     answer,
@@ -52,7 +52,7 @@ from tests.plugins.antom.given import (
     sample,
 )
 
-KNOWN = attrs.evolve(ORDER, provider_refund_id=REFUND_ID)
+KNOWN = attrs.evolve(INSTRUCTION, provider_refund_id=REFUND_ID)
 ANTOM = provider()
 
 
@@ -62,14 +62,14 @@ ANTOM = provider()
 def test_it_is_a_provider_and_a_listener() -> None:
     """The class has every member that the gateway asks for."""
     assert isinstance(provider(), Provider)
-    assert isinstance(provider(), Listener)
+    assert isinstance(provider(), NotificationHandler)
     assert f"{CLIENT} at {BASE}" == provider().identity
 
 
 def test_refund_body() -> None:
     """The body is compact JSON in a fixed order with every scalar a string."""
-    order = attrs.evolve(ORDER, reason="Größe passt nicht")
-    body = provider(notify_url="https://shop.example/n").refund(order, AT).body
+    instruction = attrs.evolve(INSTRUCTION, reason="Größe passt nicht")
+    body = provider(notify_url="https://shop.example/n").refund(instruction, AT).body
 
     expected = (
         '{"refundRequestId":"REFUND_20261122_0001","paymentId":"20261122194010800100188000000000001",'
@@ -81,7 +81,7 @@ def test_refund_body() -> None:
 
 def test_what_is_absent_is_not_sent() -> None:
     """Neither a reason nor a notification address that is not there is written."""
-    assert {"refundRequestId", "paymentId", "refundAmount"} == set(json.loads(provider().refund(ORDER, AT).body))
+    assert {"refundRequestId", "paymentId", "refundAmount"} == set(json.loads(provider().refund(INSTRUCTION, AT).body))
 
 
 def test_inquiry_body() -> None:
@@ -91,10 +91,10 @@ def test_inquiry_body() -> None:
 
 def test_a_resend_is_the_same_bytes() -> None:
     """What was sent is sent again as it was, even if it would be written otherwise today."""
-    order = attrs.evolve(ORDER, sent=b'{"old": "spelling"}')
+    instruction = attrs.evolve(INSTRUCTION, sent=b'{"old": "spelling"}')
 
-    assert b'{"old": "spelling"}' == provider(notify_url="https://new.example").refund(order, AT).body
-    assert b'{"old": "spelling"}' == provider().refund(order, AT).sign().body
+    assert b'{"old": "spelling"}' == provider(notify_url="https://new.example").refund(instruction, AT).body
+    assert b'{"old": "spelling"}' == provider().refund(instruction, AT).sign().body
 
 
 @pytest.mark.parametrize(
@@ -109,15 +109,15 @@ def test_addresses(client: str, path: str) -> None:
     """A client of the sandbox uses the sandbox's path on the same host, and every request is a POST."""
     antom = provider(client_id=client)
 
-    request = antom.refund(ORDER, AT).sign()
+    request = antom.refund(INSTRUCTION, AT).sign()
     assert ("POST", f"{BASE}{path}refund") == (request.method, request.url)
-    assert f"{BASE}{path}inquiryRefund" == antom.inquire(ORDER, AT).sign().url
+    assert f"{BASE}{path}inquiryRefund" == antom.inquire(INSTRUCTION, AT).sign().url
 
 
 @pytest.mark.parametrize("at", [AT, AT.astimezone(timezone(timedelta(hours=8))), AT + timedelta(microseconds=999_999)])
 def test_headers(at: datetime) -> None:
     """The signature is over what is sent; the time is whole seconds in UTC with its offset."""
-    request = provider(key_version=3, agent_token="T1").refund(ORDER, at).sign()
+    request = provider(key_version=3, agent_token="T1").refund(INSTRUCTION, at).sign()
     headers = dict(request.headers)
 
     assert "2026-11-22T04:00:00+00:00" == headers["request-time"]
@@ -130,7 +130,7 @@ def test_headers(at: datetime) -> None:
 
 def test_no_agent_token_no_header() -> None:
     """The header of an agent is there only where one is configured."""
-    assert "agent-token" not in dict(provider().refund(ORDER, AT).sign().headers)
+    assert "agent-token" not in dict(provider().refund(INSTRUCTION, AT).sign().headers)
 
 
 @given(
@@ -141,12 +141,12 @@ def test_no_agent_token_no_header() -> None:
 )
 def test_equal_orders_give_equal_bytes(id: str, minor: int, reason: str | None, at: datetime) -> None:
     """Nothing but the order decides the body: not the moment, not the day's mood."""
-    order = Order(id, "P1", Money(minor, "EUR", 2), reason)
+    instruction = RefundInstruction(id, "P1", Money(minor, "EUR", 2), reason)
     provider_ = ANTOM
-    provider_.check(order)
+    provider_.check(instruction)
 
-    assert provider_.refund(order, AT).body == provider_.refund(attrs.evolve(order), at).body
-    body = json.loads(provider_.refund(order, AT).body)
+    assert provider_.refund(instruction, AT).body == provider_.refund(attrs.evolve(instruction), at).body
+    body = json.loads(provider_.refund(instruction, AT).body)
     assert (id, str(minor), reason or None) == (
         body["refundRequestId"],
         body["refundAmount"]["value"],
@@ -186,7 +186,7 @@ def test_equal_orders_give_equal_bytes(id: str, minor: int, reason: str | None, 
 def test_orders_that_antom_cannot_take(changes: dict[str, Any], field: str) -> None:
     """An order outside Antom's rules is refused by the name of its field, before anything is stored."""
     with pytest.raises(Invalid) as caught:
-        provider().check(attrs.evolve(ORDER, **changes))
+        provider().check(attrs.evolve(INSTRUCTION, **changes))
 
     assert field == caught.value.field
 
@@ -208,7 +208,7 @@ def test_orders_that_antom_cannot_take(changes: dict[str, Any], field: str) -> N
 )
 def test_orders_at_the_edge(changes: dict[str, Any]) -> None:
     """An order just inside the rules is taken."""
-    provider().check(attrs.evolve(ORDER, **changes))
+    provider().check(attrs.evolve(INSTRUCTION, **changes))
 
 
 @pytest.mark.parametrize(("currency", "places"), [("CLP", 0), ("VND", 0), ("TWD", 2), ("IDR", 2), ("KWD", 3)])
@@ -248,9 +248,9 @@ def test_reading_needs_no_private_key() -> None:
     """An audit reads old answers without the key; sending without it is refused by the setting's name."""
     antom = provider(private_key=None)
 
-    assert isinstance(antom.refund(ORDER, AT).read(answer(REFUND, sample("refund_success"))), Settled)
+    assert isinstance(antom.refund(INSTRUCTION, AT).read(answer(REFUND, sample("refund_success"))), Succeeded)
     with pytest.raises(Invalid) as caught:
-        antom.refund(ORDER, AT).sign()
+        antom.refund(INSTRUCTION, AT).sign()
     assert "private_key" == caught.value.field
 
 
@@ -258,7 +258,7 @@ def test_nothing_shows_a_secret() -> None:
     """No repr of the settings, the provider, an exchange or a request holds a line of a key or the token."""
     antom = provider(agent_token="canary-7f3a")
     secret = start.private_pem(merchant_key()).decode().splitlines()[1]
-    shown = "".join(map(repr, (antom.settings, antom, antom.refund(ORDER, AT), antom.settings.private_key)))
+    shown = "".join(map(repr, (antom.settings, antom, antom.refund(INSTRUCTION, AT), antom.settings.private_key)))
 
     assert "canary" not in shown
     assert secret not in shown
@@ -270,7 +270,7 @@ def test_nothing_shows_a_secret() -> None:
 
 def test_success() -> None:
     """A signed success about exactly this order settles it, with Antom's id and words for the time."""
-    expected = Settled(ORDER.amount, REFUND_ID, "2026-11-21T20:00:01-08:00")
+    expected = Succeeded(INSTRUCTION.amount, REFUND_ID, "2026-11-21T20:00:01-08:00")
 
     assert expected == read_refund(sample("refund_success"))
 
@@ -288,7 +288,7 @@ def test_success() -> None:
 )
 def test_exchange_rate(outcome: Outcome, details: dict[str, Any]) -> None:
     """The quote and the settlement amount are read in the settlement currency; trace numbers are details."""
-    assert isinstance(outcome, Settled)
+    assert isinstance(outcome, Succeeded)
     assert Money(7790, "HKD", 2) == outcome.settlement_amount
     expected = Quote("USD/HKD", "7.79", "Q1", "2026-11-21T19:00:00-08:00", "2026-11-21T21:00:00-08:00", "true")
     assert expected == outcome.quote
@@ -304,7 +304,7 @@ def test_unknown_fields_are_details() -> None:
         "result": {"traceId": "t1"},
         "refundAmount": {"precision": "2"},
     }
-    assert isinstance(outcome, Settled)
+    assert isinstance(outcome, Succeeded)
     assert expected == outcome.details
 
 
@@ -312,7 +312,7 @@ def test_odd_settlement_does_not_hide_the_refund() -> None:
     """A settlement amount that is no money and a quote without its fields are kept as they came."""
     outcome = read_refund(sample("refund_success_odd_settlement"))
 
-    assert isinstance(outcome, Settled)
+    assert isinstance(outcome, Succeeded)
     assert (None, None) == (outcome.settlement_amount, outcome.quote)
     expected = {
         "grossSettlementAmount": {"currency": "HKD", "value": "77.90"},
@@ -325,7 +325,7 @@ AFTER, NEVER = Resend.AFTER_NOT_FOUND, Resend.NEVER
 
 
 @pytest.mark.parametrize(
-    ("scenario", "resend", "attention"),
+    ("scenario", "resend", "review"),
     [
         ("refund_success_without_echo", NEVER, False),
         ("refund_success_of_another_refund", AFTER, True),
@@ -351,14 +351,14 @@ AFTER, NEVER = Resend.AFTER_NOT_FOUND, Resend.NEVER
         ("inquiry_unlisted_success", AFTER, True),
     ],
 )
-def test_answers_that_decide_nothing(scenario: str, resend: Resend, attention: bool) -> None:
+def test_answers_that_decide_nothing(scenario: str, resend: Resend, review: bool) -> None:
     """A signed answer that is not understood, or not about this order, is unknown; money at stake calls a person."""
     read = read_refund if scenario.startswith("refund") else read_inquiry
 
     outcome = read(sample(scenario), KNOWN)
 
     assert isinstance(outcome, Unknown)
-    assert (resend, attention) == (outcome.resend, outcome.attention is not None)
+    assert (resend, review) == (outcome.resend, outcome.review is not None)
 
 
 def test_pending() -> None:
@@ -376,7 +376,7 @@ def test_refund_status_fail() -> None:
     """The inquiry that says FAIL about exactly this refund is definitive."""
     outcome = read_inquiry(sample("inquiry_fail"))
 
-    assert isinstance(outcome, Failed)
+    assert isinstance(outcome, DefinitiveFailure)
     assert "FAIL" == outcome.code
 
 
@@ -421,7 +421,7 @@ def test_unsigned_answers(scenario: str, headers: list[tuple[str, str]]) -> None
 
     assert isinstance(outcome, Unknown)
     assert AFTER is outcome.resend
-    assert outcome.attention is not None
+    assert outcome.review is not None
     assert (None, None) == (outcome.code, outcome.scope)
 
 
@@ -429,7 +429,7 @@ def test_an_absent_client_id_is_ours() -> None:
     """The signature binds the answer to our client id, whether the header is there or not, in any case of letters."""
     headers = [(name.upper(), value) for name, value in replaced("client-id", None)]
 
-    assert isinstance(start.refund().read(Answer(200, headers, sample("refund_success"))), Settled)
+    assert isinstance(start.refund().read(Answer(200, headers, sample("refund_success"))), Succeeded)
 
 
 def test_hearsay() -> None:
@@ -444,7 +444,7 @@ def test_hearsay() -> None:
 @pytest.mark.parametrize("code", ["INVALID_SIGNATURE", "KEY_NOT_FOUND"])
 def test_a_wrong_key_of_ours_is_the_account_s_trouble(call: Any, code: str) -> None:
     """An unsigned answer that refuses our key proves nothing, and makes the whole account wait for one person."""
-    outcome = call(ORDER, AT).read(Answer(200, [("client-id", CLIENT)], start.result(code, "F")))
+    outcome = call(INSTRUCTION, AT).read(Answer(200, [("client-id", CLIENT)], start.result(code, "F")))
 
     assert isinstance(outcome, Unknown)
     assert (AFTER, Scope.ACCOUNT, None) == (outcome.resend, outcome.scope, outcome.code)
@@ -452,7 +452,7 @@ def test_a_wrong_key_of_ours_is_the_account_s_trouble(call: Any, code: str) -> N
         f"Antom seems unable to verify our signature (an unsigned answer says {code}): check private_key and"
         " key_version"
     )
-    assert expected == outcome.attention
+    assert expected == outcome.review
 
 
 KEY_REFUSED = start.result("INVALID_SIGNATURE", "F")
@@ -504,8 +504,8 @@ def test_provider_key_version() -> None:
     """Where one version of Antom's key is configured, an answer that names another is not believed."""
     good = answer(REFUND, sample("refund_success"))
 
-    assert isinstance(provider(provider_key_version=1).refund(ORDER, AT).read(good), Settled)
-    assert isinstance(provider(provider_key_version=2).refund(ORDER, AT).read(good), Unknown)
+    assert isinstance(provider(provider_key_version=1).refund(INSTRUCTION, AT).read(good), Succeeded)
+    assert isinstance(provider(provider_key_version=2).refund(INSTRUCTION, AT).read(good), Unknown)
 
 
 @pytest.mark.parametrize("status", [201, 204, 301, 307, 400, 401, 403, 404, 429, 500, 502, 503])
@@ -537,8 +537,8 @@ def test_signed_nonsense(body: bytes) -> None:
 
     assert isinstance(outcome, Unknown)
     assert outcome.cause.startswith("cannot be read")
-    assert outcome.attention is not None
-    assert outcome.attention.startswith("signed by Antom and not understood: ")
+    assert outcome.review is not None
+    assert outcome.review.startswith("signed by Antom and not understood: ")
 
 
 @settings(max_examples=100)
@@ -569,12 +569,22 @@ header = st.tuples(st.sampled_from(["signature", "response-time", "client-id", "
 @given(st.integers(100, 599) | st.just(200), st.lists(header, max_size=5), st.binary(max_size=99))
 def test_reading_never_raises(status: int, headers: list[tuple[str, str]], body: bytes) -> None:
     """Any status, headers and bytes at all end in `Unknown`, for both calls."""
-    for exchange in (ANTOM.refund(ORDER, AT), ANTOM.inquire(ORDER, AT)):
-        assert isinstance(exchange.read(Answer(status, headers, body)), Unknown)
+    for call in (ANTOM.refund(INSTRUCTION, AT), ANTOM.inquire(INSTRUCTION, AT)):
+        assert isinstance(call.read(Answer(status, headers, body)), Unknown)
 
 
 PARTS = st.sampled_from(
-    ["SUCCESS", "FAIL", "PROCESSING", "REFUND_IN_PROCESS", "ORDER_NOT_EXIST", "S", "F", "U", ORDER.refund_request_id]
+    [
+        "SUCCESS",
+        "FAIL",
+        "PROCESSING",
+        "REFUND_IN_PROCESS",
+        "ORDER_NOT_EXIST",
+        "S",
+        "F",
+        "U",
+        INSTRUCTION.refund_request_id,
+    ]
 )
 FIELDS = ["refundRequestId", "refundId", "paymentId", "refundTime", "refundStatus", "grossSettlementAmount", "metadata"]
 
@@ -591,12 +601,12 @@ def test_settled_only_on_the_whole_echo(fields: dict[str, Any], code: str, statu
     raw = json.dumps(body).encode()
 
     for call, path in ((ANTOM.refund, REFUND), (ANTOM.inquire, INQUIRE)):
-        outcome = call(ORDER, AT).read(answer(path, raw))
-        if isinstance(outcome, Settled):
-            assert ORDER.refund_request_id == fields["refundRequestId"]
+        outcome = call(INSTRUCTION, AT).read(answer(path, raw))
+        if isinstance(outcome, Succeeded):
+            assert INSTRUCTION.refund_request_id == fields["refundRequestId"]
             assert {"currency": "USD", "value": "1000"} == amount
             assert ("SUCCESS", "S") == (code, status)
-            assert ORDER.amount == outcome.amount
+            assert INSTRUCTION.amount == outcome.amount
 
 
 # --- the plugin -------------------------------------------------------------------------------------------------------

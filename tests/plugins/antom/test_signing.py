@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refundry import rsa
 from refundry.errors import Forged
+from refundry.provider import signatures
 from refundry_antom import signing
 from tests.plugins.antom.given import HERE, merchant_key, provider_key
 
@@ -19,7 +19,7 @@ CONTENT = signing.content("POST", "/p?q=1", "C1", "2026-11-22T04:00:00+00:00", b
 
 
 def vector(case: dict[str, str], time: str, signer: str) -> tuple[RSAPublicKey, str, bytes]:
-    key = rsa.load_public_key(KEYS[signer]["public_spki_pem"].encode(), signer)
+    key = signatures.load_public_key(KEYS[signer]["public_spki_pem"].encode(), signer)
     content = signing.content(case["method"], case["path"], case["client_id"], case[time], case["body"].encode())
     return key, case["signature_header"], content
 
@@ -56,7 +56,7 @@ def test_content(case: dict[str, str]) -> None:
 def test_header_we_send() -> None:
     """The header names the algorithm and the version, and its signature is percent-encoded base64."""
     header = signing.sign(merchant_key(), CONTENT, key_version=7)
-    read = rsa.parse_header(header)
+    read = signatures.parse_header(header)
 
     assert header.startswith("algorithm=RSA256, keyVersion=7, signature=")
     assert not set("+/") & set(header.removeprefix("algorithm=RSA256, keyVersion=7, signature="))

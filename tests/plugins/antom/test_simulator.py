@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from refundry.errors import Invalid
 from refundry.money import Money
-from refundry.provider import Order
-from refundry.rsa import load_private_key
-from refundry.testing.books import Payment, Settlement, State
-from refundry.testing.settings import Keys, make_keys
+from refundry.provider import RefundInstruction
+from refundry.provider.signatures import load_private_key
+from refundry.testing.simulator.ledger import Payment, Settlement, State
+from refundry.testing.simulator.settings import Keys, make_keys
 from refundry_antom.simulator import CLIENT_ID, PLUGIN, AntomSettings, AntomSimulator
 from tests.plugins.antom.given import AT, DETAILS, provider
 from tests.plugins.antom.merchant import PATH, TIME, Letterbox, Merchant
@@ -82,12 +82,12 @@ async def test_preconditions(start: Start, payment: dict[str, Any], result: str)
     simulator, merchant = await start(payments="declared")
     simulator.add_payment(Payment(id="P1", **payment))
     first = await merchant.refund()
-    simulator.books.payments["P1"] = Payment(id="P1", amount=eur("999.00"))
+    simulator.ledger.payments["P1"] = Payment(id="P1", amount=eur("999.00"))
     again = await merchant.refund()
 
     assert [result, result] == [first.result, again.result]
     assert "FAIL" == (await merchant.inquire()).data["refundStatus"]
-    assert [] == simulator.books.movements
+    assert [] == simulator.ledger.movements
 
 
 async def test_unknown_payment_when_declared(start: Start) -> None:
@@ -128,9 +128,9 @@ async def test_repeat_with_another_amount(start: Start, currency: str, value: st
     assert "REPEAT_REQ_INCONSISTENT F" == other.result
     assert first.data == again.data
     assert (1, 3, 2) == (
-        len(simulator.books.movements),
-        simulator.books.refunds["R1"].requested,
-        len(simulator.books.refunds["R1"].bodies),
+        len(simulator.ledger.movements),
+        simulator.ledger.refunds["R1"].requested,
+        len(simulator.ledger.refunds["R1"].bodies),
     )
 
 
@@ -154,7 +154,7 @@ async def test_async_refund_ends_by_itself(start: Start, box: Letterbox) -> None
     assert "/notifications/shop?from=antom" == path
     assert "SUCCESS" == (await merchant.inquire()).data["refundStatus"]
     assert "SUCCESS S" == (await merchant.refund(refundNotifyUrl=box.url)).result
-    assert 1 == len(simulator.books.movements)
+    assert 1 == len(simulator.ledger.movements)
 
 
 async def test_async_refund_can_fail(start: Start, box: Letterbox) -> None:
@@ -165,7 +165,7 @@ async def test_async_refund_can_fail(start: Start, box: Letterbox) -> None:
 
     assert ("FAIL", "F") == (notice["refundStatus"], notice["result"]["resultStatus"])
     assert "FAIL" == (await merchant.inquire()).data["refundStatus"]
-    assert [] == simulator.books.movements
+    assert [] == simulator.ledger.movements
 
 
 async def test_repeat_drives_it_on(start: Start) -> None:
@@ -173,7 +173,7 @@ async def test_repeat_drives_it_on(start: Start) -> None:
     simulator, merchant = await start(mode="async", async_delay=3_600)
 
     assert ["REFUND_IN_PROCESS U", "SUCCESS S", "SUCCESS S"] == [(await merchant.refund()).result for _ in range(3)]
-    assert 1 == len(simulator.books.movements)
+    assert 1 == len(simulator.ledger.movements)
 
 
 async def test_sync_refund_is_notified_when_set(start: Start, box: Letterbox) -> None:
@@ -208,19 +208,19 @@ async def test_bad_fields(start: Start, bad: Any) -> None:
     told = await merchant.post("refund", bad if isinstance(bad, bytes) or bad == {} else good | bad)
 
     assert (200, "PARAM_ILLEGAL F", True) == (told.status, told.result, told.genuine)
-    assert {} == simulator.books.refunds
+    assert {} == simulator.ledger.refunds
 
 
 async def test_further_fields_are_taken(start: Start) -> None:
     """What the plugin writes with every further field is a refund like any other."""
     simulator, merchant = await start()
-    order = Order("R1", "P1", Money(100, "EUR", 2), details=DETAILS)
+    instruction = RefundInstruction("R1", "P1", Money(100, "EUR", 2), details=DETAILS)
     antom = provider()
-    antom.check(order)
-    told = await merchant.post("refund", antom.refund(order, AT).body)
+    antom.check(instruction)
+    told = await merchant.post("refund", antom.refund(instruction, AT).body)
 
     assert "SUCCESS S" == told.result
-    assert {"R1": 1} == simulator.books.moved()
+    assert {"R1": 1} == simulator.ledger.moved()
 
 
 async def test_unknown_currency_and_unknown_fields(start: Start) -> None:
@@ -249,7 +249,7 @@ async def test_gate(start: Start) -> None:
     assert "signature" not in unsigned.headers
     assert "response-time" not in unsigned.headers
     assert {200} == {told.status for told in (got, nowhere, plain, stranger, unsigned)}
-    assert {} == simulator.books.refunds
+    assert {} == simulator.ledger.refunds
 
 
 @pytest.mark.parametrize("header", ["request-time", "signature"])
@@ -261,7 +261,7 @@ async def test_signature_covers_the_time(start: Start, header: str) -> None:
     changed = await merchant.post("refund", {"refundRequestId": "R2"}, **{header: "1685599933871"})
 
     assert "INVALID_SIGNATURE F" == changed.result
-    assert ["R1"] == list(simulator.books.refunds)
+    assert ["R1"] == list(simulator.ledger.refunds)
 
 
 async def test_live_path_and_absolute_target(start: Start, keys: Keys) -> None:
@@ -303,9 +303,9 @@ async def test_money_moves_at_most_once(mode: str, steps: list[tuple[str, str]])
             merchant = Merchant(simulator.url, made, session)
             for step, id in steps:
                 await _step(simulator, merchant, step, id)
-            moved = simulator.books.moved()
+            moved = simulator.ledger.moved()
 
-    for refund in simulator.books.refunds.values():
+    for refund in simulator.ledger.refunds.values():
         assert moved[refund.refund_request_id] == (1 if refund.state is State.SUCCESS else 0)
 
 
@@ -329,7 +329,7 @@ async def _step(simulator: AntomSimulator, merchant: Merchant, step: str, id: st
     elif step == "inquire":
         await merchant.inquire(id)
     else:
-        faults = {"lost": "lose_answer", "twice": "duplicate"}
+        faults = {"lost": "drop_response", "twice": "duplicate"}
         if step in faults:
             simulator.fault(faults[step])
         try:
@@ -377,7 +377,7 @@ async def test_official_sdk(start: Start, keys: Keys) -> None:
 
     assert ("S", "SDK1") == (refunded["result"]["resultStatus"], refunded["refundRequestId"])
     assert "SUCCESS" == inquired["refundStatus"]
-    assert 1 == len(simulator.books.movements)
+    assert 1 == len(simulator.ledger.movements)
 
 
 async def test_plugin_runs_and_describes_itself(tmp_path: Path, keys: Keys) -> None:

@@ -18,15 +18,15 @@ async def test_health_and_books(start: Start) -> None:
     await merchant.control("POST", "payments", {"id": "P1", "amount": "10.00", "currency": "EUR", "balance": "5.00"})
     await merchant.fault("duplicate")
     await merchant.refund()
-    status, books = await merchant.control("GET", "books")
+    status, ledger = await merchant.control("GET", "books")
     async with merchant.session.get(f"{merchant.url}/control/books?format=text") as answer:
         table = await answer.text()
 
     assert (200, {"status": "ok", "provider": "antom", "refunds": 1}) == await merchant.control("GET", "health")
     assert 200 == status
     assert {"id": "P1", "amount": {"value": "10.00", "currency": "EUR"}, "status": "SUCCESS", "refundable": "9.00",
-            "balance": "4.00"} == books["payments"][0]  # fmt: skip
-    [refund], [movement] = books["refunds"], books["movements"]
+            "balance": "4.00"} == ledger["payments"][0]  # fmt: skip
+    [refund], [movement] = ledger["refunds"], ledger["movements"]
     assert ("R1", "SUCCESS", 2, 1, [2]) == (
         refund["refund_request_id"],
         refund["status"],
@@ -35,7 +35,7 @@ async def test_health_and_books(start: Start) -> None:
         list(refund["bodies"].values()),
     )
     assert ("R1", "1.00") == (movement["refund_request_id"], movement["amount"]["value"])
-    assert {"duplicate": 1} == books["faults"]
+    assert {"duplicate": 1} == ledger["faults"]
     assert "R1" in table
     assert "movements of money: 1" in table
 
@@ -56,11 +56,11 @@ async def test_reset(start: Start, box: Letterbox) -> None:
     """A reset forgets books and faults, and what was still to come does not come."""
     simulator, merchant = await start(mode="async", async_delay=0.2, notify_url=box.url)
     await merchant.refund()
-    await merchant.fault("lose_answer", times=None)
+    await merchant.fault("drop_response", times=None)
     await merchant.control("POST", "reset")
     await asyncio.sleep(0.4)
 
-    assert ([], {}, []) == (box.got, simulator.books.refunds, simulator.faults.rules)
+    assert ([], {}, []) == (box.got, simulator.ledger.refunds, simulator.faults.rules)
 
 
 async def test_settings_change(start: Start) -> None:
@@ -90,23 +90,23 @@ WRONG: list[tuple[str, str, Any, int, str]] = [
     ("POST", "faults", b"[" * 9_000, 400, "body"),
     ("POST", "faults", {"fault": "explode"}, 400, "fault"),
     ("POST", "faults", {"fault": ["delay"]}, 400, "fault"),
-    ("POST", "faults", {"fault": "lose_answer", "sometimes": True}, 400, "sometimes"),
-    ("POST", "faults", {"fault": "lose_answer", "operation": "pay"}, 400, "operation"),
-    ("POST", "faults", {"fault": "lose_answer", "how": "softly"}, 400, "how"),
+    ("POST", "faults", {"fault": "drop_response", "sometimes": True}, 400, "sometimes"),
+    ("POST", "faults", {"fault": "drop_response", "operation": "pay"}, 400, "operation"),
+    ("POST", "faults", {"fault": "drop_response", "how": "softly"}, 400, "how"),
     ("POST", "faults", {"fault": "reorder", "operation": "inquiry"}, 400, "operation"),
     ("POST", "faults", {"fault": "delay"}, 400, "seconds"),
     ("POST", "faults", {"fault": "delay", "seconds": "-1"}, 400, "seconds"),
     ("POST", "faults", {"fault": "delay", "seconds": "1e3"}, 400, "seconds"),
     ("POST", "faults", {"fault": "delay", "seconds": 1, "late": "yes"}, 400, "late"),
-    ("POST", "faults", {"fault": "garble", "kind": "poem"}, 400, "kind"),
-    ("POST", "faults", {"fault": "missign", "how": "not at all"}, 400, "how"),
-    ("POST", "faults", {"fault": "lose_answer", "times": "1"}, 400, "times"),
-    ("POST", "faults", {"fault": "lose_answer", "times": -1}, 400, "times"),
-    ("POST", "faults", {"fault": "lose_answer", "skip": True}, 400, "skip"),
-    ("POST", "faults", {"fault": "lose_answer", "probability": 101}, 400, "probability"),
-    ("POST", "faults", {"fault": "lose_answer", "probability": "often"}, 400, "probability"),
-    ("POST", "faults", {"fault": "lose_answer", "refund_request_id": 7}, 400, "refund_request_id"),
-    ("POST", "faults", {"fault": "misstate_amount", "more": 0}, 400, "more"),
+    ("POST", "faults", {"fault": "corrupt", "kind": "poem"}, 400, "kind"),
+    ("POST", "faults", {"fault": "bad_signature", "how": "not at all"}, 400, "how"),
+    ("POST", "faults", {"fault": "drop_response", "times": "1"}, 400, "times"),
+    ("POST", "faults", {"fault": "drop_response", "times": -1}, 400, "times"),
+    ("POST", "faults", {"fault": "drop_response", "skip": True}, 400, "skip"),
+    ("POST", "faults", {"fault": "drop_response", "probability": 101}, 400, "probability"),
+    ("POST", "faults", {"fault": "drop_response", "probability": "often"}, 400, "probability"),
+    ("POST", "faults", {"fault": "drop_response", "refund_request_id": 7}, 400, "refund_request_id"),
+    ("POST", "faults", {"fault": "wrong_amount", "more": 0}, 400, "more"),
     ("POST", "payments", {}, 400, "currency"),
     ("POST", "payments", {"id": "P1", "amount": "1.005", "currency": "EUR"}, 400, "amount"),
     ("POST", "payments", {"id": "P1", "amount": 1, "currency": "EUR"}, 400, "amount"),
@@ -138,7 +138,7 @@ async def test_wrong_calls(start: Start, method: str, path: str, data: Any, stat
 
     assert (status, field) == (got, said["error"]["field"])
     assert said["error"]["rule"]
-    assert ([], {}, {}) == (simulator.faults.rules, simulator.books.payments, simulator.books.refunds)
+    assert ([], {}, {}) == (simulator.faults.rules, simulator.ledger.payments, simulator.ledger.refunds)
 
 
 async def test_rubbish_on_the_wire(start: Start, caplog: pytest.LogCaptureFixture) -> None:

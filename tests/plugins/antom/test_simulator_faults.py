@@ -8,9 +8,9 @@ import aiohttp
 import pytest
 
 from refundry.ports import Ports
-from refundry.testing.books import State
-from refundry.testing.faults import BRACKETS, HUGE
-from refundry.testing.notices import INTERVALS
+from refundry.testing.simulator.faults import BRACKETS, HUGE
+from refundry.testing.simulator.ledger import State
+from refundry.testing.simulator.notifications import INTERVALS
 from tests.plugins.antom.merchant import ACKNOWLEDGED, Letterbox
 from tests.plugins.antom.simulated import Start, box, keys, start
 
@@ -20,35 +20,35 @@ __all__ = ["box", "keys", "start"]  # fixtures
 async def test_lose_request(start: Start) -> None:
     """A lost request is closed without an answer and leaves nothing in the books but the count of the fault."""
     simulator, merchant = await start()
-    await merchant.fault("lose_request", operation="refund")
+    await merchant.fault("drop_request", operation="refund")
     with pytest.raises(aiohttp.ClientError):
         await merchant.refund()
 
-    assert {} == simulator.books.refunds
-    assert {"lose_request": 1} == simulator.books.fired
+    assert {} == simulator.ledger.refunds
+    assert {"drop_request": 1} == simulator.ledger.fired
     assert "SUCCESS S" == (await merchant.refund()).result
 
 
 async def test_lose_answer(start: Start) -> None:
     """With a lost answer the refund is done and the connection closed; a repeat gets the answer and moves nothing."""
     simulator, merchant = await start()
-    await merchant.fault("lose_answer")
+    await merchant.fault("drop_response")
     with pytest.raises(aiohttp.ClientError):
         await merchant.refund()
 
-    assert 1 == len(simulator.books.movements)
+    assert 1 == len(simulator.ledger.movements)
     assert "SUCCESS S" == (await merchant.refund()).result
-    assert 1 == len(simulator.books.movements)
+    assert 1 == len(simulator.ledger.movements)
 
 
 async def test_hang(start: Start) -> None:
     """An answer can stay out for ever: done, and only the client's own patience ends it."""
     simulator, merchant = await start()
-    await merchant.fault("lose_answer", how="hang")
+    await merchant.fault("drop_response", how="hang")
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(merchant.refund(), 0.3)
 
-    assert 1 == len(simulator.books.movements)
+    assert 1 == len(simulator.ledger.movements)
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -59,9 +59,9 @@ async def test_delay(start: Start, late: bool) -> None:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(merchant.refund(), 0.2)
 
-    assert (0 if late else 1) == len(simulator.books.movements)
+    assert (0 if late else 1) == len(simulator.ledger.movements)
     await asyncio.sleep(0.6)
-    assert 1 == len(simulator.books.movements)
+    assert 1 == len(simulator.ledger.movements)
 
 
 async def test_duplicate_request(start: Start) -> None:
@@ -70,7 +70,7 @@ async def test_duplicate_request(start: Start) -> None:
     await merchant.fault("duplicate", operation="refund")
 
     assert "SUCCESS S" == (await merchant.refund()).result
-    assert (2, 1) == (simulator.books.refunds["R1"].requested, len(simulator.books.movements))
+    assert (2, 1) == (simulator.ledger.refunds["R1"].requested, len(simulator.ledger.movements))
 
 
 async def test_duplicate_notification(start: Start, box: Letterbox) -> None:
@@ -123,7 +123,7 @@ async def test_answer_instead_of_doing(start: Start) -> None:
     told = [(await merchant.refund(id)).result for id in ("R1", "R2", "R1", "R2")]
 
     assert ["RISK_REJECT F", "ACCESS_DENIED F", "RISK_REJECT F", "SUCCESS S"] == told
-    assert ["R2"] == list(simulator.books.moved())
+    assert ["R2"] == list(simulator.ledger.moved())
 
 
 async def test_answer_although_done(start: Start) -> None:
@@ -135,7 +135,7 @@ async def test_answer_although_done(start: Start) -> None:
 
     assert ("SYSTEM_ERROR F", "WHATEVER U") == (told.result, inquired.result)
     assert {"result"} == set(told.data)
-    assert 1 == len(simulator.books.movements)
+    assert 1 == len(simulator.ledger.movements)
     assert "SUCCESS" == (await merchant.inquire()).data["refundStatus"]
 
 
@@ -148,22 +148,22 @@ async def test_answer_with_another_state(start: Start) -> None:
     assert "PROCESSING" == (await merchant.inquire()).data["refundStatus"]
 
 
-GARBLED: dict[str, tuple[int, bool]] = {
+CORRUPTED: dict[str, tuple[int, bool]] = {
     "html": (200, False), "half_json": (200, True), "empty": (200, True), "huge": (200, True),
     "brackets": (200, True), "duplicate_keys": (200, True), "not_utf8": (200, True), "random": (200, True),
     "http_500": (500, False), "http_502_html": (502, False), "redirect": (307, False),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", GARBLED)
+@pytest.mark.parametrize("kind", CORRUPTED)
 async def test_garble(start: Start, kind: str) -> None:
     """A garbled answer is what its name says; the refund is done; a page from something in front is unsigned."""
     simulator, merchant = await start()
-    await merchant.fault("garble", kind=kind)
+    await merchant.fault("corrupt", kind=kind)
     told = await merchant.refund()
 
-    assert GARBLED[kind] == (told.status, told.genuine)
-    assert 1 == len(simulator.books.movements)
+    assert CORRUPTED[kind] == (told.status, told.genuine)
+    assert 1 == len(simulator.ledger.movements)
     assert not _plain(told.body)
     if kind == "huge":
         assert len(told.body) > HUGE
@@ -194,14 +194,14 @@ async def test_followed_redirect_is_counted(start: Start) -> None:
     async with merchant.session.post(f"{merchant.url}/elsewhere") as answer:
         assert b"NO_INTERFACE_DEF" in await answer.read()
 
-    assert 1 == simulator.books.fired["redirect followed"]
+    assert 1 == simulator.ledger.fired["redirect followed"]
 
 
 @pytest.mark.parametrize("how", ["wrong_key", "flipped_bit", "unsigned", "no_time"])
 async def test_missign(start: Start, how: str) -> None:
     """Each kind of wrong signature is not accepted, on answers and on notifications, and the message reads well."""
     _, merchant = await start()
-    await merchant.fault("missign", how=how)
+    await merchant.fault("bad_signature", how=how)
     told = await merchant.refund()
 
     assert (False, "SUCCESS S") == (told.genuine, told.result)
@@ -212,7 +212,7 @@ async def test_missign(start: Start, how: str) -> None:
 async def test_missigned_notification(start: Start, box: Letterbox) -> None:
     """A notification can be signed with the wrong key."""
     _, merchant = await start(notify_url=box.url, notify_sync=True)
-    await merchant.fault("missign", operation="notification")
+    await merchant.fault("bad_signature", operation="notification")
     await merchant.refund()
     await box.wait_for(1)
 
@@ -223,12 +223,12 @@ async def test_missigned_notification(start: Start, box: Letterbox) -> None:
 async def test_misstatements(start: Start) -> None:
     """The amount and the currency can be misstated in a genuine answer, one after the other; the books stay right."""
     simulator, merchant = await start()
-    await merchant.fault("misstate_amount", more=5)
-    await merchant.fault("misstate_currency", currency="JPY")
+    await merchant.fault("wrong_amount", more=5)
+    await merchant.fault("wrong_currency", currency="JPY")
     told = await merchant.refund()
 
     assert ({"currency": "JPY", "value": "105"}, True) == (told.data["refundAmount"], told.genuine)
-    assert "1.00" == str(simulator.books.movements[0].amount)
+    assert "1.00" == str(simulator.ledger.movements[0].amount)
     assert {"currency": "EUR", "value": "100"} == (await merchant.inquire()).data["refundAmount"]
 
 
@@ -266,7 +266,7 @@ async def test_probability_is_seeded(start: Start) -> None:
     for _ in range(2):
         simulator, merchant = await start(seed=7)
         simulator.fault("answer", code="UNKNOWN_EXCEPTION", probability="50%", times=None)
-        simulator.fault("lose_answer", probability="0.0", times=None)
+        simulator.fault("drop_response", probability="0.0", times=None)
         told.append([(await merchant.refund(f"R{number}")).result for number in range(20)])
 
     assert told[0] == told[1]
@@ -282,7 +282,7 @@ async def test_notification_retries(start: Start, box: Letterbox) -> None:
     await asyncio.sleep(0.3)
 
     assert 5 == len(box.got)
-    refund = simulator.books.refunds["R1"]
+    refund = simulator.ledger.refunds["R1"]
     assert (5, 1) == (refund.notices_sent, refund.notices_acknowledged)
 
 
@@ -294,7 +294,7 @@ async def test_notifications_follow_no_redirect(start: Start, box: Letterbox) ->
     await box.wait_for(2)
     await asyncio.sleep(0.1)
 
-    assert 2 == simulator.books.refunds["R1"].notices_sent
+    assert 2 == simulator.ledger.refunds["R1"].notices_sent
 
 
 async def test_notification_schedule(start: Start, box: Letterbox) -> None:
@@ -312,19 +312,19 @@ async def test_notification_schedule(start: Start, box: Letterbox) -> None:
 
     assert (0, 120, 600, 600, 3_600, 7_200, 21_600, 54_000) == INTERVALS
     assert [wait * 0.0001 for wait in INTERVALS] == waits
-    assert (8, 0) == (len(box.got), simulator.books.refunds["R1"].notices_acknowledged)
+    assert (8, 0) == (len(box.got), simulator.ledger.refunds["R1"].notices_acknowledged)
 
 
-@pytest.mark.parametrize("fault", [{"fault": "lose_answer"}, {"fault": "lose_request"}])
+@pytest.mark.parametrize("fault", [{"fault": "drop_response"}, {"fault": "drop_request"}])
 async def test_lost_notifications_are_repeated(start: Start, box: Letterbox, fault: dict[str, Any]) -> None:
     """A lost notification, or a lost acknowledgement, is followed by the next try."""
     simulator, merchant = await start(notify_url=box.url, notify_sync=True)
     await merchant.control("POST", "faults", {**fault, "operation": "notification"})
     await merchant.refund()
-    await box.wait_for(2 if fault["fault"] == "lose_answer" else 1)
+    await box.wait_for(2 if fault["fault"] == "drop_response" else 1)
     await asyncio.sleep(0.1)
 
-    assert 1 == simulator.books.refunds["R1"].notices_acknowledged
+    assert 1 == simulator.ledger.refunds["R1"].notices_acknowledged
 
 
 @pytest.mark.parametrize(
@@ -337,5 +337,5 @@ async def test_notifications_stay_on_loopback(start: Start, url: str) -> None:
     await asyncio.sleep(0.05)
 
     assert "SUCCESS S" == told.result
-    assert 1 == simulator.books.fired["notification refused: not a loopback address"]
-    assert (State.SUCCESS, 0) == (simulator.books.refunds["R1"].state, simulator.books.refunds["R1"].notices_sent)
+    assert 1 == simulator.ledger.fired["notification refused: not a loopback address"]
+    assert (State.SUCCESS, 0) == (simulator.ledger.refunds["R1"].state, simulator.ledger.refunds["R1"].notices_sent)

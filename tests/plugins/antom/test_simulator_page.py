@@ -7,7 +7,7 @@ from pathlib import Path
 
 import aiohttp
 
-from refundry.testing.settings import make_keys
+from refundry.testing.simulator.settings import make_keys
 from refundry_antom.simulator import AntomSettings, AntomSimulator
 
 PAGE = Path(__file__).parents[3] / "docs" / "simulator.md"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refundry import wire
-from refundry.untrusted import Unreadable
-from refundry.wire import Message
+from refundry.provider import messages
+from refundry.provider.messages import Message
+from refundry.provider.strict_json import Unreadable
 from refundry_antom.wire import (
     Amount,
     InquiryRequest,
@@ -70,10 +70,10 @@ def whole(kind: type[Message]) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", FIELDS, ids=lambda kind: kind.__name__)
 def test_every_documented_field_has_its_attribute(kind: type[Message]) -> None:
     """A message with every documented field is read with nothing left over, and written back the same."""
-    message = wire.read(kind, whole(kind))
+    message = messages.read(kind, whole(kind))
 
     assert {} == message.extra
-    assert whole(kind) == wire.to_wire(message)
+    assert whole(kind) == messages.to_wire(message)
 
 
 @pytest.mark.parametrize("scenario", SAMPLES)
@@ -82,17 +82,17 @@ def test_nothing_is_dropped(scenario: str) -> None:
     body = sample(scenario)
     kept = {name: item for name, item in json.loads(body).items() if item is not None}
     try:
-        message = wire.decode(kind_of(scenario), body)
+        message = messages.decode(kind_of(scenario), body)
     except Unreadable:
         assert scenario in {"refund_without_result", "refund_success_amount_as_number"}
         return
 
-    assert kept == wire.to_wire(message)
+    assert kept == messages.to_wire(message)
 
 
 def test_unknown_fields_are_kept_where_they_stood() -> None:
     """A field that nobody described stays with the part of the message it came in."""
-    message = wire.decode(RefundResponse, sample("refund_success_unknown_fields"))
+    message = messages.decode(RefundResponse, sample("refund_success_unknown_fields"))
 
     assert {"walletBrand": {"name": "x", "tiers": ["a", 1, None]}} == message.extra
     assert {"traceId": "t1"} == message.result.extra
@@ -107,7 +107,7 @@ def test_a_string_is_a_string(field: str, wrong: object) -> None:
     body = json.loads(sample("refund_success")) | {field: wrong}
 
     with pytest.raises(Unreadable, match=field):
-        wire.read(RefundResponse, body)
+        messages.read(RefundResponse, body)
 
 
 @pytest.mark.parametrize("part", ["result", "refundAmount"])
@@ -115,13 +115,13 @@ def test_a_string_is_a_string(field: str, wrong: object) -> None:
 def test_a_part_is_whole(part: str, wrong: object) -> None:
     """A result or an amount without its required fields makes the message unreadable."""
     with pytest.raises(Unreadable):
-        wire.read(RefundResponse, json.loads(sample("refund_success")) | {part: wrong})
+        messages.read(RefundResponse, json.loads(sample("refund_success")) | {part: wrong})
 
 
 def test_what_is_missing_is_named_as_on_the_wire() -> None:
     """The fields that a message lacks are named as Antom names them."""
     with pytest.raises(Unreadable, match=r"^refundRequestId, paymentId, refundAmount missing in RefundRequest$"):
-        wire.read(RefundRequest, {"refundReason": "x"})
+        messages.read(RefundRequest, {"refundReason": "x"})
 
 
 @pytest.mark.parametrize("wrong", [7, "7.79", [1], {"currency": "HKD"}, {"currency": "HKD", "value": 7790}])
@@ -129,7 +129,7 @@ def test_what_only_informs_cannot_hide_the_rest(wrong: object) -> None:
     """A settlement amount of another shape is kept as it came, and the message is read."""
     body = json.loads(sample("refund_success")) | {"grossSettlementAmount": wrong}
 
-    message = wire.read(RefundResponse, body)
+    message = messages.read(RefundResponse, body)
 
     assert message.gross_settlement_amount is None
     assert {"grossSettlementAmount": wrong} == message.extra
@@ -140,14 +140,14 @@ def test_half_a_character_is_refused() -> None:
     body = sample("refund_success").replace(b'"success."', b'"\\ud800"')
 
     with pytest.raises(Unreadable):
-        wire.decode(RefundResponse, body)
+        messages.decode(RefundResponse, body)
 
 
 def test_whole_characters_are_read() -> None:
     """Escapes that make whole characters are no trouble."""
     body = sample("refund_success").replace(b'"success."', b'"\\ud83d\\ude00 \\u00e9"')
 
-    assert "😀 é" == wire.decode(RefundResponse, body).result.result_message
+    assert "😀 é" == messages.decode(RefundResponse, body).result.result_message
 
 
 json_values = st.recursive(
@@ -162,12 +162,12 @@ names = st.sampled_from(FIELDS[RefundNotification].split()) | st.text(max_size=8
 def test_reading_is_total(kind: type[Message], value: dict[str, Any]) -> None:
     """Any JSON object is read as a message that says the same, or is unreadable; nothing else is raised."""
     try:
-        message = wire.read(kind, value)
+        message = messages.read(kind, value)
     except Unreadable:
         return
     known = {name: item for name, item in value.items() if item is not None or name not in FIELDS[kind].split()}
 
-    assert known.keys() == wire.to_wire(message).keys() | {name for name in known if known[name] is None}
+    assert known.keys() == messages.to_wire(message).keys() | {name for name in known if known[name] is None}
 
 
 @given(st.text(min_size=1, max_size=64), st.text(max_size=256), st.integers(1, 10**16 - 1))
@@ -180,4 +180,4 @@ def test_requests_survive_the_way(refund_request_id: str, reason: str, minor: in
         refund_reason=reason,
     )
 
-    assert request == wire.decode(RefundRequest, wire.encode(request))
+    assert request == messages.decode(RefundRequest, messages.encode(request))

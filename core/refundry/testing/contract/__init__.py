@@ -17,8 +17,9 @@ In a plugin's tests:
 """
 
 # The modules add their checks to the table as they are imported: this order is the order of the table.
-from refundry.testing.contract import described, limits, pure, money, answers, echoes, codes, lives, notices, secrecy  # noqa: F401, I001
+from refundry.testing.contract import declaration, limits, purity, money, answers  # noqa: F401, I001
+from refundry.testing.contract import matching, codes, lifecycle, notifications, secrecy  # noqa: F401
 from refundry.testing.contract.base import CHECKS, Breach, Check, NotApplicable, Result
-from refundry.testing.contract.run import ProviderContract, check_plugin, look
+from refundry.testing.contract.runner import ProviderContract, check_plugin, look
 
 __all__ = ["CHECKS", "Breach", "Check", "NotApplicable", "ProviderContract", "Result", "check_plugin", "look"]

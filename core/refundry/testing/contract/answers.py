@@ -10,13 +10,14 @@ from collections.abc import Iterator
 import attrs
 
 from refundry.provider import (
-    Failed,
+    DefinitiveFailure,
     NotFound,
     Resend,
-    Settled,
+    Succeeded,
     Unknown,
 )
 from refundry.testing.contract.base import NotApplicable, check, demand
+from refundry.testing.contract.environment import MINOR, Subject, now
 from refundry.testing.contract.reading import (
     ends_nothing,
     flipped,
@@ -30,8 +31,7 @@ from refundry.testing.contract.reading import (
     unmoved,
     with_other_headers,
 )
-from refundry.testing.contract.stage import MINOR, Subject, now
-from refundry.testing.faults import GARBLES
+from refundry.testing.simulator.faults import CORRUPTIONS
 
 # --- what cannot be read ----------------------------------------------------------------------------------------------
 
@@ -42,9 +42,9 @@ from refundry.testing.faults import GARBLES
 async def nonsense(subject: Subject) -> None:
     """Let the simulator spoil every answer in every way, and sign it all the same."""
     async with subject.stage() as stage:
-        cases = [(kind, signed) for kind in GARBLES if kind != "duplicate_keys" for signed in (True, False)]
+        cases = [(kind, signed) for kind in CORRUPTIONS if kind != "duplicate_keys" for signed in (True, False)]
         for number, (kind, signed) in enumerate(cases):
-            for sample in await spoilt(stage, "garble", number, kind=kind, signed=signed):
+            for sample in await spoilt(stage, "corrupt", number, kind=kind, signed=signed):
                 unbelieved(sample, f"{'a signed' if signed else 'an unsigned'} {kind} answer")
         sample = (await stage.both(len(cases)))[-1]
     for body in (b"", b"[" * 100_000, b'{"a":' * 50_000, b"\x00" * 10, b"x" * 10_000_000, b"null", b"[]", b"1e999"):
@@ -55,7 +55,7 @@ async def nonsense(subject: Subject) -> None:
 async def duplicate_keys(subject: Subject) -> None:
     """Let the simulator write every field twice."""
     async with subject.stage() as stage:
-        for sample in await spoilt(stage, "garble", 1, kind="duplicate_keys"):
+        for sample in await spoilt(stage, "corrupt", 1, kind="duplicate_keys"):
             unbelieved(sample, "an answer with duplicate keys")
 
 
@@ -78,7 +78,7 @@ async def http_errors(subject: Subject) -> None:
 async def unsigned(subject: Subject) -> None:
     """Let the simulator leave the signature out."""
     async with subject.stage() as stage:
-        for sample in await spoilt(stage, "missign", 1, how="unsigned"):
+        for sample in await spoilt(stage, "bad_signature", 1, how="unsigned"):
             unbelieved(sample, "an unsigned answer")
 
 
@@ -87,7 +87,7 @@ async def wrong_key(subject: Subject) -> None:
     """Let the simulator sign with another key, and spoil a signature."""
     async with subject.stage() as stage:
         for number, how in enumerate(("wrong_key", "flipped_bit")):
-            for sample in await spoilt(stage, "missign", number, how=how):
+            for sample in await spoilt(stage, "bad_signature", number, how=how):
                 unbelieved(sample, f"an answer with {how.replace('_', ' ')}")
 
 
@@ -154,10 +154,10 @@ async def other_account(subject: Subject) -> None:
         for sample in samples:
             if holds(genuine(sample), value):
                 looked = True
-                exchange = getattr(stranger, "refund" if sample.operation == "refund" else "inquire")(
-                    sample.order, now()
+                call = getattr(stranger, "refund" if sample.operation == "refund" else "inquire")(
+                    sample.instruction, now()
                 )
-                unbelieved(attrs.evolve(sample, exchange=exchange), "an answer to another client")
+                unbelieved(attrs.evolve(sample, call=call), "an answer to another client")
     if not looked:
         raise NotApplicable("its answers do not name the client")
 
@@ -172,7 +172,7 @@ async def pending(subject: Subject) -> None:
         for sample in [*await stage.both(), *await stage.both()]:
             outcome = read(sample)
             # Some providers do not show a refund before it is done: that it is not found is no end.
-            ended = isinstance(outcome, Settled | Failed)
+            ended = isinstance(outcome, Succeeded | DefinitiveFailure)
             demand(not ended, f"the answer to {sample.operation} while it is at work was read as {shown(outcome)}")
 
 
@@ -180,19 +180,19 @@ async def pending(subject: Subject) -> None:
 async def failed(subject: Subject) -> None:
     """Ask about a refund that failed."""
     async with subject.stage(mode="async", async_delay="never") as stage:
-        asked = stage.order()
+        asked = stage.instruction()
         await stage.ask("refund", asked)
         await stage.control.call("POST", f"refunds/{asked.refund_request_id}", {"status": "FAIL"})
         for _ in range(2):
             outcome = read(await stage.ask("inquiry", asked))
-            demand(not isinstance(outcome, Settled), "a refund that failed was read as Settled")
+            demand(not isinstance(outcome, Succeeded), "a refund that failed was read as Settled")
 
 
 @check("not-found-is-not-failed", "Not knowing the id is neither a failure nor an end: it may be on its way.")
 async def not_found(subject: Subject) -> None:
     """Ask about an id that the provider has never seen."""
     async with subject.stage() as stage:
-        outcome = read(await stage.ask("inquiry", stage.order(77)))
+        outcome = read(await stage.ask("inquiry", stage.instruction(77)))
         fine = isinstance(outcome, NotFound | Unknown)
         demand(fine, f"the answer about an id that nobody used was read as {shown(outcome)}")
         demand(not (isinstance(outcome, Unknown) and outcome.resend is Resend.SAME), "it would be sent again at once")
@@ -202,7 +202,7 @@ async def not_found(subject: Subject) -> None:
 async def same_id_other_amount(subject: Subject) -> None:
     """Use an id twice, for two amounts."""
     async with subject.stage() as stage:
-        await stage.ask("refund", stage.order())
-        outcome = read(await stage.ask("refund", stage.order(minor=MINOR + 100)))
-        ended = isinstance(outcome, Settled | Failed | NotFound)
+        await stage.ask("refund", stage.instruction())
+        outcome = read(await stage.ask("refund", stage.instruction(minor=MINOR + 100)))
+        ended = isinstance(outcome, Succeeded | DefinitiveFailure | NotFound)
         demand(not ended, f"the answer to an id that is in use was read as {shown(outcome)}")

@@ -8,7 +8,7 @@ from typing import Final, Literal, NoReturn
 
 import attrs
 
-from refundry.testing.contract.stage import Subject
+from refundry.testing.contract.environment import Subject
 
 Look = Callable[[Subject], Awaitable[None]]
 Status = Literal["passed", "failed", "not applicable"]

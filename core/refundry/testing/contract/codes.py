@@ -10,19 +10,19 @@ from refundry.provider import (
     Blocked,
     Code,
     CodeClass,
-    Failed,
+    DefinitiveFailure,
     NotFound,
-    Order,
     Outcome,
     Pending,
+    RefundInstruction,
     Resend,
     Scope,
-    Settled,
+    Succeeded,
     Unknown,
 )
 from refundry.testing.contract.base import NotApplicable, check, demand
+from refundry.testing.contract.environment import Sample, Stage, Subject
 from refundry.testing.contract.reading import ends_nothing, first_answer, read, shown, unbelieved
-from refundry.testing.contract.stage import Sample, Stage, Subject
 
 _TABLES: Final = {"refund": "refund", "inquiry": "inquire"}
 
@@ -63,7 +63,7 @@ def _unknown(row: Code, outcome: Outcome) -> str | None:
 
 
 def _failed(row: Code, outcome: Outcome) -> str | None:
-    if not isinstance(outcome, Failed):
+    if not isinstance(outcome, DefinitiveFailure):
         return "must be Failed"
     said = outcome.code == row.code and bool(outcome.cause) and bool(outcome.advice)
     return None if said else "must say the code, a cause and an advice"
@@ -71,7 +71,7 @@ def _failed(row: Code, outcome: Outcome) -> str | None:
 
 def _doubtful(row: Code, outcome: Outcome) -> str | None:
     wrong = _unknown(row, outcome)
-    if wrong is None and isinstance(outcome, Unknown) and outcome.attention is None:
+    if wrong is None and isinstance(outcome, Unknown) and outcome.review is None:
         return "must call for attention"
     return wrong
 
@@ -84,7 +84,7 @@ def _blocked(row: Code, outcome: Outcome) -> str | None:
 
 
 _UNFIT: Final = {
-    CodeClass.OK: _of(Settled, Pending, Unknown, Failed),
+    CodeClass.OK: _of(Succeeded, Pending, Unknown, DefinitiveFailure),
     CodeClass.PENDING: _of(Pending),
     CodeClass.SAME: _unknown,
     CodeClass.INQUIRE: _unknown,
@@ -159,14 +159,14 @@ async def refusals_listed(subject: Subject) -> None:
     async with subject.stage(payments="declared") as stage:
         for number, asked in enumerate(await _refusable(stage), 1):
             outcome = read(await stage.ask("refund", asked))
-            said = isinstance(outcome, Failed | Blocked | Unknown)
+            said = isinstance(outcome, DefinitiveFailure | Blocked | Unknown)
             demand(said, f"refusal {number} was read as {shown(outcome)}")
             code = getattr(outcome, "code", None)
             listed = code in codes or any(row.code == row.status for row in codes.values())
             demand(listed, f"the simulator refuses with a code that is not in the table ({code} in the outcome)")
 
 
-async def _refusable(stage: Stage) -> Sequence[Order]:
+async def _refusable(stage: Stage) -> Sequence[RefundInstruction]:
     """Declare payments that cannot be refunded, and give the orders."""
     declared = [
         {"balance": "0.00"},
@@ -175,14 +175,14 @@ async def _refusable(stage: Stage) -> Sequence[Order]:
         {"refundable_until": "2020-01-01T00:00:00+00:00"},
         {"amount": "1"},
     ]
-    orders = [stage.order(number) for number in range(1, len(declared) + 2)]
-    for asked, more in zip(orders, declared, strict=False):
+    instructions = [stage.instruction(number) for number in range(1, len(declared) + 2)]
+    for asked, more in zip(instructions, declared, strict=False):
         money = {"amount": str(asked.amount), "currency": asked.amount.currency}
         await stage.control.call("POST", "payments", {"id": asked.payment, **money, **more})
-    return orders
+    return instructions
 
 
 async def answered_with(stage: Stage, operation: str, number: int, code: str, status: str, **fields: Any) -> Sample:
     """Let the simulator answer one call about a refund of its own with a code."""
-    asked = stage.order(number if operation == "refund" else 10_000 + number)
+    asked = stage.instruction(number if operation == "refund" else 10_000 + number)
     return await first_answer(stage, operation, asked, "answer", code=code, status=status, **fields)

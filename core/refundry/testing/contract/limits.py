@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from refundry.errors import Invalid
 from refundry.money import Money
-from refundry.provider import Order
+from refundry.provider import RefundInstruction
 from refundry.testing.contract.base import Broken, broken, check, demand
-from refundry.testing.contract.stage import ACCOUNT, Stage, Subject
+from refundry.testing.contract.environment import ACCOUNT, Stage, Subject
 
 _ODD: Final = (
     "",
@@ -33,7 +33,7 @@ _ODD: Final = (
 async def too_long(subject: Subject) -> None:
     """Ask for refunds with an id, a payment and a reason of one character too many."""
     async with subject.stage() as stage:
-        terms, good = stage.account.terms, stage.order()
+        terms, good = stage.account.terms, stage.instruction()
         await _refused(
             stage, "refund_request_id", refund_request_id=_stretched(good.refund_request_id, terms.id_length + 1)
         )
@@ -52,7 +52,7 @@ def _stretched(text: str, length: int) -> str:
 
 def _takes(stage: Stage, text: str) -> bool:
     try:
-        stage.provider.check(stage.order(refund_request_id=text))
+        stage.provider.check(stage.instruction(refund_request_id=text))
     except Invalid:
         return False
     return True
@@ -74,13 +74,13 @@ async def as_long_as_allowed(subject: Subject) -> None:
     async with subject.stage() as stage:
         terms = stage.account.terms
         longest: tuple[dict[str, Any], ...] = (
-            {"refund_request_id": _stretched(stage.order(1).refund_request_id, terms.id_length)},
-            {"payment": _stretched(stage.order(2).payment, terms.payment_length)},
+            {"refund_request_id": _stretched(stage.instruction(1).refund_request_id, terms.id_length)},
+            {"payment": _stretched(stage.instruction(2).payment, terms.payment_length)},
             {"reason": "x" * terms.reason_length},
             {"reason": None},
         )
         for number, changes in enumerate(longest, 1):
-            asked = stage.order(number, **changes)
+            asked = stage.instruction(number, **changes)
             what = next(iter(changes))
             try:
                 stage.provider.check(asked)
@@ -95,7 +95,7 @@ async def as_long_as_allowed(subject: Subject) -> None:
 async def invalid_only(subject: Subject) -> None:
     """Check orders that nobody would place."""
     account = subject.account()
-    good = Order("A1", "20261122000000000001", Money(100, "EUR", 2))
+    good = RefundInstruction("A1", "20261122000000000001", Money(100, "EUR", 2))
     odd: list[dict[str, Any]] = [{"payment": text} for text in _ODD] + [{"refund_request_id": text} for text in _ODD]
     odd += [{"reason": text} for text in _ODD]
     odd += [{"amount": Money(0, "EUR", 2)}, {"amount": Money(10**40, "JPY", 0)}, {"amount": Money(5, "XXX", 9)}]
@@ -104,7 +104,7 @@ async def invalid_only(subject: Subject) -> None:
     for changes in odd:
         fields = {"refund_request_id": good.refund_request_id, "payment": good.payment, "amount": good.amount}
         try:
-            account.provider.check(Order(**fields | changes))  # type: ignore[arg-type]  # odd on purpose
+            account.provider.check(RefundInstruction(**fields | changes))  # type: ignore[arg-type]  # odd on purpose
         except Invalid as error:
             demand(bool(error.field and error.rule), "the error names no field or no rule")
             demand(not any(ord(mark) < 32 for mark in str(error)), "the error holds control characters")

@@ -8,10 +8,10 @@ from typing import Final
 from refundry.currencies import EXPONENTS
 from refundry.errors import Invalid
 from refundry.money import Money
-from refundry.provider import Settled
+from refundry.provider import Succeeded
 from refundry.testing.contract.base import check, demand
+from refundry.testing.contract.environment import Stage, Subject, money
 from refundry.testing.contract.reading import read, shown
-from refundry.testing.contract.stage import Stage, Subject, money
 
 _LIKELY: Final = ("EUR", "USD", "CNY", "GBP", "CAD", "JPY", "KRW", "KWD", "BHD", "IDR")
 _MINORS: Final = (1, 7, 29, 58, 100, 115, 435, 1_001, 99_999, 1_234_567, 999_999_901, 8_999_999_999_999_999)
@@ -45,7 +45,7 @@ def _taken(stage: Stage, currency: str) -> list[Money]:
 
 
 async def _booked_exactly(stage: Stage, number: int, amount: Money) -> bool:
-    asked = stage.order(number, amount=amount)
+    asked = stage.instruction(number, amount=amount)
     reply = await stage.ask("refund", asked)
     book = await stage.control.entry(asked.refund_request_id)
     if book is None or not book["moved"]:
@@ -54,11 +54,11 @@ async def _booked_exactly(stage: Stage, number: int, amount: Money) -> bool:
     demand(book["amount"] == said, f"{amount} {amount.currency} was booked as {' '.join(book['amount'].values())}")
     for sample in (reply, await stage.ask("inquiry", asked)):
         outcome = read(sample)
-        if isinstance(outcome, Settled):
+        if isinstance(outcome, Succeeded):
             demand(outcome.amount == amount, f"{amount} {amount.currency} was read back as {outcome.amount}")
     outcome = read(sample)
     demand(
-        isinstance(outcome, Settled), f"{amount} {amount.currency} was booked, and the inquiry reads {shown(outcome)}"
+        isinstance(outcome, Succeeded), f"{amount} {amount.currency} was booked, and the inquiry reads {shown(outcome)}"
     )
     return True
 

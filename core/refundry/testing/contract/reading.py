@@ -12,21 +12,21 @@ import attrs
 from refundry.provider import (
     Answer,
     Blocked,
-    Failed,
-    Noted,
+    DefinitiveFailure,
+    Informational,
     NotFound,
-    Order,
     Outcome,
     Pending,
     Provider,
+    RefundInstruction,
     Resend,
-    Settled,
+    Succeeded,
     Unknown,
 )
 from refundry.testing.contract.base import Broken, broken, demand
-from refundry.testing.contract.stage import MINOR, Sample, Stage, Subject
+from refundry.testing.contract.environment import MINOR, Sample, Stage, Subject
 
-_OUTCOMES: Final = (Settled, Pending, Failed, NotFound, Unknown, Blocked, Noted)
+_OUTCOMES: Final = (Succeeded, Pending, DefinitiveFailure, NotFound, Unknown, Blocked, Informational)
 _TRANSPORTS_OWN: Final = frozenset({"date", "server", "content-length", "connection", "transfer-encoding"})
 OPERATIONS: Final = ("refund", "inquiry")
 
@@ -60,7 +60,7 @@ def unmoved(sample: Sample, what: str, answer: Answer | None = None) -> None:
 def ends_nothing(sample: Sample, what: str) -> None:
     """Demand that an answer does not end the refund, and does not say that it is not there."""
     outcome = read(sample, None, what)
-    ended = isinstance(outcome, Settled | Failed | NotFound)
+    ended = isinstance(outcome, Succeeded | DefinitiveFailure | NotFound)
     demand(not ended, f"{what} to {sample.operation} was read as {shown(outcome)}")
 
 
@@ -77,7 +77,7 @@ def genuine(sample: Sample) -> Answer:
 
 async def spoilt(stage: Stage, fault: str, number: int, **fields: Any) -> Sequence[Sample]:
     """Ask for a refund and then about it, each answer with a fault."""
-    asked = stage.order(number)
+    asked = stage.instruction(number)
     samples = []
     for operation in OPERATIONS:
         await stage.control.fault(fault, operation, **fields)
@@ -86,7 +86,9 @@ async def spoilt(stage: Stage, fault: str, number: int, **fields: Any) -> Sequen
     return samples
 
 
-async def first_answer(stage: Stage, operation: str, asked: Order, fault: str | None = None, **fields: Any) -> Sample:
+async def first_answer(
+    stage: Stage, operation: str, asked: RefundInstruction, fault: str | None = None, **fields: Any
+) -> Sample:
     """Give the first answer to a call about an order that nobody has sent yet, with a fault if one is named.
 
     Where it is an inquiry the refund is sent before. Some providers say of a repeated refund less than of the first.

@@ -13,11 +13,11 @@ from typing import Any, Final
 import attrs
 
 from refundry.errors import Invalid
-from refundry.provider import Listener, Provider, Secret
+from refundry.provider import NotificationHandler, Provider, Secret
 from refundry.testing.contract.base import NotApplicable, check, demand
+from refundry.testing.contract.delivery import notified
+from refundry.testing.contract.environment import Stage, Subject, now
 from refundry.testing.contract.reading import read
-from refundry.testing.contract.stage import Stage, Subject, now
-from refundry.testing.contract.telling import notified
 
 _SHORT: Final = 12
 """A line of fewer characters may stand anywhere by chance."""
@@ -66,15 +66,15 @@ async def not_shown(subject: Subject) -> None:
         shown += [("account", stage.account), ("identity", stage.provider.identity), ("plugin", subject.plugin)]
         for sample in samples:
             shown += [
-                ("exchange", sample.exchange),
+                ("exchange", sample.call),
                 ("request", sample.request),
-                ("answer's reader", sample.exchange.read),
+                ("answer's reader", sample.call.read),
             ]
-            shown += [("outcome", read(sample)), ("key version", sample.exchange.key_version)]
+            shown += [("outcome", read(sample)), ("key version", sample.call.key_version)]
             for header in (*sample.request.headers, ("url", sample.request.url)):
                 shown.append((f"header {header[0]}", header[1]))
-        if isinstance(stage.provider, Listener):
-            shown.append(("notification", stage.provider.hear(await notified(stage))))
+        if isinstance(stage.provider, NotificationHandler):
+            shown.append(("notification", stage.provider.parse_notification(await notified(stage))))
     for name, thing in shown:
         for text in (repr(thing), str(thing), f"{thing}"):
             _hidden(text, lines, f"the {name} as it is shown")
@@ -144,9 +144,9 @@ async def not_logged(subject: Subject) -> None:
     lines = _lines(secret_fields(settings_of(subject)[0]))
     with _noted() as written:
         async with subject.stage() as stage:
-            for number, fault in enumerate(("garble", "missign", "other_refund", "lose_answer", None)):
+            for number, fault in enumerate(("corrupt", "bad_signature", "other_refund", "drop_response", None)):
                 await _one(stage, number, fault)
-            subject.account(keys=False).provider.refund(stage.order(), now())
+            subject.account(keys=False).provider.refund(stage.instruction(), now())
     for record in written:
         _hidden(record, lines, f"the log: {record[:40]}...")
     for file in subject.directory.glob("refunds.db*"):
@@ -156,5 +156,5 @@ async def not_logged(subject: Subject) -> None:
 
 async def _one(stage: Stage, number: int, fault: str | None) -> None:
     if fault is not None:
-        await stage.control.fault(fault, "refund", **({"kind": "half_json"} if fault == "garble" else {}))
+        await stage.control.fault(fault, "refund", **({"kind": "half_json"} if fault == "corrupt" else {}))
     await stage.finish(await stage.request(number))

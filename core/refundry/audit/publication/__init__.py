@@ -1,0 +1,1 @@
+"""Handing the log out: exports and reports."""

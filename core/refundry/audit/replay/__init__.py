@@ -1,0 +1,1 @@
+"""Replaying a log with the installed version."""

@@ -1,0 +1,384 @@
+"""Replay: the whole log is folded with today's code, and every kept answer is read again with today's plugins.
+
+The rule of this module: it reads only. No private key is touched, no network, nothing is written; a store that is in
+use is read part by part, each in one snapshot. Memory is flat: refunds are read some at a time, in the order of their
+ids, beside their index rows. What was erased is said, and is no difference.
+"""
+
+import multiprocessing
+import os
+import re
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from refundry.audit.replay.reinterpretation import read_again, reading_in_words, states_of
+from refundry.audit.verification.findings import Finding
+from refundry.audit.verification.source import OTHER_TABLES, SqliteSource
+from refundry.config import Account, Config, open_accounts
+from refundry.errors import Invalid, StoreError
+from refundry.formatting import plain
+from refundry.journal import Recorded, Row
+from refundry.journal.codec import decode, private_digest
+from refundry.journal.index import differences, row_of
+from refundry.journal.sqlite.recorder import store_error
+from refundry.journal.sqlite.rows import ROW, ROW_ID, column_text, read_row, whole_row
+from refundry.plugin_host import Plugins
+from refundry.refund import IllegalEvent, Refund, Status
+
+__all__ = ["NOTES", "Progress", "replay"]
+
+Progress = Callable[[int, int], None]
+"""Called now and then with how many events are done, and how many there are."""
+
+NOTES: Final = frozenset({"account", "erased", "sender"})
+"""The kinds of findings that say what could not be looked at."""
+PART: Final = 20_000
+"""Events that are replayed without a word, and that one process takes at a time."""
+_CHUNK: Final = 1_000
+_ASKED: Final = 500
+_EVENTS: Final = "SELECT rowid, originator_id, originator_version, topic, state FROM stored_events"
+_ROWS: Final = f"SELECT {ROW} FROM refund_index"  # noqa: S608 (constant columns)
+_TOTALS: Final = ("refunds", "requested", "settled", "failed", "open")
+
+_Bound = tuple[str | None, str | None]
+"""After which id a part begins, and with which it ends: None where nothing comes before or after it."""
+_Totals = Counter[tuple[str, str, int, str]]
+"""What there is of each account, currency and number of decimals, by the names of `_TOTALS`."""
+
+
+@attrs.define
+class _Part:
+    """What came out of one part."""
+
+    events: int = 0
+    findings: list[Finding] = attrs.field(factory=list)
+    log: _Totals = attrs.field(factory=Counter)
+    index: _Totals = attrs.field(factory=Counter)
+
+
+def replay(
+    config: Config,
+    plugins: Plugins,
+    progress: Progress = lambda done, total: None,
+    *,
+    processes: int | None = None,
+) -> Iterator[Finding]:
+    """Give every place where today's code or plugins come to something else than what is stored.
+
+    Kinds: `event` (it does not follow from those before it, or cannot be read), `index`, `totals`, `reading` (a kept
+    answer reads otherwise today) and `evidence` (bytes are gone, and nobody says he erased them). Those in `NOTES` are
+    no differences: `erased`, `account` (it is not in the configuration, so its answers are not read) and `sender` (the
+    account is somebody else at its provider now, so the answer cannot be read as it was). Raises `ConfigError` or
+    `PluginError` where the accounts cannot be opened, `StoreError` where the store cannot be read.
+    """
+    path, accounts = config.store_path, open_accounts(config, plugins, keys=False)
+    with _reading(path) as source:
+        total = source.count()
+        bounds = _bounds(source.connection, total)
+        if not source.well_formed():
+            yield Finding("index", "tables", OTHER_TABLES)
+    done, log, index = 0, _Totals(), _Totals()
+    unknown_accounts: set[str] = set()
+    for part in _parts(path, accounts, bounds, processes):
+        done += part.events
+        progress(done, max(total, done))
+        log.update(part.log)
+        index.update(part.index)
+        for finding in part.findings:
+            if finding.kind == "account":
+                if finding.where in unknown_accounts:
+                    continue
+                unknown_accounts.add(finding.where)
+            yield finding
+    yield from _compare_totals(log, index)
+
+
+def _bounds(connection: sqlite3.Connection, total: int) -> list[_Bound]:
+    """Cut the refunds, in the order of their ids, into parts of about as many events."""
+    found = {
+        row[0]
+        for position in range(PART, total, PART)
+        for row in connection.execute("SELECT originator_id FROM stored_events WHERE rowid=?", (position,))
+        if isinstance(row[0], str)
+    }
+    cuts = [None, *sorted(found), None]
+    return list(pairwise(cuts))
+
+
+def _parts(
+    path: Path, accounts: Mapping[str, Account], bounds: Sequence[_Bound], processes: int | None
+) -> Iterator[_Part]:
+    wanted = min(processes or os.cpu_count() or 1, len(bounds))
+    # A fork takes over what threads hold, so it is only made where there are none.
+    if wanted < 2 or threading.active_count() > 1:
+        return (_replay_part(path, accounts, bound) for bound in bounds)
+    return _parts_beside(path, accounts, bounds, wanted)
+
+
+def _parts_beside(
+    path: Path, accounts: Mapping[str, Account], bounds: Sequence[_Bound], processes: int
+) -> Iterator[_Part]:
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(processes, context, _take_over, (path, accounts)) as workers:
+        yield from workers.map(_replay_mine, bounds)
+
+
+_mine: tuple[Path, Mapping[str, Account]]
+
+
+def _take_over(path: Path, accounts: Mapping[str, Account]) -> None:
+    global _mine
+    _mine = path, accounts
+
+
+def _replay_mine(bound: _Bound) -> _Part:
+    return _replay_part(*_mine, bound)
+
+
+# --- one part ---------------------------------------------------------------------------------------------------------
+
+
+def _replay_part(path: Path, accounts: Mapping[str, Account], bound: _Bound) -> _Part:
+    part = _Part()
+    with _reading(path) as source:
+        _replay_all(part, accounts, source.connection, bound)
+    return part
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[SqliteSource]:
+    try:
+        with SqliteSource.open(path) as source:
+            yield source
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise store_error(error) from error
+
+
+def _replay_all(part: _Part, accounts: Mapping[str, Account], connection: sqlite3.Connection, bound: _Bound) -> None:
+    """Walk over refunds and index rows side by side."""
+    rows = _rows(part, connection, bound)
+    row = next(rows, None)
+    for chunk in _chunks(connection, bound):
+        kept, erased = _kept(connection, chunk)
+        for refund_id, events in chunk:
+            if not isinstance(refund_id, str):
+                part.findings.append(Finding("event", f"refund {refund_id!r}", "its id is no text"))
+                continue
+            while row is not None and row[ROW_ID] < refund_id:
+                _compare_row(part, None, row)
+                row = next(rows, None)
+            mine = row if row is not None and row[ROW_ID] == refund_id else None
+            _Replayed(part, accounts, kept, erased).take(refund_id, events, mine)
+            row = next(rows, None) if mine is not None else row
+    while row is not None:
+        _compare_row(part, None, row)
+        row = next(rows, None)
+
+
+def _between(statement: str, column: str, bound: _Bound, instruction: str) -> tuple[str, list[str]]:
+    after, last = bound
+    limits = [f"{column}{sign}?" for sign, limit in ((">", after), ("<=", last)) if limit is not None]
+    where = f" WHERE {' AND '.join(limits)}" if limits else ""
+    return f"{statement}{where} ORDER BY {instruction}", [limit for limit in bound if limit is not None]
+
+
+_Values = Sequence[Any]
+"""An index row as it is stored, in the order of `ROW`."""
+
+
+def _rows(part: _Part, connection: sqlite3.Connection, bound: _Bound) -> Iterator[_Values]:
+    """Give the index rows of a part."""
+    for values in connection.execute(*_between(_ROWS, "id", bound, "id")):
+        if isinstance(values[ROW_ID], str):
+            yield values
+        else:
+            _say_unreadable(part, values, "its id is no text")
+
+
+def _read_values(part: _Part, values: _Values | None) -> Row | None:
+    """Read an index row; one that nobody could have written is a finding, and none."""
+    try:
+        return None if values is None else read_row(values)
+    except (ArithmeticError, AttributeError, Invalid, TypeError, ValueError) as error:
+        assert values is not None
+        _say_unreadable(part, values, str(error))
+        return None
+
+
+def _say_unreadable(part: _Part, values: _Values, why: str) -> None:
+    where = f"refund {plain(str(values[ROW_ID]))}"
+    part.findings.append(Finding("index", where, f"row: cannot be read: {why}"))
+
+
+_Stored = tuple[int, str, int, str, bytes]
+_Chunk = list[tuple[str, list[_Stored]]]
+
+
+def _chunks(connection: sqlite3.Connection, bound: _Bound) -> Iterator[_Chunk]:
+    """Read refunds whole, about `_CHUNK` events at a time."""
+    chunk: _Chunk = []
+    size = 0
+    instruction = "originator_id, originator_version"
+    for event in connection.execute(*_between(_EVENTS, "originator_id", bound, instruction)):
+        if not chunk or chunk[-1][0] != event[1]:
+            if size >= _CHUNK:
+                yield chunk
+                chunk, size = [], 0
+            chunk.append((event[1], []))
+        chunk[-1][1].append(event)
+        size += 1
+    if chunk:
+        yield chunk
+
+
+def _kept(connection: sqlite3.Connection, chunk: _Chunk) -> tuple[dict[str, bytes], set[str]]:
+    """Look up what the events of a chunk name, all at once: the bytes, and the digests of what was erased."""
+    # Searched as text: reading the events comes later, and needs what persons wrote.
+    states = (event[4] for _, events in chunk for event in events)
+    texts = {digest for state in states if isinstance(state, bytes) for digest in _NAMED.findall(state)}
+    named = [bytes.fromhex(text.decode()) for text in texts]
+    kept: dict[str, bytes] = {}
+    erased: set[str] = set()
+    any_erased = connection.execute("SELECT 1 FROM erased LIMIT 1").fetchone() is not None
+    for start in range(0, len(named), _ASKED):
+        some = named[start : start + _ASKED]
+        marks = ",".join("?" * len(some))
+        gone: set[bytes] = set()
+        if any_erased:
+            found = connection.execute(f"SELECT digest FROM erased WHERE digest IN ({marks})", some)  # noqa: S608
+            gone = {digest for (digest,) in found}
+            erased.update(digest.hex() for digest in gone)
+        statement = f"SELECT digest, bytes FROM evidence WHERE digest IN ({marks})"  # noqa: S608 (only marks)
+        found = connection.execute(statement, some)
+        kept |= {digest.hex(): content for digest, content in found if digest not in gone}
+    return kept, erased
+
+
+_NAMED: Final = re.compile(rb'"(?:digest|evidence|private)":"([0-9a-f]{64})"')
+
+
+class _Replayed:
+    """Replays one refund."""
+
+    def __init__(
+        self, part: _Part, accounts: Mapping[str, Account], kept: Mapping[str, bytes], erased: set[str]
+    ) -> None:
+        self._part = part
+        self._accounts = accounts
+        self._kept = kept
+        self._erased = erased
+
+    def take(self, refund_id: str, stored: Sequence[_Stored], values: _Values | None) -> None:
+        """Fold it, compare it with its row, and read its answers again."""
+        self._part.events += len(stored)
+        try:
+            history = [self._decode(event, version) for version, event in enumerate(stored, 1)]
+            states = states_of(history)
+        except (StoreError, IllegalEvent) as error:
+            self._say("event", f"refund {refund_id}", str(error))
+            row = _read_values(self._part, values)
+            if row is not None:
+                _add(self._part.index, row, row.amount.minor)
+            return
+        refund = states[-1]
+        _compare_row(self._part, refund, values)
+        self._miss(refund_id, history)
+        account = self._accounts.get(refund.account)
+        if account is None:
+            self._say("account", refund.account, "is not in the configuration: its kept answers are not read again")
+            return
+        self._read(account, history, states)
+
+    def _decode(self, event: _Stored, expected: int) -> Recorded:
+        position, refund_id, version, topic, state = event
+        if version != expected:
+            raise StoreError(f"store: version {expected} is missing; the next is {version}")
+        if not isinstance(state, bytes):
+            raise StoreError(f"store: the event at position {position} is not bytes")
+        private = private_digest(state)
+        words = None if private is None else self._kept.get(private.hex())
+        return Recorded(position, refund_id, version, decode(topic, state, position, words))
+
+    def _miss(self, refund_id: str, history: Sequence[Recorded]) -> None:
+        """Say what is not there any more: erased, or gone."""
+        gone = 0
+        for recorded in history:
+            for name in ("digest", "evidence"):
+                digest = getattr(recorded.event, name, None)
+                if digest is None or digest in self._kept:
+                    continue
+                if digest in self._erased:
+                    gone += 1
+                else:
+                    self._say("evidence", _place(recorded), f"{digest} is not kept, and nobody says he erased it")
+        if gone:
+            self._say(
+                "erased", f"refund {refund_id}", f"{gone} requests and answers were erased, and are not read again"
+            )
+
+    def _read(self, account: Account, history: Sequence[Recorded], states: Sequence[Refund]) -> None:
+        for _, readings in read_again(account, history, states, self._kept):
+            for reading in readings:
+                kind = "reading" if reading.sender is None else "sender"
+                self._say(kind, _place(reading.recorded), reading_in_words(reading))
+
+    def _say(self, kind: str, where: str, text: str) -> None:
+        self._part.findings.append(Finding(kind, where, plain(text)))
+
+
+def _place(recorded: Recorded) -> str:
+    return f"position {recorded.position} (refund {recorded.refund_id}, version {recorded.version})"
+
+
+# --- index and totals -------------------------------------------------------------------------------------------------
+
+
+def _compare_row(part: _Part, refund: Refund | None, values: _Values | None) -> None:
+    """Compare a refund with its index row, and add both up."""
+    as_stored = refund is not None and whole_row(refund) == values
+    # Only what differs is worth reading.
+    row = refund if as_stored else _read_values(part, values)
+    if refund is not None:
+        settled = refund.settled_amount
+        _add(part.log, refund, refund.amount.minor if settled is None else settled.minor)
+    if row is not None:
+        _add(part.index, row, row.amount.minor)
+    if not as_stored:
+        assert not isinstance(row, Refund)
+        for each in differences(None if refund is None else _as_stored(row_of(refund)), row):
+            text = f"{each.field}: the log says {each.log}, the index says {each.index}"
+            part.findings.append(Finding("index", f"refund {each.refund_id}", plain(text)))
+
+
+def _as_stored(row: Row) -> Row:
+    return row if row.review is None else attrs.evolve(row, review=column_text(row.review))
+
+
+_END: Final = {Status.SETTLED: "settled", Status.FAILED: "failed"}
+
+
+def _add(totals: _Totals, of: Refund | Row, moved: int) -> None:
+    amount = of.amount
+    unit = of.account, amount.currency, amount.exponent
+    totals[*unit, "refunds"] += 1
+    totals[*unit, "requested"] += amount.minor
+    totals[*unit, _END.get(of.status, "open")] += moved if of.status is Status.SETTLED else amount.minor
+
+
+def _compare_totals(log: Mapping[Any, int], index: Mapping[Any, int]) -> Iterator[Finding]:
+    for account, currency, exponent, name in sorted({*log, *index}):
+        key = account, currency, exponent, name
+        if log.get(key, 0) != index.get(key, 0):
+            text = (
+                f"{name}: the log gives {log.get(key, 0)}, the index {index.get(key, 0)} (in units of 10^-{exponent})"
+            )
+            yield Finding("totals", f"{account} {currency}", text)

@@ -1,0 +1,1 @@
+"""Signing the log: checkpoints, keys, anchors and witnesses."""

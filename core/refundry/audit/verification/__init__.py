@@ -1,0 +1,1 @@
+"""Verifying a log: events, tree, checkpoints, evidence, index and invariants."""

@@ -1,0 +1,72 @@
+"""Whether everything that events name is kept, and is what its digest says.
+
+The rule of this module: everything that is kept is hashed once, and memory is flat. What an event names was stored with
+it, so the kept bytes are read alongside the log, and most names are found among what was just read; the others are
+looked up one by one.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
+
+from refundry.audit.verification.findings import Findings
+from refundry.audit.verification.source import BATCH, Source
+
+__all__ = ["Contents"]
+
+REMEMBERED: Final = 50_000
+"""How many digests that nothing has named yet are remembered."""
+AHEAD: Final = 3 * BATCH
+"""How many more are read for one batch of events before the rest is looked up."""
+
+
+class Contents:
+    """The kept bytes of a source, read once from beginning to end."""
+
+    def __init__(self, source: Source, findings: Findings) -> None:
+        self._source = source
+        self._findings = findings
+        self._batches = source.contents()
+        self._unnamed: set[bytes] = set()
+        self.count = 0
+
+    def look_up(self, named: Sequence[bytes]) -> Sequence[bytes]:
+        """Give those of the digests under which nothing is kept."""
+        wanted = set(named)
+        wanted -= self._found(wanted)
+        end = self.count + AHEAD
+        while wanted and self.count < end and self._read():
+            wanted -= self._found(wanted)
+        return self._source.missing(list(wanted)) if wanted else ()
+
+    def _found(self, wanted: set[bytes]) -> set[bytes]:
+        # What is named once is seldom named again: it is forgotten, and looked up should it be.
+        found = wanted & self._unnamed
+        self._unnamed -= found
+        return found
+
+    def finish(self) -> None:
+        """Read what no event has asked for."""
+        while self._read():
+            pass
+
+    def _read(self) -> bool:
+        """Hash the next batch; say whether there was one."""
+        batch = next(self._batches, ())
+        if not batch:
+            return False
+        digests = [digest for digest, _ in batch]
+        self.count += len(batch)
+        try:
+            hashes = [sha256(content).digest() for _, content in batch]
+        except TypeError:
+            hashes = [sha256(content).digest() if isinstance(content, bytes) else b"" for _, content in batch]
+        if hashes != digests:
+            for digest, hash in zip(digests, hashes, strict=True):
+                if digest != hash:
+                    text = "the bytes that are kept are not those of this digest"
+                    self._findings.add("evidence", digest.hex() if isinstance(digest, bytes) else repr(digest), text)
+        if len(self._unnamed) > REMEMBERED:
+            self._unnamed.clear()
+        self._unnamed.update(digests)
+        return True

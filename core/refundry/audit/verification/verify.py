@@ -1,0 +1,205 @@
+"""The check of a whole log: events against leaves, tree and checkpoints; evidence; invariants; the index.
+
+The rule of this module: nothing is believed but the key. The tree is made from the events themselves; what is stored of
+it is compared. It changes nothing, needs no network and no plugin, and reads everything once, in flat memory. What it
+cannot exclude it says.
+"""
+
+import gc
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from refundry.audit.erasure import open_tombstone
+from refundry.audit.signing.note import BadNote, Verifier
+from refundry.audit.verification.contents import Contents
+from refundry.audit.verification.exported import ExportSource
+from refundry.audit.verification.findings import Findings, Verdict
+from refundry.audit.verification.invariants import Ledger
+from refundry.audit.verification.reader import Reader
+from refundry.audit.verification.source import BATCH, Source, in_batches, place_of
+from refundry.audit.verification.tree import Claim, Given, Tree, leaves_of, open_claim, paired
+from refundry.errors import StoreError
+from refundry.journal.merkle import verify_inclusion
+
+__all__ = ["Given", "verify", "verify_part", "without_collector"]
+
+_ROWS: Final = "SELECT count(*) FROM refund_index"
+Progress = Callable[[int, int], None]
+"""Called now and then with how many events are done, and how many there are."""
+_NOTHING_GIVEN: Final = (
+    "No checkpoint from outside was given: that everything was set back to an earlier state cannot be seen. Give one "
+    "with --checkpoint, or the signer's folder with --directory."
+)
+_PART: Final = "This is a part of the log: that nothing else belongs to it cannot be seen."
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Let nobody look for cycles meanwhile: here are none, and looking takes a tenth of the time.
+
+    It holds for the whole process, so only a command of its own may want it.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def verify(
+    source: Source,
+    log: Verifier,
+    given: Sequence[Given] = (),
+    progress: Progress = lambda done, total: None,
+) -> Verdict:
+    """Check a whole log against the key of its signer and the checkpoints that are given.
+
+    Raises nothing for a log that was tampered with: the verdict says what and where.
+    """
+    audit = _Audit(source, log, progress)
+    audit.guarded(lambda: audit.whole(given))
+    return audit.verdict()
+
+
+def verify_part(
+    source: ExportSource,
+    log: Verifier,
+    given: Sequence[Given] = (),
+    progress: Progress = lambda done, total: None,
+) -> Verdict:
+    """Check a part of a log: that each of its events is in the signed tree, and what the events say together.
+
+    A given checkpoint can be compared with a part only if it is of the same size.
+    """
+    audit = _Audit(source, log, progress)
+    audit.guarded(lambda: audit.part(source, given))
+    return audit.verdict()
+
+
+class _Audit:
+    def __init__(self, source: Source, log: Verifier, progress: Progress) -> None:
+        self._source = source
+        self._log = log
+        self._progress = progress
+        self._findings = Findings()
+        self._limits: list[str] = []
+        self._contents = Contents(source, self._findings)
+        self._ledger = Ledger(source)
+        self._reader = Reader(self._ledger, self._contents, self._findings)
+        self._size = self._signed = self._checked = self._erased = 0
+        self._root = b""
+        self._totals: Sequence[Any] = ()
+
+    def guarded(self, check: Callable[[], None]) -> None:
+        """Make the check; what keeps it from coming to its end is a finding."""
+        try:
+            check()
+            for where, text in self._source.condition():
+                self._findings.add("storage", where, text)
+        except (sqlite3.Error, StoreError, OSError, OverflowError, UnicodeError) as error:
+            # Nobody's database fails like this but one that is damaged.
+            self._findings.add("storage", "file", f"it cannot be read to its end: {error}")
+
+    def whole(self, given: Sequence[Given]) -> None:
+        """Check a whole log."""
+        total = self._source.count()
+        tree = Tree(self._source, self._log, given, self._findings)
+        try:
+            for events, leaves in paired(self._source, self._findings):
+                tree.take(events, leaves)
+                self._reader.take(events)
+                self._progress(tree.size, max(total, tree.size))
+            tree.finish()
+        finally:
+            self._size, self._signed, self._checked = tree.size, tree.signed, tree.checked
+            self._root = tree.frontier.root()
+        self._between()
+        self._kept()
+        if not any(each.outside for each in given):
+            self._limits.append(_NOTHING_GIVEN)
+        if 0 < tree.signed < tree.size:
+            text = f"The newest {tree.size - tree.signed} events are under no checkpoint yet"
+            self._limits.append(f"{text}: a change to them cannot be seen.")
+
+    def part(self, source: ExportSource, given: Sequence[Given]) -> None:
+        """Check a part."""
+        claim = open_claim(source.note(), "the export's checkpoint", self._log, self._findings)
+        if claim is None:
+            return
+        self._checked, self._root = 1, claim.root
+        for each in given:
+            self._compare(claim, open_claim(each.note, each.name, self._log, self._findings))
+        for batch in in_batches(source.proofs(), BATCH):
+            events = [event for event, _, _ in batch]
+            for leaf, (event, idx, proof) in zip(leaves_of(events), batch, strict=True):
+                self._size += 1
+                if verify_inclusion(leaf, idx, claim.size, proof, claim.root):
+                    self._signed += 1
+                else:
+                    self._findings.add("proof", place_of(event), "this event is not in the tree that was signed")
+            if source.timeless:
+                self._reader.take(events)
+            else:
+                self._reader.look_up(events)
+            self._progress(self._size, claim.size)
+        if source.timeless:
+            self._between()
+        self._kept()
+        self._limits.append(_PART)
+
+    def _compare(self, claim: Claim, other: Claim | None) -> None:
+        if other is None:
+            return
+        if other.size != claim.size:
+            text = (
+                f"{other.name} is of size {other.size}, the part's of {claim.size}: only a whole export shows whether"
+            )
+            self._limits.append(f"{text} they are of one log.")
+        elif other.root != claim.root:
+            text = "another log of the same length was signed with the same key"
+            self._findings.add("checkpoint", f"{other.name} of size {other.size}", text)
+        self._checked += 1
+
+    def _between(self) -> None:
+        """Check what holds between refunds, and the index."""
+        ledger = self._ledger
+        ledger.finish()
+        for where, (invariant, text) in ledger.broken():
+            self._findings.add("invariant", where, f"{invariant}: {text}")
+        rows = self._source.ask(_ROWS)[0][0]
+        if self._source.indexed and not ledger.matched == self._reader.refunds == rows:
+            for refund_id in self._source.ids():
+                for field, text in self._source.compared(refund_id):
+                    self._findings.add("index", f"refund {refund_id}, {field}", text)
+        self._totals = ledger.totals()
+
+    def _kept(self) -> None:
+        """Check the rest of what is kept, and the notes on what is not."""
+        self._contents.finish()
+        for digest, refund_id, note in self._source.tombstones():
+            try:
+                stone = open_tombstone(note, self._log)
+            except (BadNote, TypeError, AttributeError) as error:
+                self._findings.add("tombstone", _hex(digest), f"what says that it was erased is not genuine: {error}")
+                continue
+            if (stone.digest, stone.refund_id) != (_hex(digest), refund_id):
+                self._findings.add("tombstone", _hex(digest), "what says that it was erased speaks of something else")
+            self._erased += 1
+
+    def verdict(self) -> Verdict:
+        """Say what was found."""
+        if self._erased:
+            self._limits.append(f"{self._erased} texts were erased; signed notes say when, by whom and why.")
+        return Verdict(
+            origin=self._log.name, events=self._size, refunds=self._reader.refunds, root=self._root,
+            signed=self._signed, checkpoints=self._checked, contents=self._contents.count, erased=self._erased,
+            totals=self._totals, findings=self._findings.all(), limits=self._limits,
+        )  # fmt: skip
+
+
+def _hex(digest: object) -> str:
+    return digest.hex() if isinstance(digest, bytes) else repr(digest)

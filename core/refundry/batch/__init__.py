@@ -1,0 +1,1 @@
+"""Many refunds at once: CSV import and reconciliation."""

@@ -1,0 +1,270 @@
+"""Many refunds from one CSV file.
+
+The rule of this module: every row is checked before the first is stored, also against what the store would refuse, and
+a file that is imported again goes on where it stopped, for the same id is the same refund.
+"""
+
+import asyncio
+import csv
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from refundry.config import Config
+from refundry.errors import Conflict, Invalid, RefundryError
+from refundry.gateway import Gateway
+from refundry.journal import Row, Selection
+from refundry.journal.index import Sibling, check_total, counts
+from refundry.ports import Ports
+from refundry.refund import Refund
+
+if TYPE_CHECKING:
+    import _csv
+
+REQUIRED: Final = ("account", "payment", "amount", "currency", "id")
+OPTIONAL: Final = ("reason", "payment_total")
+_TOGETHER: Final = 256
+_PAGE: Final = 1000
+Progress = Callable[[str, int, int | None], None]
+
+
+@attrs.frozen
+class Imported:
+    """How an import ended: rows in the file, refunds that this run recorded, rows whose refund was there already."""
+
+    rows: int
+    recorded: int
+    known: int
+
+
+@attrs.frozen(slots=True)
+class _Row:
+    line: int
+    values: dict[str, str | None]
+
+
+async def import_file(
+    config: str | os.PathLike[str] | Config,
+    path: Path,
+    *,
+    by: str,
+    dry_run: bool,
+    progress: Progress,
+    ports: Ports | None = None,
+) -> Imported:
+    """Check every row, then record them all for the workers; with `dry_run` only check.
+
+    Raises `Invalid` or `Conflict` naming the line, the column and the rule; then nothing is stored. Only what happens
+    after the check, somebody else's refund of the same payment or a store that fails, stops an import in the middle:
+    the rows are recorded in their order, some hundred at once, and the error says which lines are recorded.
+    """
+    steps: Counter[str] = Counter()
+    outside = ports or Ports()
+
+    def step(name: str) -> None:
+        steps[name] += 1
+        outside.step(name)
+
+    async with Gateway.open(config, ports=attrs.evolve(outside, step=step)) as gateway:
+        rows, known = await _check(gateway, path, by, progress)
+        if dry_run:
+            return Imported(rows, 0, known)
+        await _record_all(gateway, path, by, rows, progress)
+    # Somebody else may have recorded some of them meanwhile.
+    recorded = steps["refund recorded"]
+    return Imported(rows, recorded, rows - recorded)
+
+
+# --- checking ---------------------------------------------------------------------------------------------------------
+
+
+async def _check(gateway: Gateway, path: Path, by: str, progress: Progress) -> tuple[int, int]:
+    """Give how many rows there are, and how many of them are refunds that are there already."""
+    ahead = _Ahead(gateway)
+    rows = known = 0
+    for row in _rows(path):
+        with _Line(row.line):
+            refund = await gateway.check(**row.values, by=by)  # type: ignore[arg-type]  # the columns are its parameters
+            known += not await ahead.is_new(row, refund)
+        rows += 1
+        if rows % _TOGETHER == 0:
+            progress("checking", rows, None)
+    progress("checking", rows, rows)
+    return rows, known
+
+
+class _Ahead:
+    """What the store would say, were the rows recorded in turn.
+
+    Digests and sums, so that memory stays small with millions of rows.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._ids: dict[bytes, bytes] = {}
+        self._payments: dict[bytes, Sibling | None] = {}
+
+    async def is_new(self, row: _Row, refund: Refund) -> bool:
+        """Say whether the row is a refund that is not there; raise what the store would."""
+        payment = _digest(refund.account, refund.payment)
+        if payment not in self._payments:
+            # Before the refund is looked for: what is stored in between then counts never, and not twice.
+            self._payments[payment] = await self._stored(refund)
+        first = self._is_first(row)
+        there = await self._gateway.journal.find(refund.account, refund.refund_request_id)
+        if there is not None:
+            await self._gateway.same_or_conflict(there, refund)
+        if not first or there is not None:
+            return False
+        earlier = self._payments[payment]
+        check_total(refund.amount, refund.payment_total, [] if earlier is None else [earlier])
+        total = None if refund.payment_total is None else refund.payment_total.minor
+        self._payments[payment] = _together(earlier, [Sibling(refund.amount, total, counts=True)])
+        return True
+
+    async def _stored(self, refund: Refund) -> Sibling | None:
+        selection = Selection(account=refund.account, payment=refund.payment)
+        together, after = None, ""
+        while rows := await self._gateway.journal.select(selection, after=after, limit=_PAGE):
+            together, after = _together(together, map(_sibling, rows)), rows[-1].id
+        return together
+
+    def _is_first(self, row: _Row) -> bool:
+        """Two rows of one id must be the same refund."""
+        key = _digest(row.values["account"], row.values["refund_request_id"])
+        whole = _digest(*row.values.values())
+        if self._ids.get(key, whole) != whole:
+            raise Conflict(f"id: {row.values['refund_request_id']!r} stands in an earlier line with other data")
+        first = key not in self._ids
+        self._ids[key] = whole
+        return first
+
+
+def _sibling(row: Row) -> Sibling:
+    total = None if row.payment_total is None else row.payment_total.minor
+    return Sibling(row.amount, total, counts(row.status, row.review))
+
+
+def _together(earlier: Sibling | None, more: Iterable[Sibling]) -> Sibling | None:
+    """Give one refund that stands for all of a payment: their sum, and the smallest total."""
+    for sibling in more:
+        amount = attrs.evolve(sibling.amount, minor=sibling.amount.minor if sibling.counts else 0)
+        if earlier is None:
+            earlier = Sibling(amount, sibling.payment_total, counts=True)
+            continue
+        totals = [total for total in (earlier.payment_total, sibling.payment_total) if total is not None]
+        used = attrs.evolve(amount, minor=earlier.amount.minor + amount.minor)
+        earlier = Sibling(used, min(totals, default=None), counts=True)
+    return earlier
+
+
+def _digest(*parts: str | None) -> bytes:
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()
+
+
+# --- recording --------------------------------------------------------------------------------------------------------
+
+
+async def _record_all(gateway: Gateway, path: Path, by: str, total: int, progress: Progress) -> None:
+    rows, before, done = _rows(path), list[int](), 0
+    while batch := list(islice(rows, _TOGETHER)):
+        results = await asyncio.gather(*(_record(gateway, row, by) for row in batch), return_exceptions=True)
+        lines = [*before, *(row.line for row in batch)]
+        errors = [*(None for _ in before), *results]
+        for error in results:
+            if error is not None:
+                raise _with(error, _recorded(lines, errors)) from error
+        before, done = lines[:1], done + len(batch)
+        progress("recording", done, total)
+
+
+async def _record(gateway: Gateway, row: _Row, by: str) -> None:
+    with _Line(row.line):
+        await gateway.request(**row.values, by=by, submit=False)  # type: ignore[arg-type]  # as above
+
+
+def _recorded(lines: Sequence[int], errors: Sequence[BaseException | None]) -> str:
+    """Say which lines are recorded."""
+    spans = []
+    for recorded, group in groupby(zip(lines, errors, strict=True), key=lambda pair: pair[1] is None):
+        span = [line for line, _ in group]
+        if recorded:
+            spans.append(str(span[0]) if len(span) == 1 else f"{span[0]} to {span[-1]}")
+    return f"recorded: line {', '.join(spans)}" if spans else "no line is recorded"
+
+
+def _with(error: BaseException, said: str) -> BaseException:
+    if isinstance(error, Invalid):
+        return Invalid(error.field, f"{error.rule}; {said}")
+    return type(error)(f"{error}; {said}") if isinstance(error, RefundryError) else error
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+class _Line:
+    """Name the line in every error of the caller's making."""
+
+    def __init__(self, line: int) -> None:
+        self._line = line
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Invalid):
+            field = "id" if error.field == "refund_request_id" else error.field
+            raise Invalid(f"line {self._line}: {field}", error.rule) from None
+        if isinstance(error, Conflict):
+            raise Conflict(f"line {self._line}: {error}") from None
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield from _read(csv.reader(file, strict=True))
+    except FileNotFoundError:
+        raise Invalid("FILE", f"there is no file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid("FILE", f"{path} cannot be read as UTF-8 text: {type(error).__name__}") from None
+
+
+def _read(reader: "_csv.Reader") -> Iterator[_Row]:
+    try:
+        header = next(reader, None)
+        if header is None:
+            raise Invalid("FILE", "is empty; the first line names the columns")
+        _check_header(header)
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                raise Invalid(
+                    f"line {reader.line_num}", f"has {len(cells)} columns; the first line names {len(header)}"
+                )
+            yield _Row(reader.line_num, _values(dict(zip(header, cells, strict=True))))
+    except csv.Error as error:
+        raise Invalid(f"line {reader.line_num}", f"is not CSV: {error}") from None
+
+
+def _check_header(header: list[str]) -> None:
+    for column in REQUIRED:
+        if column not in header:
+            raise Invalid("line 1", f"the column {column} is missing; needed are {', '.join(REQUIRED)}")
+    for column in header:
+        if column not in REQUIRED + OPTIONAL:
+            raise Invalid("line 1", f"there is no column {column!r}; there are {', '.join(REQUIRED + OPTIONAL)}")
+        if header.count(column) > 1:
+            raise Invalid("line 1", f"the column {column} stands twice")
+
+
+def _values(cells: dict[str, str]) -> dict[str, str | None]:
+    values: dict[str, str | None] = {column: cells[column] for column in REQUIRED if column != "id"}
+    values["refund_request_id"] = cells["id"]
+    return values | {column: cells.get(column) or None for column in OPTIONAL}

@@ -1,0 +1,321 @@
+"""Reconciliation: our books beside a provider's report.
+
+The rule of this module: it compares and tells, and changes nothing that was recorded. The whole report is read before
+anything is told; what does not agree calls a person to the refund, with the row of the report as evidence.
+"""
+
+import csv
+import hashlib
+import re
+import tomllib
+import unicodedata
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TextIO
+
+import attrs
+
+from refundry.errors import ConfigError, Invalid, UnknownRefund
+from refundry.gateway import Gateway
+from refundry.money import Money
+from refundry.provider import ReportFormat
+from refundry.refund import Refund, Status
+
+MAX_LINE: Final = 64 * 1024
+MAX_ID: Final = 200
+"""Characters of an id: a longer one is none, and would not fit into what a person is told."""
+_PAGE: Final = 500
+_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_AMOUNT: Final = re.compile(r"[+-]?([0-9]{1,18}(?:\.[0-9]{1,6})?)", re.ASCII)
+
+Progress = Callable[[str, int, int | None], None]
+
+
+@attrs.frozen
+class Line:
+    """One refund in a report."""
+
+    number: int
+    """Its line in the file, from 1."""
+    refund_request_id: str
+    provider_refund_id: str | None
+    amount: Money
+    settled: bool
+    """The report says that it is done."""
+    text: str
+    """The row as it stands there."""
+
+
+@attrs.frozen
+class Finding:
+    """One comparison: `matched`, `missing_in_report`, `missing_in_ledger` or `different`."""
+
+    kind: str
+    refund_request_id: str
+    text: str = ""
+    """What does not agree, in a sentence."""
+    refund_id: str | None = None
+    line: int | None = None
+
+
+@attrs.frozen
+class Period:
+    """From when until before when a refund was settled to be expected in the report; None does not narrow."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def has(self, at: datetime) -> bool:
+        """Say whether a moment is in it."""
+        return (self.start is None or at >= self.start) and (self.end is None or at < self.end)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def read_format(path: Path) -> ReportFormat:
+    """Read a mapping: a TOML file with the fields of `ReportFormat`; `ConfigError` names the key."""
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError("--mapping", f"{path} cannot be read: {error}") from None
+    fields = {field.name: field for field in attrs.fields(ReportFormat)}
+    for key, value in data.items():
+        if key not in fields:
+            raise ConfigError(f"--mapping: {key}", f"is not a known key; known are: {', '.join(sorted(fields))}")
+        _check_value(key, value)
+    for name in ("refund_request_id", "amount", "currency"):
+        if name not in data:
+            raise ConfigError(f"--mapping: {name}", "is missing")
+    return ReportFormat(**{"name": path.stem} | data)
+
+
+def _check_value(key: str, value: object) -> None:
+    if key == "minor_units":
+        right = isinstance(value, bool)
+    elif key in ("refunds", "settled"):
+        right = isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    else:
+        right = isinstance(value, str) and value != ""
+    if not right:
+        kinds = {"minor_units": "true or false", "refunds": "a table of texts", "settled": "a table of texts"}
+        raise ConfigError(f"--mapping: {key}", f"must be {kinds.get(key, 'a text')}")
+
+
+def read_report(path: Path, kind: ReportFormat, exponent: Callable[[str], int]) -> Iterator[Line]:
+    """Give every refund of a report; `Invalid` names the line, the column and the rule."""
+    try:
+        with path.open(encoding=kind.encoding, errors="strict", newline="") as file:
+            yield from _lines(file, kind, exponent)
+    except OSError as error:
+        raise Invalid("FILE", f"{path} cannot be read: {error.strerror or type(error).__name__}") from None
+    except LookupError:
+        raise ConfigError("encoding", f"there is no encoding {kind.encoding!r}") from None
+    except UnicodeDecodeError as error:
+        raise Invalid("FILE", f"{path} is not in {kind.encoding}: {error.reason}") from None
+
+
+def _lines(file: TextIO, kind: ReportFormat, exponent: Callable[[str], int]) -> Iterator[Line]:
+    kind = _plain_columns(kind)
+    numbered = _Numbered(file, kind)
+    rows = csv.reader(numbered, strict=True)
+    head: list[str] | None = None
+    try:
+        for values in rows:
+            cells = [value.strip() for value in values]
+            if head is None:
+                head = [_plain(cell.removeprefix("\ufeff")) for cell in cells]
+                _check_head(head, kind)
+            elif any(cells):
+                row = _row(head, cells, numbered.number)
+                if all(row[column] == value for column, value in kind.refunds.items()):
+                    yield _line(row, kind, exponent, numbered.number, ",".join(values))
+    except csv.Error as error:
+        raise Invalid(f"line {numbered.number}", f"is not CSV: {error}") from None
+    if head is None:
+        raise Invalid("FILE", "has no line with the names of the columns")
+
+
+def _plain(column: str) -> str:
+    # Some editions of a report write the names of columns with full-width brackets.
+    return unicodedata.normalize("NFKC", column)
+
+
+def _plain_columns(kind: ReportFormat) -> ReportFormat:
+    return attrs.evolve(
+        kind,
+        refund_request_id=_plain(kind.refund_request_id),
+        amount=_plain(kind.amount),
+        currency=_plain(kind.currency),
+        provider_refund_id=None if kind.provider_refund_id is None else _plain(kind.provider_refund_id),
+        refunds={_plain(column): value for column, value in kind.refunds.items()},
+        settled={_plain(column): value for column, value in kind.settled.items()},
+    )
+
+
+class _Numbered:
+    """The lines of a file that are rows, with the number of the newest."""
+
+    def __init__(self, file: TextIO, kind: ReportFormat) -> None:
+        self._file = file
+        self._kind = kind
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._file.readline(MAX_LINE + 1):
+            self.number += 1
+            if len(line) > MAX_LINE:
+                raise Invalid(f"line {self.number}", f"is longer than {MAX_LINE} characters")
+            if self._kind.end is not None and line.strip() == self._kind.end:
+                return
+            if self._kind.comment is None or not line.removeprefix("\ufeff").startswith(self._kind.comment):
+                yield line
+
+
+def _check_head(head: list[str], kind: ReportFormat) -> None:
+    wanted = [kind.refund_request_id, kind.amount, *kind.refunds, *kind.settled]
+    wanted += [kind.provider_refund_id] if kind.provider_refund_id is not None else []
+    wanted += [kind.currency] if _CURRENCY.fullmatch(kind.currency) is None else []
+    for column in wanted:
+        if head.count(column) != 1:
+            there = "stands twice" if column in head else "is missing"
+            raise Invalid(f"column {column}", f"{there}; the columns are: {', '.join(head)[:500]}")
+
+
+def _row(head: list[str], cells: list[str], number: int) -> Mapping[str, str]:
+    if len(cells) != len(head):
+        raise Invalid(f"line {number}", f"has {len(cells)} columns instead of {len(head)}")
+    return dict(zip(head, cells, strict=True))
+
+
+def _line(row: Mapping[str, str], kind: ReportFormat, exponent: Callable[[str], int], number: int, text: str) -> Line:
+    currency = kind.currency if _CURRENCY.fullmatch(kind.currency) else row[kind.currency]
+    id = row[kind.refund_request_id]
+    if not id:
+        raise Invalid(f"line {number}: {kind.refund_request_id}", "is empty")
+    written = _AMOUNT.fullmatch(row[kind.amount])
+    if written is None:
+        raise Invalid(f"line {number}: {kind.amount}", "must be an amount, such as 12.33")
+    field = f"line {number}: {kind.amount}"
+    try:
+        amount = (
+            attrs.evolve(Money.of_minor(written[1], currency, field=field), exponent=exponent(currency))
+            if kind.minor_units
+            else Money.parse(written[1], currency, exponent(currency), field=field)
+        )
+    except Invalid as error:
+        raise Invalid(field if error.field != "currency" else f"line {number}: currency", error.rule) from None
+    provider_id = row[kind.provider_refund_id] if kind.provider_refund_id is not None else None
+    for column, given in ((kind.refund_request_id, id), (kind.provider_refund_id, provider_id or "")):
+        if len(given) > MAX_ID:
+            raise Invalid(f"line {number}: {column}", f"has {len(given)} characters; an id has at most {MAX_ID}")
+    settled = all(row[column] == value for column, value in kind.settled.items())
+    return Line(number, id, provider_id or None, amount, settled, text)
+
+
+# --- comparing --------------------------------------------------------------------------------------------------------
+
+
+async def reconcile(
+    gateway: Gateway,
+    account: str,
+    path: Path,
+    kind: ReportFormat,
+    *,
+    by: str,
+    period: Period = Period(),
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> AsyncIterator[Finding]:
+    """Compare a report with the refunds of an account, and call a person to each that does not agree.
+
+    Raises `Invalid` for a report that cannot be read, before anything is told. With `dry_run` nobody is called.
+    """
+    provider = gateway.account(account).provider
+    total = sum(1 for _ in read_report(path, kind, provider.exponent))
+    why = f"reconciliation with {path.name}, SHA-256 {_digest(path)}"
+    say = progress or (lambda *_: None)
+    seen: set[str] = set()
+    for count, line in enumerate(read_report(path, kind, provider.exponent), 1):
+        refund = await _find(gateway, account, line.refund_request_id)
+        finding = _compare(line, refund, twice=line.refund_request_id in seen)
+        seen.add(line.refund_request_id)
+        if finding.refund_id is not None and finding.text and not dry_run:
+            await gateway.flag_for_review(finding.refund_id, finding.text, by=by, why=why, evidence=line.text.encode())
+        say("comparing", count, total)
+        yield finding
+    async for finding in _missing_there(gateway, account, seen, period):
+        if finding.refund_id is not None and not dry_run:
+            await gateway.flag_for_review(finding.refund_id, finding.text, by=by, why=why)
+        yield finding
+
+
+async def _find(gateway: Gateway, account: str, request_id: str) -> Refund | None:
+    try:
+        found = await gateway.journal.find(account, request_id)
+        return None if found is None else await gateway.get(found)
+    except UnknownRefund:
+        return None
+
+
+def _compare(line: Line, refund: Refund | None, *, twice: bool) -> Finding:
+    if refund is None:
+        text = f"the report has a refund of {_shown(line.amount)} that is not in these books"
+        return Finding("missing_in_ledger", line.refund_request_id, text, None, line.number)
+    text = "; ".join(_differences(line, refund, twice))
+    return Finding("different" if text else "matched", line.refund_request_id, text, refund.id, line.number)
+
+
+def _differences(line: Line, refund: Refund, twice: bool) -> Iterator[str]:
+    if twice:
+        yield "the report has it more than once"
+    if line.settled != (refund.status is Status.SETTLED):
+        yield f"the report says {'refunded' if line.settled else 'not refunded'}, and here it is {refund.status}"
+    if line.amount != refund.amount:
+        yield f"the report says {_shown(line.amount)}, and here it is {_shown(refund.amount)}"
+    ours = refund.provider_refund_id
+    if None not in (ours, line.provider_refund_id) and ours != line.provider_refund_id:
+        yield f"the report gives the provider's id {line.provider_refund_id!r}, and here it is {ours!r}"
+
+
+async def _missing_there(gateway: Gateway, account: str, seen: set[str], period: Period) -> AsyncIterator[Finding]:
+    after = ""
+    while rows := await gateway.list(account=account, status=Status.SETTLED, after=after, limit=_PAGE):
+        after = rows[-1].id
+        for row in rows:
+            if row.refund_request_id in seen:
+                continue
+            refund = await gateway.get(row.id)
+            if period.has(_settled_at(refund)):
+                text = f"it is settled here with {_shown(refund.amount)}, and the report does not have it"
+                yield Finding("missing_in_report", row.refund_request_id, text, row.id)
+
+
+def _settled_at(refund: Refund) -> datetime:
+    """Give when the provider says it was done; where it does not say so, when we last learnt of it."""
+    try:
+        at = datetime.fromisoformat(refund.settled_at or "")
+    except ValueError:
+        return refund.updated_at
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def _shown(amount: Money) -> str:
+    return f"{amount} {amount.currency}"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def chosen_format(reports: Sequence[ReportFormat], name: str | None) -> ReportFormat:
+    """Give the format of this name among a plugin's, or its only one; `Invalid` says which there are."""
+    found = {report.name: report for report in reports}
+    if name is None and len(found) == 1:
+        return next(iter(found.values()))
+    if name not in found:
+        known = ", ".join(sorted(found)) or "none"
+        raise Invalid("--format", f"name one of the provider's formats ({known}), or give --mapping FILE")
+    return found[name]

@@ -1,0 +1,79 @@
+"""`refundry reconcile`: our books beside a provider's report."""
+
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from refundry import formatting
+from refundry.batch.reconcile import Finding, Period, chosen_format, read_format, reconcile
+from refundry.cli.base import DIFFERENT, Bar, command, moment, person, print_json, progress_bars
+from refundry.errors import Invalid
+from refundry.gateway import Gateway
+
+
+@click.command("reconcile")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--account", required=True, help="The account that the report is about.")
+@click.option("--format", "name", help="The provider's report, where its plugin knows more than one.")
+@click.option("--mapping", type=click.Path(dir_okay=False), help="A TOML file that says what stands in which column.")
+@click.option("--from", "start", metavar="TIME", help="Expect in the report what was settled from then on.")
+@click.option("--to", "end", metavar="TIME", help="Expect in the report what was settled before then.")
+@click.option("--by", help="Who compares; by default the user of this machine.")
+@click.option("--dry-run", is_flag=True, help="Compare, and call nobody.")
+@command
+async def reconcile_(
+    config: str,
+    as_json: bool,
+    file: str,
+    account: str,
+    name: str | None,
+    mapping: str | None,
+    start: str | None,
+    end: str | None,
+    by: str | None,
+    dry_run: bool,
+) -> int:
+    """Compare our books with a provider's report, a CSV file.
+
+    What does not agree is listed and calls a person to the refund; nothing that was recorded changes. Exits with 5 if
+    there is any such difference.
+    """
+    if name is not None and mapping is not None:
+        raise Invalid("--mapping", "takes the place of --format; give one of them")
+    period = Period(moment(start, "--from"), moment(end, "--to"))
+    counts: Counter[str] = Counter()
+    async with Gateway.open(config) as gateway:
+        reports = gateway.account(account).plugin.reports
+        kind = read_format(Path(mapping)) if mapping is not None else chosen_format(reports, name)
+        with progress_bars(as_json) as progress:
+            findings = reconcile(
+                gateway, account, Path(file), kind,
+                by=person(by), period=period, dry_run=dry_run, progress=Bar(progress),
+            )  # fmt: skip
+            async for finding in findings:
+                counts[finding.kind] += 1
+                if finding.kind != "matched":
+                    _print(finding, as_json)
+    summary = {kind: counts[kind] for kind in ("matched", "missing_in_report", "missing_in_ledger", "different")}
+    if as_json:
+        print_json({"account": account, "summary": summary})
+    else:
+        click.echo(", ".join(f"{count} {kind}" for kind, count in summary.items()))
+    return 0 if counts.total() == counts["matched"] else DIFFERENT
+
+
+def _print(finding: Finding, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "kind": finding.kind,
+                "refund_request_id": finding.refund_request_id,
+                "id": finding.refund_id,
+                "line": finding.line,
+                "text": finding.text,
+            }
+        )
+    else:
+        where = "" if finding.line is None else f" (line {finding.line})"
+        click.echo(formatting.plain(f"{finding.kind}: {finding.refund_request_id}{where}: {finding.text}"))

@@ -1,0 +1,52 @@
+"""The command that adds up refunds, and the options that ask for an earlier moment.
+
+The rule of this module: a moment is a time or a place in the log, never both.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from refundry import formatting
+from refundry.cli.base import command, moment, print_json, print_page
+from refundry.gateway import Gateway
+from refundry.gateway.queries import Total, total_as_json
+
+_NAMES = ("requested", "settled", "failed", "open")
+
+
+def as_of_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--as-of` and `--as-of-position`."""
+    function = click.option(
+        "--as-of-position", type=click.IntRange(min=0), metavar="N", help="As we knew it after event N of the log."
+    )(function)
+    return click.option("--as-of", metavar="TIME", help="As we knew it at this time, such as 2026-11-22T09:30:00Z.")(
+        function
+    )
+
+
+@click.command("totals")
+@click.option("--account", help="Only refunds of this account.")
+@click.option("--by-payment", is_flag=True, help="For each payment by itself.")
+@as_of_options
+@command
+async def totals(
+    config: str, as_json: bool, account: str | None, by_payment: bool, as_of: str | None, as_of_position: int | None
+) -> None:
+    """Add up what was requested, settled, failed and is open, for each account and currency."""
+    at = moment(as_of)
+    async with Gateway.open(config) as gateway:
+        found = await gateway.totals(account=account, by_payment=by_payment, as_of=at, as_of_position=as_of_position)
+    if as_json:
+        for total in found:
+            print_json(total_as_json(total))
+        return
+    columns = ("account", *(("payment",) if by_payment else ()), "currency", "refunds", *_NAMES)
+    print_page(columns, (_cells(total) for total in found), first=True)
+
+
+def _cells(total: Total) -> tuple[str, ...]:
+    payment = () if total.payment is None else (formatting.plain(total.payment),)
+    amounts = (str(getattr(total, name)) for name in _NAMES)
+    return total.account, *payment, total.currency, str(total.refunds), *amounts

@@ -1,0 +1,17 @@
+"""refundry.toml: settings and accounts."""
+
+from refundry.config.accounts import Account, Config, open_accounts, read_allow_list, read_config
+from refundry.config.settings import check_url, is_loopback, read_reference, read_settings, refuse_unknown
+
+__all__ = [
+    "Account",
+    "check_url",
+    "Config",
+    "is_loopback",
+    "open_accounts",
+    "read_allow_list",
+    "read_config",
+    "read_reference",
+    "read_settings",
+    "refuse_unknown",
+]

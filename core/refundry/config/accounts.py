@@ -1,0 +1,180 @@
+"""refundry.toml: the store and the accounts, each with its provider, its keys and its terms.
+
+The rule of this module: what is not understood is refused. Every error names the key as it stands in the file; no
+error shows the value of a secret.
+"""
+
+import math
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from refundry.config.settings import read_settings, refuse_unknown
+from refundry.errors import ConfigError, Invalid, PluginError
+from refundry.plugin_host import Plugins
+from refundry.provider import Provider, ProviderPlugin, Terms
+
+_ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+
+
+_SQLITE: Final = "sqlite:///"
+
+
+@attrs.frozen
+class Config:
+    """A configuration file, read and not yet opened."""
+
+    path: Path
+    store: str
+    accounts: Mapping[str, Mapping[str, Any]] = attrs.field(repr=False)
+    plugins: tuple[str, ...] | None = None
+    """The names of the plugins that may load; None: all that are installed."""
+    audit: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    """The table `[audit]`, which `refundry.audit.signing.settings` reads."""
+
+    @property
+    def store_path(self) -> Path:
+        """The SQLite file that the store names; `ConfigError` if it names something else."""
+        if not self.store.startswith(_SQLITE) or self.store == _SQLITE:
+            raise ConfigError("store", 'must be "sqlite:///FILE"; other databases are not supported by this version')
+        return self.path.parent / self.store.removeprefix(_SQLITE)
+
+
+@attrs.frozen
+class Account:
+    """One account at one provider, ready for use."""
+
+    name: str
+    provider: Provider
+    plugin: ProviderPlugin
+    terms: Terms
+
+    @property
+    def plugin_id(self) -> str:
+        """Name and version of the plugin, as events name it."""
+        return f"{self.plugin.name} {self.plugin.version}"
+
+
+def read_config(path: str | os.PathLike[str]) -> Config:
+    """Read a configuration file; `ConfigError` names the key and the rule it breaks."""
+    file = Path(path)
+    data = _read_toml(file)
+    if data is None:
+        raise ConfigError("config", f"there is no file {file}")
+    refuse_unknown(data, {"store", "accounts", "plugins", "audit"}, "")
+    store = data.get("store", "sqlite:///refunds.db")
+    if not isinstance(store, str) or "\0" in store:
+        raise ConfigError("store", "must be text")
+    accounts = data.get("accounts", {})
+    if not isinstance(accounts, dict):
+        raise ConfigError("accounts", "must be tables: [accounts.NAME]")
+    for name, section in accounts.items():
+        if not isinstance(section, dict):
+            raise ConfigError(f"accounts.{name}", "must be a table")
+        if _ACCOUNT_NAME.fullmatch(name) is None:
+            raise ConfigError(f"accounts.{name}", "a name has 1 to 64 of A-Z a-z 0-9 _ -")
+    audit = data.get("audit", {})
+    if not isinstance(audit, dict):
+        raise ConfigError("audit", "must be a table: [audit]")
+    return Config(file.absolute(), store, accounts, plugins=_allow_list(data), audit=audit)
+
+
+def read_allow_list(path: str | os.PathLike[str]) -> tuple[str, ...] | None:
+    """Read nothing but `plugins`: the names of the plugins that may load, None where there is no such key or file."""
+    return _allow_list(_read_toml(Path(path)) or {})
+
+
+def _allow_list(data: Mapping[str, Any]) -> tuple[str, ...] | None:
+    names = data.get("plugins")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError("plugins", 'must be a list of names in quotes, such as plugins = ["antom"]')
+    return tuple(names)
+
+
+def _read_toml(file: Path) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("config", f"{file} cannot be read: {type(error).__name__}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError("config", f"{file} is not TOML: {error}") from None
+
+
+def open_accounts(config: Config, plugins: Plugins, *, keys: bool = True) -> Mapping[str, Account]:
+    """Open every account; without `keys` no private key is touched, and the accounts can only read answers."""
+    return {name: _open_account(config, name, section, plugins, keys) for name, section in config.accounts.items()}
+
+
+def _open_account(config: Config, name: str, section: Mapping[str, Any], plugins: Plugins, keys: bool) -> Account:
+    where = f"accounts.{name}"
+    provider_name = section.get("provider")
+    if not isinstance(provider_name, str):
+        raise ConfigError(f"{where}.provider", 'must name a provider, such as provider = "antom"')
+    try:
+        plugin = plugins.provider(provider_name)
+    except PluginError as error:
+        raise ConfigError(f"{where}.provider", str(error)) from None
+    terms = _terms(section.get("terms", {}), plugin.terms, f"{where}.terms")
+    own = {key: value for key, value in section.items() if key not in ("provider", "terms")}
+    settings = read_settings(plugin.settings, own, where, config.path.parent, keys)
+    try:
+        provider = plugin.build(settings, terms)
+    except Invalid as error:
+        raise ConfigError(f"{where}.{error.field}", error.rule) from None
+    return Account(name, provider, plugin, terms)
+
+
+def _terms(section: object, defaults: Terms, where: str) -> Terms:
+    if not isinstance(section, dict):
+        raise ConfigError(where, "must be a table")
+    refuse_unknown(section, _TERMS.keys(), f"{where}.")
+    changes = {key: _TERMS[key](value, f"{where}.{key}") for key, value in section.items()}
+    return attrs.evolve(defaults, **changes)
+
+
+def _seconds(value: object, field: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise ConfigError(field, "must be a number of seconds above zero")
+    return float(value)
+
+
+def _count(value: object, field: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(field, "must be a whole number from 1")
+    return value
+
+
+def _rate(value: object, field: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise ConfigError(field, "must be a number above zero")
+    return float(value)
+
+
+def _intervals(value: object, field: str) -> tuple[float, ...]:
+    if not isinstance(value, list) or not value:
+        raise ConfigError(field, "must be a list of seconds with at least one entry")
+    return tuple(_seconds(item, field) for item in value)
+
+
+_TERMS: Final[Mapping[str, Callable[[object, str], Any]]] = {
+    "timeout": _seconds,
+    "first_inquiry": _seconds,
+    "inquiry_intervals": _intervals,
+    "not_found_interval": _seconds,
+    "not_found_tries": _count,
+    "resend_delay": _seconds,
+    "max_attempts": _count,
+    "escalate_after": _seconds,
+    "notification_freshness": _seconds,
+    "requests_per_second": _rate,
+}
+"""The terms that an account may override. What "not found" allows, and for how long an id is honoured, it may not."""

@@ -1,0 +1,107 @@
+"""Reading settings: tables of refundry.toml become settings classes, with every error naming its key.
+
+The rule of this module: what is not understood is refused, and no error shows the value of a secret.
+"""
+
+import os
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Final, Union, get_args, get_origin
+from urllib.parse import urlsplit
+
+import attrs
+
+from refundry.errors import ConfigError
+from refundry.provider import HttpUrl, PublicKeyPem, Secret
+
+
+def read_settings(kind: type, section: Mapping[str, Any], where: str, base: Path, keys: bool) -> Any:
+    """Read a table into the settings class of a plugin; `ConfigError` names the key and the rule it breaks."""
+    fields = {field.name: field for field in attrs.fields(attrs.resolve_types(kind))}
+    refuse_unknown(section, fields.keys(), f"{where}.")
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        wanted = _plain(field.type)
+        if wanted is Secret and not keys:
+            values[name] = None
+        elif name in section:
+            values[name] = _value(wanted, section[name], f"{where}.{name}", base)
+        elif field.default is attrs.NOTHING or wanted is Secret:
+            raise ConfigError(f"{where}.{name}", "is missing")
+    return kind(**values)
+
+
+def _plain(kind: Any) -> Any:
+    """Give `T` for `T | None`, and any other type as it is."""
+    options = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    return next(option for option in options if option is not NoneType)
+
+
+def _value(wanted: Any, value: object, field: str, base: Path) -> Any:
+    if wanted is Secret or wanted is PublicKeyPem:
+        return wanted(read_reference(value, field, base))
+    if wanted is HttpUrl:
+        return check_url(value, field)
+    if wanted == tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ConfigError(field, "must be a list of texts in quotes")
+        return tuple(value)
+    if type(value) is not wanted:
+        raise ConfigError(field, f"must be {_NAMES.get(wanted, wanted.__name__)}")
+    return value
+
+
+_NAMES: Final = {str: "text in quotes", int: "a whole number", bool: "true or false"}
+
+
+def read_reference(value: object, field: str, base: Path) -> bytes:
+    """Read what a file or an environment variable holds; `ConfigError` names the key and shows nothing of it."""
+    if not isinstance(value, str) or not value:
+        raise ConfigError(field, 'must name a file, or "env:NAME"')
+    if value.startswith("env:"):
+        found = os.environ.get(value.removeprefix("env:"))
+        if found is None:
+            raise ConfigError(field, f"the environment variable {value.removeprefix('env:')} is not set")
+        return found.encode()
+    if "\n" in value or "-----" in value:
+        raise ConfigError(field, "holds a key; name the file that holds it, so that this file is no secret")
+    try:
+        return (base / value).read_bytes()
+    except (OSError, ValueError) as error:
+        rule = getattr(error, "strerror", None) or type(error).__name__
+        raise ConfigError(field, f"{value} cannot be read: {rule}") from None
+
+
+def check_url(value: object, field: str) -> HttpUrl:
+    """Check an address: https, or http to a loopback address; `ConfigError` names the field."""
+    if not isinstance(value, str):
+        raise ConfigError(field, "must be text in quotes")
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise ConfigError(field, "is not an address") from None
+    if parts.username is not None or parts.fragment or not host or any(mark.isspace() for mark in value):
+        raise ConfigError(field, "must be a plain address: https://HOST, without user and fragment")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        raise ConfigError(field, "must begin with https:// (http:// is for loopback addresses only)")
+    return HttpUrl(value.rstrip("/"))
+
+
+def is_loopback(host: str | None) -> bool:
+    """Say whether a host name is this machine and nothing else."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def refuse_unknown(section: Mapping[str, Any], known: Any, prefix: str) -> None:
+    """Refuse a key that nobody reads: it is misspelt, or somebody believes that it does something."""
+    for key in section:
+        if key not in known:
+            raise ConfigError(f"{prefix}{key}", f"is not a known key; known are: {', '.join(sorted(known))}")

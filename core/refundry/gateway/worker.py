@@ -1,0 +1,208 @@
+"""Finds what is due and drives it: any number of workers, in any number of processes, on one store.
+
+The rule of this module: it decides nothing. What is due says the index, what to do says `policy`, and that no step is
+done twice says the version of the refund's log. A refund that fails to advance never holds up another, and is never
+forgotten: a person is called to it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Final
+
+from refundry.errors import StoreError, UnknownAccount
+from refundry.gateway import Gateway
+from refundry.refund import WORKER_GAVE_UP, Refund, policy
+
+_log = logging.getLogger("refundry")
+_POLL: Final = 0.5
+_MAX_FAILURES: Final = 3
+
+
+class Worker:
+    """Drives due refunds, up to `concurrency` at once.
+
+    `lease` is how long, in seconds, a refund taken by this worker is left alone by others should it die; it must cover
+    one call to a provider, and nothing but waste follows from a wrong value. `on_advance` is told of every refund that
+    was looked at.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        *,
+        concurrency: int = 64,
+        lease: float | None = None,
+        on_advance: Callable[[Refund], None] | None = None,
+    ) -> None:
+        timeouts = [account.terms.timeout for account in gateway.accounts.values()]
+        self._gateway = gateway
+        self._concurrency = concurrency
+        self._lease = timedelta(seconds=lease if lease is not None else max(timeouts, default=20.0) + 5)
+        self._on_advance = on_advance
+        self._holder = gateway.ports.new_id()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._fatal: BaseException | None = None
+        self._left_alone: set[str] = set()
+        self.failures: dict[str, int] = {}
+        """Refunds that could not be advanced because of a defect, with how often in a row."""
+        self._versions: dict[str, int] = {}
+        """The version at which a refund was given up on."""
+        self.unknown_accounts: set[str] = set()
+        """Accounts that the store has due refunds of and the configuration does not have; those are left alone."""
+
+    @property
+    def stuck(self) -> list[str]:
+        """The refunds that this worker has given up on: each failed several times in a row."""
+        return [refund_id for refund_id in self.failures if self._gave_up(refund_id)]
+
+    def stop(self) -> None:
+        """Take nothing more; `run` returns once what is under way is done."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self, *, until_idle: bool = False) -> None:
+        """Drive refunds until `stop` is called; with `until_idle` also end when none is left that a worker can drive.
+
+        Raises `StoreError` when the store refuses to work; everything goes on from the log later.
+        """
+        self._gateway.catch_up()
+        try:
+            while not self._stopping and self._fatal is None:
+                taken = await self._take()
+                if not taken and until_idle and not self._tasks and await self._is_idle():
+                    break
+                if not taken:
+                    await self._rest()
+        finally:
+            await self._finish()
+        if self._fatal is not None:
+            raise self._fatal
+
+    async def _take(self) -> int:
+        free = self._concurrency - len(self._tasks)
+        # A few at a time: one small transaction for each refund would cost more than the refund.
+        if free < max(1, self._concurrency // 4):
+            return 0
+        now = self._gateway.ports.now()
+        ids = await self._gateway.journal.take_due(now, until=now + self._lease, holder=self._holder, limit=free)
+        self._gateway.ports.step("work taken")
+        wanted = [
+            refund_id for refund_id in ids if refund_id not in self._left_alone and await self._may_try(refund_id)
+        ]
+        for refund_id in wanted:
+            task = asyncio.create_task(self._advance(refund_id))
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+        return len(wanted)
+
+    async def _may_try(self, refund_id: str) -> bool:
+        """Leave alone what this worker gave up on, until somebody has recorded something about it."""
+        if not self._gave_up(refund_id):
+            return True
+        try:
+            refund = await self._gateway.get(refund_id)
+        except StoreError:
+            raise
+        except Exception:
+            _log.exception("refund %s cannot be looked at", refund_id)
+            return False
+        if not refund.final and refund.version == self._versions.get(refund_id, refund.version):
+            return False
+        del self.failures[refund_id]
+        return True
+
+    def _gave_up(self, refund_id: str) -> bool:
+        return self.failures.get(refund_id, 0) >= _MAX_FAILURES
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._wake.set()
+
+    async def _advance(self, refund_id: str) -> None:
+        try:
+            refund = await self._gateway.advance(refund_id)
+        except StoreError as error:
+            self._fatal = error
+        except UnknownAccount as error:
+            self.unknown_accounts.add(error.account)
+            self._left_alone.add(refund_id)
+        except Exception:
+            self.failures[refund_id] = self.failures.get(refund_id, 0) + 1
+            _log.exception("refund %s could not be advanced", refund_id)
+            if self._gave_up(refund_id):
+                await self._escalate(refund_id)
+        else:
+            self.failures.pop(refund_id, None)
+            if self._on_advance is not None:
+                self._on_advance(refund)
+
+    async def _escalate(self, refund_id: str) -> None:
+        # Nothing of the errors: what a plugin writes into them may be anything, and the same words are recorded once.
+        text = f"a worker gave up after {_MAX_FAILURES} unexpected errors in a row, which are in its log"
+        try:
+            refund = await self._gateway.flag_for_review(
+                refund_id, text, by="refundry", why="it cannot be driven on", code=WORKER_GAVE_UP
+            )
+            self._versions[refund_id] = refund.version
+        except StoreError as failed:
+            self._fatal = failed
+        except Exception:
+            _log.exception("nobody could be called to the refund %s", refund_id)
+
+    async def _is_idle(self) -> bool:
+        count, _ = await self._gateway.journal.waiting()
+        if count > len(self.stuck) + len(self._left_alone):
+            return False
+        # Others may have ended some of those that this worker gave up on: then it is not they that wait.
+        for refund_id in self.stuck:
+            await self._may_try(refund_id)
+        return count <= len(self.stuck) + len(self._left_alone)
+
+    async def _rest(self) -> None:
+        """Wait until a task ends or something may be due."""
+        self._wake.clear()
+        pause = _POLL
+        if not self._tasks:
+            _, due = await self._gateway.journal.waiting()
+            if due is not None:
+                pause = min(_POLL, max(0.01, (due - self._gateway.ports.now()).total_seconds()))
+        # Not `wait_for`: before Python 3.12 it forgets a cancellation that comes together with the wake.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
+
+    async def _finish(self) -> None:
+        if self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(StoreError):
+            await self._gateway.journal.release(self._holder)
+
+
+async def process(gateway: Gateway, refund: Refund, seconds: float) -> Refund:
+    """Drive one refund on for up to `seconds`, or until it is final or needs a person."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while True:
+        step = await gateway.next_step(refund)
+        if not isinstance(step, policy.Submit | policy.Inquire):
+            return refund
+        left = deadline - loop.time()
+        if left <= 0:
+            return refund
+        wait = (step.at - gateway.ports.now()).total_seconds()
+        if wait > 0:
+            # Others may move it meanwhile: a worker, a notification.
+            await gateway.ports.sleep(min(wait, left, _POLL))
+            refund = await gateway.get(refund.id)
+            continue
+        before = refund.version
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                refund = await gateway.advance(refund.id)
+        if refund.version == before:
+            await gateway.ports.sleep(min(max(deadline - loop.time(), 0), _POLL))

@@ -1,0 +1,331 @@
+"""The tables in SQLite, on eventsourcing's recorder: how a store is made, opened, checked and written to.
+
+The rule of this module: synchronous, and every write transaction takes the write lock at its start, carries everything
+that belongs together, and is on the disk when it returns. A setting that would lose acknowledged writes in a power cut
+is refused, not warned about.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from eventsourcing.persistence import PersistenceError, StoredEvent
+from eventsourcing.sqlite import (
+    SQLiteApplicationRecorder,
+    SQLiteConnection,
+    SQLiteConnectionPool,
+    SQLiteCursor,
+    SQLiteDatastore,
+    SQLiteTransaction,
+)
+
+from refundry.errors import ConfigError, StoreError
+from refundry.journal.sqlite.rows import STATEMENTS, Change, admit_one, admit_together, in_many_rows, insert_evidence
+from refundry.journal.sqlite.tree import TreeWriter
+
+APPLICATION_ID: Final = 0x52466479
+"""In the header of every store ("RFdy"), so that no other database is taken for one."""
+FORMAT: Final = 2
+"""The version of the tables below."""
+LOCK_TIMEOUT: Final = 30.0
+"""How many seconds a write waits for another process."""
+WRITER_CACHE: Final = 64 * 1024
+READER_CACHE: Final = 8 * 1024
+"""Kibibytes of pages in memory, for each connection."""
+_SETTINGS: Final = (
+    "synchronous=FULL",
+    "fullfsync=1",  # without it, fsync on macOS leaves the data in the disk's own cache
+    "mmap_size=0",  # an I/O error must be an error, not a signal
+    "secure_delete=1",  # what is moved or removed leaves no copy behind, so that erasing it is enough
+    "wal_autocheckpoint=4000",  # 16 MiB: a page that changes in every commit is copied a quarter as often
+)
+
+
+_TABLES: Final = (
+    """CREATE TABLE refund_index (
+        id TEXT PRIMARY KEY, version INTEGER NOT NULL, account TEXT NOT NULL, refund_request_id TEXT NOT NULL,
+        payment TEXT NOT NULL, currency TEXT NOT NULL, exponent INTEGER NOT NULL, amount INTEGER NOT NULL,
+        payment_total INTEGER, retry_of TEXT, status TEXT NOT NULL, review TEXT, due_at INTEGER, lease_until INTEGER,
+        lease_holder TEXT, blocks_account INTEGER NOT NULL, requested_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
+        UNIQUE (account, refund_request_id)) WITHOUT ROWID""",
+    "CREATE INDEX refund_due ON refund_index (due_at, account, lease_until) WHERE due_at IS NOT NULL",
+    "CREATE INDEX refund_payment ON refund_index (account, payment)",
+    "CREATE UNIQUE INDEX refund_retry ON refund_index (retry_of) WHERE retry_of IS NOT NULL",
+    "CREATE INDEX refund_review ON refund_index (id) WHERE review IS NOT NULL",
+    "CREATE INDEX refund_blocks ON refund_index (account) WHERE blocks_account = 1",
+    "CREATE INDEX refund_lease ON refund_index (lease_holder) WHERE lease_holder IS NOT NULL",
+    # With a rowid: bytes of any length lie in the order they came, and only the digests are sorted.
+    "CREATE TABLE evidence (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL)",
+    """CREATE TABLE unmatched_notifications (
+        at INTEGER NOT NULL, account TEXT NOT NULL, refund_request_id TEXT NOT NULL, evidence BLOB NOT NULL,
+        UNIQUE (account, refund_request_id, evidence))""",
+    # The tree over the log (see `refundry.audit`): a leaf for each event, and the state of the tree in one row.
+    "CREATE TABLE audit_leaf (idx INTEGER PRIMARY KEY, position INTEGER NOT NULL, hash BLOB NOT NULL)",
+    "CREATE TABLE audit_tree (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, frontier BLOB NOT NULL)",
+    "CREATE TABLE audit_checkpoint (size INTEGER PRIMARY KEY, at INTEGER NOT NULL, note BLOB NOT NULL)",
+    # What was erased, by the digest that an event names: a signed note says when and why.
+    "CREATE TABLE erased (digest BLOB PRIMARY KEY, refund_id TEXT NOT NULL, note BLOB NOT NULL)",
+    """CREATE TABLE observed (
+        observer TEXT PRIMARY KEY, position INTEGER NOT NULL, lease_until INTEGER NOT NULL, lease_holder TEXT NOT NULL)
+        WITHOUT ROWID""",
+)
+
+
+# --- connections -----------------------------------------------------------------------------------------------------
+
+
+def connect(path: Path, cache: int = READER_CACHE) -> sqlite3.Connection:
+    """Open a connection with the settings that every promise rests on, and check that they hold."""
+    connection = sqlite3.connect(
+        path,
+        timeout=LOCK_TIMEOUT,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=STATEMENTS,
+    )
+    try:
+        for setting in (*_SETTINGS, f"cache_size=-{cache}"):
+            connection.execute(f"PRAGMA {setting}")
+        check_settings(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def pragma(connection: sqlite3.Connection, name: str) -> Any:
+    """Read one of SQLite's settings."""
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def check_settings(connection: sqlite3.Connection) -> None:
+    """Refuse a connection that could lose what was acknowledged, or a database that is not ours: `ConfigError`."""
+    if pragma(connection, "application_id") != APPLICATION_ID:
+        raise ConfigError("store", "this SQLite database is not a Refundry store")
+    version = pragma(connection, "user_version")
+    if version != FORMAT:
+        raise ConfigError("store", f"it has version {version}; this Refundry reads version {FORMAT}")
+    mode = pragma(connection, "journal_mode")
+    if mode != "wal":
+        raise ConfigError("store", f"journal_mode is {mode}; it must be wal, or writers and readers block each other")
+    if pragma(connection, "synchronous") < 2:
+        raise ConfigError("store", "synchronous is less than FULL; acknowledged refunds could be lost in a power cut")
+
+
+class _Transaction(SQLiteTransaction):
+    """Takes the write lock at its start: a reader that became a writer later could fail with SQLITE_BUSY_SNAPSHOT."""
+
+    connection: "_Connection"
+
+    def __enter__(self) -> SQLiteCursor:
+        cursor = self.connection.cursor()
+        cursor.execute("BEGIN IMMEDIATE" if self.commit else "BEGIN")
+        return cursor
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            super().__exit__(kind, error, traceback)
+        finally:
+            # A commit that failed can leave its transaction open.
+            self.connection.rollback()
+
+
+class _Connection(SQLiteConnection):
+    @contextmanager
+    def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
+        with _Transaction(self, commit=commit) as cursor, cursor:
+            yield cursor
+
+
+class _Pool(SQLiteConnectionPool):
+    def _create_connection(self) -> SQLiteConnection:
+        connection = connect(Path(self.db_name), WRITER_CACHE)
+        connection.row_factory = sqlite3.Row
+        return _Connection(connection, max_age=self.max_age)
+
+
+class Datastore(SQLiteDatastore):
+    """The library's datastore on our connections."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), originator_id_type="text")
+        self.pool = _Pool(db_name=str(path), pool_size=2)
+
+
+# --- the recorder ----------------------------------------------------------------------------------------------------
+
+
+class _OneByOne(Exception):
+    """The group cannot be written as one."""
+
+
+class Recorder(SQLiteApplicationRecorder):
+    """The library's recorder, with evidence, index rows and the audit's tree in the transaction of the events."""
+
+    def __init__(self, datastore: SQLiteDatastore) -> None:
+        super().__init__(datastore)
+        self._tree = TreeWriter()
+
+    def construct_create_table_statements(self) -> list[str]:
+        """Give the library's tables and ours."""
+        return [*super().construct_create_table_statements(), *_TABLES]
+
+    def insert_changes(self, changes: Sequence[Change]) -> Sequence[Sequence[int] | Exception]:
+        """Commit a group as one; give each change its positions in the log, or why it was refused."""
+        try:
+            return self._insert_together(changes)
+        except Exception as error:
+            code = sqlite_code(error)
+            if code not in (0, sqlite3.SQLITE_CONSTRAINT):
+                raise
+            # Not the database failed but one of the changes. Each by itself, so that it fails alone.
+            if len(changes) > 1:
+                return [self.insert_changes([change])[0] for change in changes]
+            disagree = StoreError(f"store: the index and the log disagree; rebuild the index ({error})")
+            return [disagree if code else error]
+
+    def _insert_together(self, changes: Sequence[Change]) -> Sequence[Sequence[int] | Exception]:
+        if len(changes) > 1:
+            # Where some change is refused, which one and why only shows one by one.
+            with suppress(_OneByOne), self.datastore.transaction(commit=True) as c:
+                if not admit_together(c.sqlite_cursor, changes):
+                    raise _OneByOne
+                return self._positions(c, changes, [None] * len(changes))
+        with self.datastore.transaction(commit=True) as c:
+            return self._positions(c, changes, [admit_one(c.sqlite_cursor, change) for change in changes])
+
+    def _positions(
+        self, c: SQLiteCursor, changes: Sequence[Change], refusals: Sequence[Exception | None]
+    ) -> Sequence[Sequence[int] | Exception]:
+        admitted = [change for change, refusal in zip(changes, refusals, strict=True) if refusal is None]
+        events = [event for change in admitted for event in change.stored]
+        evidence = [kept for change in admitted for kept in change.evidence]
+        positions = iter(self._insert_events(c, events, evidence=evidence))
+        return [
+            [next(positions) for _ in change.stored] if refusal is None else refusal
+            for change, refusal in zip(changes, refusals, strict=True)
+        ]
+
+    def _insert_many(self, rows: int) -> str:
+        return self.insert_events_statement + ",(?,?,?,?)" * (rows - 1)
+
+    def _insert_events(
+        self,
+        c: SQLiteCursor,
+        stored_events: Sequence[StoredEvent],
+        *,
+        evidence: Sequence[tuple[bytes, bytes]] = (),
+        **_: Any,
+    ) -> Sequence[int]:
+        if not stored_events:
+            return ()
+        cursor = c.sqlite_cursor
+        rows = [(e.originator_id, e.originator_version, e.topic, e.state) for e in stored_events]
+        in_many_rows(cursor, self._insert_many, rows)
+        # We hold the write lock, so the rows have numbers in a row.
+        last = cursor.lastrowid or 0
+        positions = range(last + 1 - len(rows), last + 1)
+        self._tree.grow(cursor, stored_events, positions.start)
+        in_many_rows(cursor, insert_evidence, evidence)
+        return positions
+
+
+# --- making and opening a store --------------------------------------------------------------------------------------
+
+
+def open_recorder(name: str | Path) -> Recorder:
+    """Open the store in this file, or make it; `ConfigError` or `StoreError`, in one line, if it cannot be used."""
+    path = _check_place(str(name))
+    try:
+        _make_if_new(path)
+        recorder = Recorder(Datastore(path))
+        with recorder.datastore.get_connection(commit=True):
+            return recorder
+    except (sqlite3.Error, PersistenceError, UnicodeDecodeError) as error:
+        raise store_error(error) from error
+
+
+def _check_place(name: str) -> Path:
+    path = Path(name)
+    if not name or ":memory:" in name or "mode=memory" in name:
+        raise ConfigError("store", "must be a file; a database in memory would forget refunds")
+    if path.is_dir():
+        raise ConfigError("store", f"{path} is a directory, not a database file")
+    if not path.parent.is_dir():
+        raise ConfigError("store", f"the directory {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise ConfigError("store", f"{path} cannot be written")
+    return path
+
+
+def _make_if_new(path: Path) -> None:
+    connection = sqlite3.connect(path, timeout=LOCK_TIMEOUT, isolation_level=None)
+    try:
+        if _is_empty(connection):
+            _switch_to_wal(connection)
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("BEGIN IMMEDIATE")
+            # Another process may have been first.
+            if _is_empty(connection):
+                for statement in Recorder(Datastore(path)).create_table_statements:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version={FORMAT}")
+            connection.execute("COMMIT")
+    finally:
+        connection.close()
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    return not tables and not pragma(connection, "application_id") and not pragma(connection, "user_version")
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging; processes that do so at once make each other fail, whatever the timeout."""
+    until = time.monotonic() + LOCK_TIMEOUT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+_SAID: Final = {
+    sqlite3.SQLITE_FULL: "the disk is full; nothing was stored",
+    sqlite3.SQLITE_BUSY: f"another process has kept it locked for {LOCK_TIMEOUT:.0f} seconds; nothing was stored",
+    sqlite3.SQLITE_READONLY: "it cannot be written; nothing was stored",
+    sqlite3.SQLITE_NOTADB: "the file is not an SQLite database",
+    sqlite3.SQLITE_CORRUPT: "the database file is damaged",
+    sqlite3.SQLITE_CANTOPEN: "the database file cannot be opened",
+}
+
+
+def sqlite_code(error: BaseException) -> int:
+    """Give SQLite's primary result code behind an exception of sqlite3 or eventsourcing; 0 if there is none."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, sqlite3.Error):
+            return getattr(seen, "sqlite_errorcode", 0) & 0xFF
+        seen = seen.__cause__
+    return 0
+
+
+def store_error(error: BaseException) -> StoreError:
+    """Say in one line what is wrong with the store."""
+    if isinstance(error, UnicodeDecodeError):
+        # SQLite's own words quote a part of the file that is no text any more.
+        return StoreError(f"store: {_SAID[sqlite3.SQLITE_CORRUPT]}")
+    return StoreError(f"store: {_SAID.get(sqlite_code(error), f'the database failed: {error}')}")

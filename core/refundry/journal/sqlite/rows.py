@@ -1,0 +1,269 @@
+"""The index rows in SQLite: what their columns hold, and whether a change may write its own.
+
+The rule of this module: synchronous, inside a write transaction that its caller began. Every step into SQLite gives the
+interpreter away to other threads and has to get it back, so a group is written in few statements of many rows.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any, Final
+
+import attrs
+from eventsourcing.persistence import StoredEvent
+
+from refundry.errors import Invalid, Stale
+from refundry.journal import AlreadyRequested, Row, Write
+from refundry.journal.codec import encode_apart
+from refundry.journal.index import Sibling, blocks_account, check_total, counts, due_at
+from refundry.money import Money
+from refundry.refund import Refund, Status
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+ROW: Final = """version, status, review, due_at, blocks_account, updated_at, id, account, refund_request_id, payment,
+    currency, exponent, amount, payment_total, retry_of, requested_at"""
+"""The columns of an index row, in the order in which `whole_row` gives them and `read_row` reads them."""
+ROW_ID: Final = 6
+_NEW_ROW: Final = f"INTO refund_index ({ROW}) VALUES "
+_NEW_VALUES: Final = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+REPLACE_ROW: Final = f"INSERT OR REPLACE {_NEW_ROW}{_NEW_VALUES}"
+_UPDATE_ROW: Final = """UPDATE refund_index SET version=?, status=?, review=?, due_at=?, blocks_account=?,
+    updated_at=?, lease_until=NULL, lease_holder=NULL WHERE id=? AND version=?"""
+_SIBLINGS: Final = """SELECT account, payment, amount, currency, exponent, payment_total, status, review
+    FROM refund_index WHERE account=? AND payment=?"""
+
+ROWS_AT_ONCE: Final = 64
+STATEMENTS: Final = 7 * ROWS_AT_ONCE
+"""How many prepared statements a writer keeps: each of these for every number of rows, and the others."""
+
+
+def in_many_rows(cursor: sqlite3.Cursor, statement: Callable[[int], str], rows: Sequence[Sequence[Any]]) -> int:
+    """Execute `statement(n)` for all rows, up to `ROWS_AT_ONCE` at a time, and give how many rows changed."""
+    changed = 0
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[start : start + ROWS_AT_ONCE]
+        cursor.execute(statement(len(some)), [value for row in some for value in row])
+        changed += cursor.rowcount
+    return changed
+
+
+@cache
+def insert_evidence(rows: int) -> str:
+    """Give the statement that keeps so many pieces of evidence, each once."""
+    return f"INSERT OR IGNORE INTO evidence (digest, bytes) VALUES {','.join(['(?,?)'] * rows)}"
+
+
+@cache
+def insert_rows(rows: int) -> str:
+    """Give the statement that adds so many index rows, leaving out those whose id or request id is taken."""
+    return f"INSERT OR IGNORE {_NEW_ROW}{','.join([_NEW_VALUES] * rows)}"
+
+
+@cache
+def _update_rows(rows: int) -> str:
+    values = ",".join(["(?,?,?,?,?,?,?,?)"] * rows)
+    return f"""UPDATE refund_index SET version=new.column1, status=new.column2, review=new.column3,
+        due_at=new.column4, blocks_account=new.column5, updated_at=new.column6, lease_until=NULL, lease_holder=NULL
+        FROM (VALUES {values}) AS new WHERE refund_index.id=new.column7 AND refund_index.version=new.column8"""
+
+
+@cache
+def _siblings_of(payments: int) -> str:
+    values = ",".join(["(?,?)"] * payments)
+    return f"""SELECT account, payment, amount, currency, exponent, payment_total, status, review
+        FROM (VALUES {values}) AS wanted CROSS JOIN refund_index
+        ON refund_index.account=wanted.column1 AND refund_index.payment=wanted.column2"""
+
+
+# --- values in columns -----------------------------------------------------------------------------------------------
+
+
+def to_micros(at: datetime) -> int:
+    """Give a time as whole microseconds since 1970, in UTC."""
+    since = at - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def from_micros(micros: int) -> datetime:
+    """Give the time that `to_micros` wrote."""
+    return EPOCH + timedelta(microseconds=micros)
+
+
+def column_text(text: str) -> str:
+    """Give a text that SQLite can hold: half a surrogate pair, which is no UTF-8, becomes its escape."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def read_row(values: Sequence[Any]) -> Row:
+    """Build a row from the columns of `ROW`."""
+    version, status, review, due_at, blocks_account, updated_at, *lasting = values
+    id, account, request_id, payment, currency, exponent, minor, total, retry_of, requested_at = lasting
+    amount = Money(minor, currency, exponent)
+    return Row(
+        id=id,
+        version=version,
+        account=account,
+        refund_request_id=request_id,
+        payment=payment,
+        amount=amount,
+        payment_total=None if total is None else attrs.evolve(amount, minor=total),
+        retry_of=retry_of,
+        status=Status(status),
+        review=review,
+        due_at=None if due_at is None else from_micros(due_at),
+        blocks_account=bool(blocks_account),
+        requested_at=from_micros(requested_at),
+        updated_at=from_micros(updated_at),
+    )
+
+
+@attrs.frozen(slots=True)
+class Change:
+    """A `Write`, made ready for the tables before it waits for the writer."""
+
+    write: Write
+    stored: list[StoredEvent]
+    changing: tuple[Any, ...]
+    """The columns of the index row that later events change, then the id."""
+    evidence: list[tuple[bytes, bytes]]
+    count: int
+    size: int
+
+    @classmethod
+    def of(cls, write: Write, random: Callable[[int], bytes]) -> "Change":
+        """Encode everything: what cannot be written fails here, alone."""
+        refund = write.refund
+        first = refund.version - len(write.events) + 1
+        if first == 1:
+            _check_texts(refund)
+        stored = []
+        evidence = [(bytes.fromhex(digest), content) for digest, content in write.evidence.items()]
+        for version, event in enumerate(write.events, first):
+            state, private = encode_apart(event, random)
+            stored.append(StoredEvent(refund.id, version, event.topic, state))
+            if private is not None:
+                evidence.append((hashlib.sha256(private).digest(), private))
+        size = sum(len(event.state) for event in stored) + sum(len(content) for _, content in evidence)
+        return cls(write, stored, _changing(refund), evidence, len(stored), size)
+
+    @property
+    def expected(self) -> int:
+        """The version that the refund has if nobody else wrote to it; 0 for a new one."""
+        return self.write.refund.version - self.count
+
+
+def _check_texts(refund: Refund) -> None:
+    for name in ("account", "refund_request_id", "payment"):
+        text = getattr(refund, name)
+        if column_text(text) != text:
+            raise Invalid(name, "holds half of a surrogate pair, which cannot be written as UTF-8")
+
+
+def _changing(refund: Refund) -> tuple[Any, ...]:
+    due = due_at(refund)
+    return (
+        refund.version,
+        refund.status,
+        None if refund.review is None else column_text(refund.review),
+        None if due is None else to_micros(due),
+        blocks_account(refund),
+        to_micros(refund.updated_at),
+        refund.id,
+    )
+
+
+def whole_row(refund: Refund) -> tuple[Any, ...]:
+    """Give what a refund's index row must hold, in the order of `ROW`."""
+    return *_changing(refund), *_lasting(refund)
+
+
+def _lasting(refund: Refund) -> tuple[Any, ...]:
+    total = refund.payment_total
+    return (
+        refund.account,
+        refund.refund_request_id,
+        refund.payment,
+        refund.amount.currency,
+        refund.amount.exponent,
+        refund.amount.minor,
+        None if total is None else total.minor,
+        refund.retry_of,
+        to_micros(refund.requested_at),
+    )
+
+
+# --- whether a change may be written ---------------------------------------------------------------------------------
+
+
+def admit_together(cursor: sqlite3.Cursor, changes: Sequence[Change]) -> bool:
+    """Write the index rows of a group; False if one of them must not be written, and the caller has to roll back."""
+    new = [change for change in changes if not change.expected]
+    old = [(*change.changing, change.expected) for change in changes if change.expected]
+    if in_many_rows(cursor, _update_rows, old) != len(old):
+        return False
+    rows = [(*change.changing, *_lasting(change.write.refund)) for change in new]
+    return _within_totals(cursor, new) and in_many_rows(cursor, insert_rows, rows) == len(rows)
+
+
+def _within_totals(cursor: sqlite3.Cursor, new: Sequence[Change]) -> bool:
+    refunds = [change.write.refund for change in new]
+    payments = list({(refund.account, refund.payment) for refund in refunds})
+    siblings: dict[tuple[str, str], list[Sibling]] = {payment: [] for payment in payments}
+    for start in range(0, len(payments), ROWS_AT_ONCE):
+        some = payments[start : start + ROWS_AT_ONCE]
+        for payment, sibling in _read_siblings(
+            cursor, _siblings_of(len(some)), [part for pair in some for part in pair]
+        ):
+            siblings[payment].append(sibling)
+    for refund in refunds:
+        others = siblings[refund.account, refund.payment]
+        try:
+            check_total(refund.amount, refund.payment_total, others)
+        except Invalid:
+            return False
+        total = refund.payment_total
+        others.append(Sibling(refund.amount, None if total is None else total.minor, True))
+    return True
+
+
+def _read_siblings(
+    cursor: sqlite3.Cursor, statement: str, values: Sequence[str]
+) -> Iterator[tuple[tuple[str, str], Sibling]]:
+    for account, payment, amount, currency, exponent, total, status, review in cursor.execute(statement, values):
+        yield (account, payment), Sibling(Money(amount, currency, exponent), total, counts(status, review))
+
+
+def admit_one(cursor: sqlite3.Cursor, change: Change) -> Exception | None:
+    """Write the index row of a change; if it must not happen, write nothing and give the reason."""
+    refund = change.write.refund
+    if change.expected:
+        cursor.execute(_UPDATE_ROW, (*change.changing, change.expected))
+        return None if cursor.rowcount == 1 else _stale(refund)
+    siblings = _read_siblings(cursor, _SIBLINGS, (refund.account, refund.payment))
+    try:
+        check_total(refund.amount, refund.payment_total, [sibling for _, sibling in siblings])
+    except Invalid as refusal:
+        # Asked twice is asked once: that the first took what was left of the payment is no reason to refuse.
+        return _taken(cursor, refund) or refusal
+    cursor.execute(insert_rows(1), (*change.changing, *_lasting(refund)))
+    return None if cursor.rowcount == 1 else _taken(cursor, refund) or _replaced(cursor, refund) or _stale(refund)
+
+
+def _stale(refund: Refund) -> Stale:
+    return Stale(f"refund {refund.refund_request_id!r} has moved on meanwhile; look at it again and decide again")
+
+
+def _replaced(cursor: sqlite3.Cursor, refund: Refund) -> Invalid | None:
+    """Only a new id can pay twice: a failed refund has one replacement, and that one's failure another, in a row."""
+    found = cursor.execute("SELECT refund_request_id FROM refund_index WHERE retry_of=?", (refund.retry_of,)).fetchone()
+    return None if found is None else Invalid("retry_of", f"has been replaced already, by {found[0]!r}")
+
+
+def _taken(cursor: sqlite3.Cursor, refund: Refund) -> AlreadyRequested | None:
+    found = cursor.execute(
+        "SELECT id FROM refund_index WHERE account=? AND refund_request_id=?",
+        (refund.account, refund.refund_request_id),
+    ).fetchone()
+    return None if found is None else AlreadyRequested(found[0])

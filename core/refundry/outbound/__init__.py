@@ -1,0 +1,1 @@
+"""Calls to providers: signing, pacing and the only outgoing I/O."""

@@ -1,0 +1,52 @@
+"""Every hook that a plugin can implement."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+import pluggy
+
+from refundry.plugin_host.interfaces import AnchorPlugin, SigningKey, SimulatorPlugin
+from refundry.provider import ProviderPlugin
+
+if TYPE_CHECKING:
+    import click
+
+    from refundry.journal import Recorded
+
+
+GROUP: Final = "refundry"
+
+
+hookspec = pluggy.HookspecMarker(GROUP)
+
+
+hookimpl = pluggy.HookimplMarker(GROUP)
+"""Marks a plugin's functions; `from refundry.plugin_host import hookimpl`."""
+
+
+class Hooks:
+    """Every hook there is; docs/reference/hooks.md says of each when it is called and what happens if it fails."""
+
+    @hookspec
+    def refundry_providers(self) -> "Iterable[ProviderPlugin]":  # type: ignore[empty-body]  # a specification
+        """Give the providers that this plugin brings."""
+
+    @hookspec
+    def refundry_simulators(self) -> "Iterable[SimulatorPlugin]":  # type: ignore[empty-body]  # a specification
+        """Give the simulators that this plugin brings."""
+
+    @hookspec
+    def refundry_recorded(self, events: "Sequence[Recorded]") -> None:
+        """Observe events that have become durable."""
+
+    @hookspec
+    def refundry_commands(self) -> "Iterable[click.Command]":  # type: ignore[empty-body]  # a specification
+        """Give commands to add to the `refundry` command line."""
+
+    @hookspec
+    def refundry_audit_signer(self) -> "Iterable[SigningKey]":  # type: ignore[empty-body]  # a specification
+        """Give keys that can sign the log, for `key = "plugin:NAME"` in `[audit]`."""
+
+    @hookspec
+    def refundry_audit_anchors(self) -> "Iterable[AnchorPlugin]":  # type: ignore[empty-body]  # a specification
+        """Give anchors, for `[[audit.anchors]]`."""

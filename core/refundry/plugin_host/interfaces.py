@@ -1,0 +1,80 @@
+"""What plugins register besides providers: simulators, signing keys and anchors.
+
+The rule of this module: shapes only; nothing of the core stands behind them.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+import attrs
+
+from refundry.ports import Ports
+
+
+class Running(Protocol):
+    """A simulator that listens."""
+
+    @property
+    def url(self) -> str:
+        """Return its base URL, without a trailing slash."""
+
+
+class SimulatorPlugin(Protocol):
+    """What the `refundry_simulators` hook returns: one provider that can be simulated."""
+
+    @property
+    def name(self) -> str:
+        """Return the provider's name."""
+
+    @property
+    def version(self) -> str:
+        """Return the plugin's version."""
+
+    @property
+    def account_section(self) -> Callable[[str, str, Path, str | None], str]:
+        """(account name, URL, keys directory, notify URL) -> the `[accounts.NAME]` section for refundry.toml."""
+
+    @property
+    def run(self) -> Callable[[str, int, Path, Mapping[str, Any]], AbstractAsyncContextManager[Running]]:
+        """(host, port, keys directory, options) -> the simulator, listening while the context is open."""
+
+    @property
+    def make_keys(self) -> Callable[[Path], Any]:
+        """Create the keys of the simulator and its merchant in a directory; existing files are kept."""
+
+
+class SigningKey(Protocol):
+    """What the `refundry_audit_signer` hook returns: an Ed25519 key that signs the log."""
+
+    @property
+    def name(self) -> str:
+        """Return the key's name, as it appears in signed notes."""
+
+    @property
+    def public(self) -> bytes:
+        """Return the raw public key, 32 bytes."""
+
+    @property
+    def sign(self) -> Callable[[bytes], bytes]:
+        """Return the function that signs bytes."""
+
+
+class Anchor(Protocol):
+    """A place for checkpoints outside the control of those who run the store."""
+
+    async def publish(self, checkpoint: bytes) -> None:
+        """Store a signed checkpoint there; raise if that fails. The same one may come twice."""
+
+
+@attrs.frozen
+class AnchorPlugin:
+    """What the `refundry_audit_anchors` hook returns: one type of anchor."""
+
+    name: str
+    """The value of `anchor` in `[[audit.anchors]]`."""
+    settings: type
+    """An attrs class with the other keys of the table, of the types that a `ProviderPlugin` may use."""
+    build: Callable[[Any, Path, Ports], Anchor]
+    """Make the anchor from its settings, the directory of refundry.toml and the ports; `Invalid` names a wrong key."""

@@ -1,0 +1,1 @@
+"""What `refundry plugins new` writes."""

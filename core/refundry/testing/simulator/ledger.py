@@ -1,0 +1,415 @@
+"""The books of a simulated provider: payments, refunds, and every movement of money.
+
+The rule of this module: money moves in one place (`Books.finish`), only from PROCESSING to SUCCESS, so a refund moves
+money once or never; each movement is appended to a list that nothing takes from. No I/O, no clock.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+from enum import StrEnum
+from itertools import chain, count
+from typing import Any, Final
+
+import attrs
+
+from refundry.errors import Invalid
+from refundry.money import Money, exponent_of
+
+AMPLE: Final = 9_000_000_000_000_000
+"""The minor units of a payment that nobody declared."""
+
+
+class State(StrEnum):
+    """Where a refund stands at the simulated provider."""
+
+    PROCESSING = "PROCESSING"
+    SUCCESS = "SUCCESS"
+    FAIL = "FAIL"
+
+
+class Verdict(StrEnum):
+    """What the books say to a request; each provider has its own code for each."""
+
+    DONE = "done"
+    IN_PROCESS = "in process"
+    FAILED = "failed"
+    NOT_FOUND = "not found"
+    UNKNOWN_PAYMENT = "unknown payment"
+    PAYMENT_STATUS = "payment status"
+    CURRENCY = "currency"
+    WINDOW = "window"
+    EXCEEDED = "exceeded"
+    BALANCE = "balance"
+    INCONSISTENT = "inconsistent"
+    NOT_TOTAL = "not total"
+
+
+@attrs.frozen
+class Settlement:
+    """The merchant is paid in another currency, at a price fixed with the payment (units per unit paid)."""
+
+    currency: str
+    price: str
+
+    def of(self, amount: Money) -> Money:
+        """Convert, rounding half up to the minor unit (our assumption: no source states the rounding)."""
+        places = exponent_of(self.currency)
+        minor = Decimal(amount.minor) * Decimal(self.price) * Decimal(10) ** (places - amount.exponent)
+        return Money(int(minor.quantize(Decimal(1), ROUND_HALF_UP)), self.currency, places)
+
+
+@attrs.define(kw_only=True)
+class Payment:
+    """A payment that can be refunded. Amounts in `balance` and `reserved` are minor units."""
+
+    id: str
+    amount: Money
+    merchant_id: str | None = None
+    """The merchant's own order number, where the provider takes it in place of its id."""
+    status: str = "SUCCESS"
+    refundable_until: datetime | None = None
+    balance: int | None = None
+    """What the merchant still has to be settled; None is ample."""
+    settlement: Settlement | None = None
+    reserved: int = 0
+    """The sum of its refunds that are in process or done."""
+
+    @property
+    def refundable(self) -> int:
+        """Give what is left to refund."""
+        return self.amount.minor - self.reserved
+
+    def refusal(self, amount: Money, now: datetime) -> Verdict | None:
+        """Say why this much cannot be refunded now, or None."""
+        if self.status != "SUCCESS":
+            return Verdict.PAYMENT_STATUS
+        if not amount.same_unit(self.amount):
+            return Verdict.CURRENCY
+        if self.refundable_until is not None and now > self.refundable_until:
+            return Verdict.WINDOW
+        if amount.minor > self.refundable:
+            return Verdict.EXCEEDED
+        if self.balance is not None and amount.minor > self.balance:
+            return Verdict.BALANCE
+        return None
+
+    def reserve(self, minor: int) -> None:
+        """Take an amount from what is left; a negative one gives it back."""
+        self.reserved += minor
+        if self.balance is not None:
+            self.balance -= minor
+
+
+@attrs.frozen(kw_only=True)
+class Ask:
+    """A genuine, well-formed request, in neutral words."""
+
+    operation: str
+    """`refund` or `inquiry`."""
+    path: str
+    refund_request_id: str | None = None
+    refund_id: str | None = None
+    payment: str = ""
+    merchant_payment: str | None = None
+    """The payment by the merchant's order number, where `payment` is empty."""
+    amount: Money | None = None
+    """Set for every `refund`."""
+    notify_url: str | None = None
+    digest: str = ""
+    """SHA-256 of the body, in hex."""
+
+
+@attrs.define(kw_only=True)
+class Refund:
+    """A refund under its one request id."""
+
+    key: str
+    """Its name in the books: its request id, with the payment's before it if another refund has that id."""
+    refund_request_id: str
+    refund_id: str
+    payment: str
+    amount: Money
+    state: State
+    reason: str
+    """The `Verdict`, or a provider's code that a fault put here: what a repeat is told again."""
+    notify_url: str | None = None
+    finished_at: datetime | None = None
+    requested: int = 0
+    bodies: dict[str, int] = attrs.field(factory=dict)
+    """How often each body came, by its SHA-256: more than one key means that a resend was not the same bytes."""
+    settlement: Settlement | None = None
+    notices_sent: int = 0
+    notices_acknowledged: int = 0
+    facts: dict[str, Any] = attrs.field(factory=dict)
+    """What only one kind of provider knows of a refund."""
+
+    def seen(self, digest: str) -> None:
+        """Count one more request for it."""
+        self.requested += 1
+        self.bodies[digest] = self.bodies.get(digest, 0) + 1
+
+
+@attrs.frozen
+class Movement:
+    """Money that left: once per line."""
+
+    key: str
+    refund_request_id: str
+    payment: str
+    amount: Money
+    at: datetime
+
+
+@attrs.define
+class Ledger:
+    """Everything the simulated provider knows. `take_any`: a payment nobody declared counts as paid and ample."""
+
+    take_any: bool = True
+    ample: int = AMPLE
+    """The minor units of a payment that nobody declared."""
+    per_payment: bool = False
+    """A request id is unique within its payment only."""
+    forgives: bool = False
+    """A refund that was refused or failed may be asked for again under its id, and may pay then."""
+    payments: dict[str, Payment] = attrs.field(factory=dict)
+    refunds: dict[str, Refund] = attrs.field(factory=dict)
+    movements: list[Movement] = attrs.field(factory=list)
+    fired: Counter[str] = attrs.field(factory=Counter)
+    """How often each fault happened, and what clients did wrong (`redirect followed`)."""
+    _by_refund_id: dict[str, str] = attrs.field(factory=dict)
+    _by_request: dict[tuple[str, str], str] = attrs.field(factory=dict)
+    _by_merchant_id: dict[str, str] = attrs.field(factory=dict)
+    _refunded: Counter[str] = attrs.field(factory=Counter)
+
+    def declare(self, payment: Payment) -> None:
+        """Add a payment; `Invalid` if its id is taken."""
+        if payment.id in self.payments:
+            raise Invalid("id", f"payment {payment.id} is already in the books")
+        if payment.merchant_id is not None:
+            if payment.merchant_id in self._by_merchant_id:
+                raise Invalid("merchant_id", f"{payment.merchant_id} is already in the books")
+            self._by_merchant_id[payment.merchant_id] = payment.id
+        self.payments[payment.id] = payment
+
+    def find(self, ask: Ask) -> Refund | None:
+        """Find by the provider's id, which takes precedence, or by the merchant's."""
+        if ask.refund_id is not None:
+            key = self._by_refund_id.get(ask.refund_id)
+        else:
+            key = self._by_request.get(self._request(self._named(ask)))
+        return self.refunds.get(key) if key is not None else None
+
+    def payment_of(self, ask: Ask) -> Payment | None:
+        """Give the payment that a request names, if it is in the books."""
+        return self.payments.get(self._payment_id(ask))
+
+    def inquire(self, ask: Ask) -> tuple[Verdict, Refund | None]:
+        """Look a refund up."""
+        found = self.find(ask)
+        if found is not None:
+            return Verdict.DONE, found
+        named = bool(ask.payment or ask.merchant_payment)
+        unknown = named and not self.take_any and self.payment_of(ask) is None
+        return Verdict.UNKNOWN_PAYMENT if unknown else Verdict.NOT_FOUND, None
+
+    def request(self, ask: Ask, now: datetime) -> tuple[Verdict | str, Refund | None]:
+        """Take a refund request: a new one is accepted (PROCESSING) or refused (FAIL); a known one is told as it is.
+
+        A request without an id is for the whole payment, and goes by the payment's.
+        """
+        assert ask.amount is not None
+        payment = self._payment(ask)
+        partly = ask.refund_request_id is None and payment is not None and ask.amount.minor != payment.amount.minor
+        ask = self._named(ask)
+        assert ask.amount is not None
+        known = self.find(ask)
+        if known is not None:
+            known.seen(ask.digest)
+            if not (self.forgives and known.state is State.FAIL):
+                same = (known.amount, known.payment) == (ask.amount, ask.payment)
+                return (known.reason, known) if same else (Verdict.INCONSISTENT, None)
+        refused = Verdict.UNKNOWN_PAYMENT if payment is None else payment.refusal(ask.amount, now)
+        reason = refused or (Verdict.NOT_TOTAL if partly else Verdict.IN_PROCESS)
+        refund = self._record(ask, reason, now) if known is None else _again(known, ask.amount, reason, now)
+        if payment is not None and reason == Verdict.IN_PROCESS:
+            payment.reserve(ask.amount.minor)
+            refund.settlement = payment.settlement
+        return refund.reason, refund
+
+    def refuse(self, ask: Ask, code: str, now: datetime) -> Refund:
+        """Record a refusal with the provider's own code against a new id; a known id stays as it is."""
+        known = self.find(ask)
+        if known is None:
+            return self._record(self._named(ask), code, now)
+        known.seen(ask.digest)
+        return known
+
+    def finish(self, refund: Refund, state: State, now: datetime) -> bool:
+        """End a refund that is in process; give False, and change nothing, if it has ended already."""
+        if refund.state is not State.PROCESSING or state is State.PROCESSING:
+            return False
+        refund.state, refund.finished_at = state, now
+        if state is State.SUCCESS:
+            refund.reason = Verdict.DONE
+            self._refunded[refund.payment] += refund.amount.minor
+            self.movements.append(Movement(refund.key, refund.refund_request_id, refund.payment, refund.amount, now))
+        else:
+            refund.reason = Verdict.FAILED
+            self.payments[refund.payment].reserve(-refund.amount.minor)
+        return True
+
+    def refunded(self, refund: Refund) -> Money:
+        """Give how much of a refund's payment has been refunded so far."""
+        return attrs.evolve(refund.amount, minor=self._refunded[refund.payment])
+
+    def moved(self) -> Counter[str]:
+        """Count the movements of money for each refund, by its key."""
+        return Counter(movement.key for movement in self.movements)
+
+    def _named(self, ask: Ask) -> Ask:
+        """Give a request with the ids of its payment and its refund."""
+        payment = self.payment_of(ask)
+        if payment is None:
+            return attrs.evolve(ask, refund_request_id=ask.refund_request_id or ask.merchant_payment or ask.payment)
+        name = ask.refund_request_id or payment.merchant_id or payment.id
+        return attrs.evolve(ask, payment=payment.id, refund_request_id=name)
+
+    def _request(self, ask: Ask) -> tuple[str, str]:
+        return (self._payment_id(ask) if self.per_payment else "", ask.refund_request_id or "")
+
+    def _payment_id(self, ask: Ask) -> str:
+        if ask.payment or ask.merchant_payment is None:
+            return ask.payment
+        return self._by_merchant_id.get(ask.merchant_payment, f"OF-{ask.merchant_payment}")
+
+    def _payment(self, ask: Ask) -> Payment | None:
+        assert ask.amount is not None
+        id = self._payment_id(ask)
+        if id not in self.payments and self.take_any:
+            merchant_id = None if ask.payment else ask.merchant_payment
+            self.declare(Payment(id=id, merchant_id=merchant_id, amount=attrs.evolve(ask.amount, minor=self.ample)))
+        return self.payments.get(id)
+
+    def _free_key(self, id: str, payment: str) -> str:
+        names = chain((id, f"{payment}/{id}"), (f"{payment}/{id}/{number}" for number in count(2)))
+        return next(name for name in names if name not in self.refunds)
+
+    def _record(self, ask: Ask, reason: str, now: datetime) -> Refund:
+        assert ask.refund_request_id is not None
+        assert ask.amount is not None
+        id, accepted = ask.refund_request_id, reason == Verdict.IN_PROCESS
+        refund = Refund(
+            key=self._free_key(id, ask.payment),
+            refund_request_id=id,
+            refund_id=f"{now:%Y%m%d}194010800100188{len(self.refunds) + 1:09d}",
+            payment=ask.payment,
+            amount=ask.amount,
+            state=State.PROCESSING if accepted else State.FAIL,
+            reason=reason,
+            notify_url=ask.notify_url,
+            finished_at=None if accepted else now,
+        )
+        refund.seen(ask.digest)
+        self.refunds[refund.key] = refund
+        self._by_refund_id[refund.refund_id] = refund.key
+        self._by_request[self._request(ask)] = refund.key
+        return refund
+
+
+def _again(refund: Refund, amount: Money, reason: str, now: datetime) -> Refund:
+    """Begin again with a refund that was refused or failed."""
+    accepted = reason == Verdict.IN_PROCESS
+    refund.amount, refund.reason = amount, reason
+    refund.state = State.PROCESSING if accepted else State.FAIL
+    refund.finished_at = None if accepted else now
+    return refund
+
+
+# --- showing them -----------------------------------------------------------------------------------------------------
+
+
+def _money(amount: Money) -> dict[str, str]:
+    return {"value": str(amount), "currency": amount.currency}
+
+
+def _minor(payment: Payment, minor: int) -> str:
+    sign = "-" if minor < 0 else ""
+    return sign + str(attrs.evolve(payment.amount, minor=abs(minor)))
+
+
+def refund_as_json(refund: Refund, moved: int) -> dict[str, Any]:
+    """Give one refund as JSON values; `moved` is how often its money moved."""
+    return {
+        "refund_request_id": refund.refund_request_id,
+        "refund_id": refund.refund_id,
+        "payment": refund.payment,
+        "amount": _money(refund.amount),
+        "status": refund.state.value,
+        "reason": str(refund.reason),
+        "requested": refund.requested,
+        "moved": moved,
+        "bodies": dict(refund.bodies),
+        "notifications": {"sent": refund.notices_sent, "acknowledged": refund.notices_acknowledged},
+    }
+
+
+def as_json(ledger: Ledger) -> dict[str, Any]:
+    """Give the books as JSON values."""
+    moved = ledger.moved()
+    return {
+        "payments": [
+            {
+                "id": payment.id,
+                "amount": _money(payment.amount),
+                "status": payment.status,
+                "refundable": _minor(payment, payment.refundable),
+                "balance": None if payment.balance is None else _minor(payment, payment.balance),
+            }
+            for payment in ledger.payments.values()
+        ],
+        "refunds": [refund_as_json(refund, moved[refund.key]) for refund in ledger.refunds.values()],
+        "movements": [
+            {
+                "refund_request_id": movement.refund_request_id,
+                "payment": movement.payment,
+                "amount": _money(movement.amount),
+                "at": movement.at.isoformat(timespec="seconds"),
+            }
+            for movement in ledger.movements
+        ],
+        "faults": dict(ledger.fired),
+    }
+
+
+_COLUMNS: Final = ("refund_request_id", "refund_id", "payment", "amount", "status", "asked", "bodies", "moved", "told")
+
+
+def as_text(ledger: Ledger) -> str:
+    """Give the books as a table for people."""
+    moved = ledger.moved()
+    rows = [
+        (
+            refund.refund_request_id,
+            refund.refund_id,
+            refund.payment,
+            f"{refund.amount} {refund.amount.currency}",
+            f"{refund.state.value} ({refund.reason})",
+            str(refund.requested),
+            str(len(refund.bodies)),
+            str(moved[refund.key]),
+            f"{refund.notices_acknowledged}/{refund.notices_sent}",
+        )
+        for refund in ledger.refunds.values()
+    ]
+    faults = ", ".join(f"{name} {count}" for name, count in sorted(ledger.fired.items())) or "none"
+    return f"{_table(_COLUMNS, rows)}\nmovements of money: {len(ledger.movements)}\nfaults that happened: {faults}\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+    ]
+    return "\n".join(lines)

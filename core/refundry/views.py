@@ -1,0 +1,125 @@
+"""Refunds, events and rows as JSON values for programs and as lines for people.
+
+The rule of this module: nothing is left out and nothing is made up.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from refundry.formatting import json_line, moment, money, plain
+from refundry.journal import Recorded, Row, UnmatchedNotification
+from refundry.money import Money
+from refundry.provider import Quote
+from refundry.refund import Event, Refund, policy
+
+
+def as_json_value(value: object) -> Any:
+    """Return a field's value as a JSON value."""
+    if isinstance(value, Money):
+        return money(value)
+    if isinstance(value, datetime):
+        return moment(value)
+    if isinstance(value, Quote):
+        return attrs.asdict(value)
+    return value
+
+
+def event_as_json(recorded: Recorded) -> dict[str, Any]:
+    """Show an event as it stands in the log, without the fields that it does not have."""
+    event: Event = recorded.event
+    shown = {"position": recorded.position, "version": recorded.version, "event": type(event).__name__}
+    fields = {field.name: as_json_value(getattr(event, field.name)) for field in attrs.fields(type(event))}
+    return shown | {"at": fields.pop("at")} | {name: value for name, value in fields.items() if value is not None}
+
+
+def refund_as_json(refund: Refund, history: Sequence[Recorded], step: policy.Step | None) -> dict[str, Any]:
+    """Show a refund with its events."""
+    at = getattr(step, "at", None)
+    return {
+        "id": refund.id,
+        "account": refund.account,
+        "provider": refund.provider,
+        "payment": refund.payment,
+        "amount": money(refund.amount),
+        "refund_request_id": refund.refund_request_id,
+        "status": str(refund.status),
+        "review": refund.review,
+        "provider_refund_id": refund.provider_refund_id,
+        "settled_at": refund.settled_at,
+        "failure": None if refund.failure is None else attrs.asdict(refund.failure),
+        "attempts": refund.attempts,
+        "next": None
+        if step is None or isinstance(step, policy.Done)
+        else {
+            "step": step.name,
+            "at": None if at is None else moment(at),
+            "reason": step.reason if isinstance(step, policy.ManualReview) else None,
+        },
+        "reason": refund.reason,
+        "payment_total": None if refund.payment_total is None else money(refund.payment_total),
+        "retry_of": refund.retry_of,
+        "request_details": refund.request_details,
+        "requested_by": refund.requested_by,
+        "requested_at": moment(refund.requested_at),
+        "settlement_amount": None if refund.settlement_amount is None else money(refund.settlement_amount),
+        "quote": None if refund.quote is None else attrs.asdict(refund.quote),
+        "details": refund.details,
+        "notes": [
+            {"at": moment(note.at), "code": note.code, "cause": note.cause, "details": note.details}
+            for note in refund.notes
+        ],
+        "events": [event_as_json(item) for item in history],
+    }
+
+
+def row_as_json(row: Row) -> dict[str, Any]:
+    """Show a row of the index."""
+    return {
+        "id": row.id,
+        "account": row.account,
+        "payment": row.payment,
+        "amount": money(row.amount),
+        "refund_request_id": row.refund_request_id,
+        "status": str(row.status),
+        "review": row.review,
+        "due_at": None if row.due_at is None else moment(row.due_at),
+        "requested_at": moment(row.requested_at),
+        "updated_at": moment(row.updated_at),
+    }
+
+
+def row_in_words(row: Row) -> tuple[str, ...]:
+    """Show a row of the index as the cells of a table."""
+    amount, review = f"{row.amount} {row.amount.currency}", plain(row.review or "")
+    return row.id, row.account, row.refund_request_id, row.payment, amount, str(row.status), review
+
+
+def event_in_words(shown: Mapping[str, Any]) -> str:
+    """Say in one line what an event tells besides its name and time."""
+    parts = []
+    for name, value in shown.items():
+        if name in ("position", "version", "event", "at"):
+            continue
+        parts.append(f"{name}={_in_words(value)}")
+    return plain(" ".join(parts))
+
+
+def _in_words(value: object) -> str:
+    if not isinstance(value, Mapping | list | tuple):
+        return str(value)
+    if isinstance(value, Mapping) and value.keys() == {"value", "currency"}:
+        return f"{value['value']} {value['currency']}"
+    return json_line(value)
+
+
+def unmatched_as_json(unmatched: UnmatchedNotification) -> dict[str, str]:
+    """Show a notification about a refund that the store does not know."""
+    return {
+        "at": moment(unmatched.at),
+        "account": unmatched.account,
+        "refund_request_id": unmatched.refund_request_id,
+        "evidence": unmatched.evidence,
+    }

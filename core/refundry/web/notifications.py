@@ -1,0 +1,112 @@
+"""Providers' notifications over HTTP, for `refundry serve` and for every aiohttp application.
+
+The rule of this package: raw bytes first, bounded in size and time; nothing is acknowledged before it is durable.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterable, Iterable
+from typing import Final
+
+from aiohttp import web
+
+from refundry.errors import Forged, Invalid, RefundryError
+from refundry.gateway import Gateway
+from refundry.provider import MAX_BYTES, Acknowledgement, Notification, Unreadable
+
+GATEWAY: Final = web.AppKey("refundry.gateway", Gateway)
+_READ_SECONDS: Final = 10.0
+_log = logging.getLogger("refundry")
+
+
+def init_app(app: web.Application, gateway: Gateway) -> web.Application:
+    """Add `POST /notifications/<account>` and `GET /health` to an application, and give it back."""
+    app[GATEWAY] = gateway
+    app.router.add_post("/notifications/{account}", _notified)
+    app.router.add_get("/health", _healthy)
+    app.on_startup.append(_started)
+    return app
+
+
+async def _started(app: web.Application) -> None:
+    app[GATEWAY].catch_up()
+
+
+async def _healthy(request: web.Request) -> web.Response:
+    try:
+        # Gives back nothing of nobody, and so says whether the store can be written to.
+        await request.app[GATEWAY].journal.release("health")
+    except RefundryError as error:
+        return web.json_response({"status": str(error)}, status=503)
+    checkpointer = request.app[GATEWAY].checkpointer
+    # A log that is not signed is for people to look at; it is no reason to take no more refunds.
+    problem = {} if checkpointer is None or checkpointer.problem is None else {"audit": checkpointer.problem}
+    return web.json_response({"status": "ok", **problem})
+
+
+async def answer(
+    gateway: Gateway,
+    account: str,
+    method: str,
+    path: str,
+    headers: Iterable[tuple[str, str]],
+    body: bytes | AsyncIterable[bytes],
+) -> Acknowledgement:
+    """Take a provider's notification and give the exact answer: the one call for every web framework.
+
+    `path` is the one that the provider posted to, with its query; `body` the raw bytes, or what gives them piece by
+    piece, up to `MAX_BYTES` and for ten seconds. With status 200 what was said is durable. Everything else is refused
+    with a status of its own, and a provider that gets 503 sends it again.
+    """
+    try:
+        raw = await _bounded(body)
+        return await gateway.receive_notification(account, Notification(method, path, tuple(headers), raw))
+    except Forged as error:
+        _log.warning("a notification for %s was refused: %s", account, error)
+        return _refusal(401, "not signed by the provider")
+    except Unreadable:
+        return _refusal(400, "not readable")
+    except Invalid:
+        return _refusal(404, "no such account")
+    except _TooLarge:
+        return _refusal(413, f"larger than {MAX_BYTES} bytes")
+    except TimeoutError:
+        return _refusal(408, "too slow")
+    except RefundryError:
+        # The provider sends it again; what it said is not lost by our silence.
+        _log.exception("a notification could not be recorded")
+        return _refusal(503, "not recorded")
+
+
+def _refusal(status: int, text: str) -> Acknowledgement:
+    return Acknowledgement(status, (("content-type", "text/plain; charset=utf-8"),), f"{text}\n".encode())
+
+
+async def _notified(request: web.Request) -> web.Response:
+    account, pieces = request.match_info["account"], request.content.iter_any()
+    told = await answer(
+        request.app[GATEWAY], account, request.method, request.raw_path, request.headers.items(), pieces
+    )
+    return web.Response(status=told.status, body=told.body, headers=dict(told.headers))
+
+
+class _TooLarge(Exception):
+    """A body of more than `MAX_BYTES`."""
+
+
+async def _bounded(body: bytes | AsyncIterable[bytes]) -> bytes:
+    if not isinstance(body, bytes):
+        async with asyncio.timeout(_READ_SECONDS):
+            body = await _joined(body)
+    if len(body) > MAX_BYTES:
+        raise _TooLarge
+    return body
+
+
+async def _joined(pieces: AsyncIterable[bytes]) -> bytes:
+    body = bytearray()
+    async for piece in pieces:
+        body += piece
+        if len(body) > MAX_BYTES:
+            raise _TooLarge
+    return bytes(body)

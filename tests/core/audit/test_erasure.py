@@ -1,0 +1,211 @@
+"""Erasing what is personal of a refund: the bytes are gone, everything else stands."""
+
+import random
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from refundry.audit.erasure import Erased, Tombstone, erase, open_tombstone
+from refundry.audit.signing.note import BadNote, Key
+from refundry.audit.signing.signer import Signer
+from refundry.errors import Invalid, Stale, StoreError
+from refundry.journal import UnmatchedNotification
+from refundry.journal.codec import ERASED, ERASED_DETAILS
+from refundry.journal.sqlite.journal import SqliteJournal
+from refundry.journal.sqlite.recorder import connect
+from refundry.refund import Channel, Failed, Refund, Requested
+from tests.core.journal.samples import AT, events_of, evidence, new, settled, submitted, then
+
+_PRIVATE = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+KEY = Key("refundry/test", _PRIVATE.public_key().public_bytes_raw(), _PRIVATE.sign)
+SIGNER = Signer(Path(), KEY)
+WHEN = datetime(2026, 11, 22, 15, tzinfo=UTC)
+
+
+async def kept_refund(journal: SqliteJournal, number: int, filler: int = 0, **changes: Any) -> Refund:
+    """Record a refund that is done, with a text of its own in everything that persons or its provider said."""
+    mark = f"canary-{number:04d}"
+    body, answer = f"body {mark} ".encode() + b"." * filler, f"answer {mark}".encode()
+    ((digest, _),) = evidence(body).items()
+    ((heard, _),) = evidence(answer).items()
+    asked = new(f"r-{number}", by=f"by {mark}", reason=f"reason {mark}", details={"note": f"details {mark}"}, **changes)
+    await journal.save(asked)
+    sent = then(asked.refund, submitted(digest=digest), kept=evidence(body))
+    await journal.save(sent)
+    done = then(sent.refund, attrs.evolve(settled(), evidence=heard), kept=evidence(answer))
+    await journal.save(done)
+    person = Failed(
+        at=AT, channel=Channel.OPERATOR, code="C", cause="c", advice="a", by=f"who {mark}", why=f"why {mark}"
+    )
+    decided = then(done.refund, person)
+    await journal.save(decided)
+    return decided.refund
+
+
+async def erased(journal: SqliteJournal, refund: Refund) -> Erased:
+    """Erase a refund."""
+    return await erase(journal, lambda: SIGNER, refund, at=WHEN, by="privacy officer", why="the customer asked")
+
+
+def every_byte(path: Path) -> bytes:
+    """Give the bytes of the database and of all files beside it."""
+    return b"".join(file.read_bytes() for file in sorted(path.parent.iterdir()) if file.is_file())
+
+
+async def test_erased_bytes_are_in_no_file(journal: SqliteJournal, path: Path) -> None:
+    """Whatever the sizes and the order, after erasing nothing of a refund is left in the database or its log."""
+    chance = random.Random(7)
+    refunds = [await kept_refund(journal, number, chance.choice([0, 10, 300, 900, 20_000])) for number in range(100)]
+    instruction = chance.sample(range(100), 80)
+    assert all(b"canary-%04d" % number in every_byte(path) for number in range(100))
+
+    for number in instruction:
+        done = await erased(journal, refunds[number])
+        assert (4, 0, True) == (len(done.digests), done.shared, done.gone)
+
+    left = every_byte(path)
+    assert sorted(instruction) == [number for number in range(100) if b"canary-%04d" % number not in left]
+
+
+async def test_an_erased_refund_reads_as_erased_and_is_otherwise_the_same(journal: SqliteJournal) -> None:
+    """State, index and everything that no person wrote are unchanged."""
+    refund = await kept_refund(journal, 1)
+    before = events_of(await journal.load(refund.id))
+
+    await erased(journal, refund)
+
+    after = events_of(await journal.load(refund.id))
+    first, last = after[0], after[-1]
+    assert isinstance(first, Requested)
+    assert isinstance(last, Failed)
+    assert (ERASED, ERASED, ERASED_DETAILS) == (first.by, first.reason, first.details)
+    assert (ERASED, ERASED) == (last.by, last.why)
+    assert before[1:-1] == after[1:-1]
+    assert after == events_of([item async for item in journal.log()])
+    assert [] == [finding async for finding in journal.compare_index()]
+    assert refund.digest is not None
+    assert None is await journal.evidence(refund.digest)
+
+
+async def test_each_erased_text_leaves_a_signed_note(journal: SqliteJournal, path: Path) -> None:
+    """The note opens with the public key alone and says which text of which refund, when, by whom and why."""
+    refund = await kept_refund(journal, 1)
+    done = await erased(journal, refund)
+
+    connection = connect(path)
+    rows = connection.execute("SELECT digest, refund_id, note FROM erased").fetchall()
+    connection.close()
+    assert set(done.digests) == {digest.hex() for digest, _, _ in rows}
+    for digest, refund_id, note in rows:
+        expected = Tombstone(
+            digest=digest.hex(), refund_id=refund_id, at=WHEN, by="privacy officer", why="the customer asked"
+        )
+        assert expected == open_tombstone(note, KEY.verifier())
+        with pytest.raises(BadNote):
+            open_tombstone(note.replace(b"officer", b"offcier"), KEY.verifier())
+
+
+async def test_erasing_twice_is_erasing_once(journal: SqliteJournal) -> None:
+    """The second time there is nothing left, and the first note stays."""
+    refund = await kept_refund(journal, 1)
+    await erased(journal, refund)
+
+    again = await erase(journal, lambda: SIGNER, refund, at=AT, by="somebody else", why="again")
+
+    assert () == again.digests
+
+
+async def test_bytes_that_two_refunds_share_stay_until_both_are_erased(journal: SqliteJournal, path: Path) -> None:
+    """Erasing one leaves what the other still needs; erasing the other removes it."""
+    both = evidence(b"canary of both")
+    ((digest, _),) = both.items()
+    ends = []
+    for key in ("r-1", "r-2"):
+        write = new(key)
+        await journal.save(write)
+        done = then(write.refund, attrs.evolve(settled(), evidence=digest), kept=both)
+        await journal.save(done)
+        ends.append(done.refund)
+
+    assert 1 == (await erased(journal, ends[0])).shared
+    assert b"canary of both" == await journal.evidence(digest)
+    assert 0 == (await erased(journal, ends[1])).shared
+    assert b"canary of both" not in every_byte(path)
+
+
+async def test_a_notification_that_came_too_early_is_erased_as_well(journal: SqliteJournal, path: Path) -> None:
+    """What was parked under the refund's id belongs to it."""
+    refund = await kept_refund(journal, 1)
+    ((digest, content),) = evidence(b"early canary").items()
+    await journal.keep_unmatched(UnmatchedNotification(AT, "shop", "r-1", digest), content)
+
+    await erased(journal, refund)
+
+    assert b"early canary" not in every_byte(path)
+
+
+@pytest.mark.parametrize("review", [None, "look"])
+async def test_a_refund_that_is_open_or_waits_is_not_erased(journal: SqliteJournal, review: str | None) -> None:
+    """Its bytes may be needed again."""
+    write = new()
+    await journal.save(write)
+    refund = write.refund if review is None else attrs.evolve(await kept_refund(journal, 2), review=review)
+
+    with pytest.raises(Invalid, match=r"^id: "):
+        await erased(journal, refund)
+
+
+async def test_nothing_is_erased_when_the_refund_has_moved_on(journal: SqliteJournal) -> None:
+    """A person decided about what was there; what came since is for them to see first."""
+    refund = await kept_refund(journal, 1)
+    found = await journal.erasable(refund.id)
+
+    with pytest.raises(Stale):
+        await journal.erase(refund.id, refund.version - 1, found.position, dict.fromkeys(found.digests, b"note"))
+    assert refund.digest is not None
+    assert await journal.evidence(refund.digest)
+
+
+async def test_nothing_is_erased_that_a_new_event_names(journal: SqliteJournal) -> None:
+    """Between the search and the erasing another refund may have come to the same bytes."""
+    refund = await kept_refund(journal, 1)
+    found = await journal.erasable(refund.id)
+    write = new("r-2")
+    await journal.save(write)
+    await journal.save(then(write.refund, attrs.evolve(settled(), evidence=refund.digest)))
+
+    with pytest.raises(Stale):
+        await journal.erase(refund.id, refund.version, found.position, dict.fromkeys(found.digests, b"note"))
+
+
+async def test_text_that_is_gone_without_a_note_is_an_error(journal: SqliteJournal, path: Path) -> None:
+    """What nobody says he erased is not read as erased."""
+    write = new(by="somebody")
+    await journal.save(write)
+    connection = connect(path)
+    connection.execute("DELETE FROM evidence")
+    connection.close()
+
+    with pytest.raises(StoreError, match="position 1 is gone"):
+        await journal.load(write.refund.id)
+
+
+async def test_while_somebody_reads_copies_stay_and_it_is_said(journal: SqliteJournal, path: Path) -> None:
+    """A reader holds the write-ahead log; the same command, run again, empties it."""
+    refund = await kept_refund(journal, 1)
+    reader = connect(path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM evidence").fetchone()
+
+    first = await erased(journal, refund)
+    held = every_byte(path)
+    reader.close()
+    second = await erased(journal, refund)
+
+    assert (False, True) == (first.gone, second.gone)
+    assert b"canary-0001" in held
+    assert b"canary-0001" not in every_byte(path)

@@ -1,0 +1,135 @@
+"""The lean fold of the audit says of every history what the fold that decides about money says."""
+
+import copy
+from datetime import datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refundry.audit.verification import lean_state as books
+from refundry.audit.verification.lean_state import Account
+from refundry.journal.codec import encode
+from refundry.journal.index import row_of
+from refundry.journal.sqlite.rows import to_micros
+from refundry.money import Money
+from refundry.provider import Resend
+from refundry.refund import Channel, Event, Failed, IllegalEvent, Inquired, Refund, Settled, Submitted, apply, fold
+from tests.core.audit.made import AT, life
+
+OUTCOMES = ("pending", "not_found", "unknown", "blocked", "not_sent", "succeeded", "failed", "resumed", "informational")
+person = st.sampled_from([{}, {"by": "ada", "why": "the bank says so"}, {"by": "ada"}])
+channels = st.sampled_from(list(Channel))
+scopes = st.sampled_from([None, "request", "account"])
+texts = st.none() | st.sampled_from(["look", "look again", "\ud800 half"])
+
+
+@st.composite
+def inquired(draw: Any) -> dict[str, Any]:
+    """Give the fields of an event that ends nothing."""
+    step = draw(st.sampled_from(["submit", "inquire", "manual_review", "done"]))
+    later = draw(st.integers(0, 100))
+    return {
+        "kind": Inquired, "channel": draw(channels), "outcome": draw(st.sampled_from(OUTCOMES)), "next_step": step,
+        "next_at": None if step in ("manual_review", "done") else later, "scope": draw(scopes),
+        "review": draw(texts), "resend": draw(st.sampled_from(list(Resend))), **draw(person),
+    }  # fmt: skip
+
+
+kinds = st.one_of(
+    inquired(),
+    st.fixed_dictionaries({"kind": st.just(Submitted), "digest": st.sampled_from(["d1", "d1", "d1", "d2"])}),
+    st.builds(lambda channel, more: {"kind": Settled, "channel": channel, **more}, channels, person),
+    st.builds(lambda channel, more: {"kind": Failed, "channel": channel, **more}, channels, person),
+)
+
+
+def event_of(refund: Refund, fields: dict[str, Any], at: datetime) -> Event:
+    """Make an event that could follow."""
+    fields = dict(fields)
+    kind = fields.pop("kind")
+    if kind is Submitted:
+        return Submitted(at=at, attempt=refund.attempts + 1, sender="me", plugin="p", next_at=at, **fields)
+    if kind is Settled:
+        return Settled(at=at, amount=refund.amount, **fields)
+    if kind is Failed:
+        return Failed(at=at, code="c", cause="c", advice="a", **fields)
+    due = fields.pop("next_at")
+    return Inquired(at=at, next_at=None if due is None else at + timedelta(seconds=due), **fields)
+
+
+def said(event: Event) -> Any:
+    """Read the stored bytes as the audit does."""
+    return books.read_any(event.topic, encode(event))
+
+
+def indexed(refund: Refund) -> dict[str, Any]:
+    """Give the columns of the real fold."""
+    row = row_of(refund)
+    due = None if row.due_at is None else to_micros(row.due_at)
+    review = None if row.review is None else row.review.encode("utf-8", "backslashreplace").decode()
+    return {
+        "id": row.id, "version": row.version, "status": str(row.status), "review": review, "due_at": due,
+        "blocks_account": row.blocks_account, "updated_at": to_micros(row.updated_at),
+    }  # fmt: skip
+
+
+def kept(account: Account, names: Any) -> dict[str, Any]:
+    """Give the same columns of the lean one."""
+    closed = copy.copy(account)
+    books.close(closed)
+    return {name: getattr(closed, name) for name in names}
+
+
+@given(st.lists(kinds, max_size=12))
+def test_the_lean_fold_is_the_fold(steps: list[dict[str, Any]]) -> None:
+    """After every legal event the index row is the same; an illegal one is told."""
+    first = life(1).events[0]
+    refund = fold("r", [first])
+    account = books.begin("r", said(first))
+    for number, fields in enumerate(steps, 1):
+        event = event_of(refund, fields, AT + timedelta(seconds=number))
+        before = copy.copy(account)
+        told = books.step[event.topic](account, said(event))
+        try:
+            refund = apply(refund, event)
+        except IllegalEvent:
+            assert told is not None
+            account = before
+            continue
+        account.version = refund.version
+
+        assert told is None or told[0] in ("I4", "I5")
+        assert indexed(refund) == kept(account, indexed(refund))
+
+
+def test_an_answer_needs_an_attempt() -> None:
+    """A reply to nothing that was sent is told, and so is an attempt that was left out."""
+    events = life(1).events
+    account = books.begin("r", said(events[0]))
+    reply = books.step["inquired"](account, said(events[2]))
+    skipped = Submitted(at=AT, attempt=3, digest="d", sender="me", plugin="p", next_at=AT)
+    later = books.step["submitted"](books.begin("r", said(events[0])), said(skipped))
+
+    assert reply == ("I4", "an answer is recorded to an attempt that is not")
+    assert later == ("I4", "attempt 3 follows attempt 0")
+
+
+def test_what_settles_is_what_was_requested() -> None:
+    """Another amount or currency than the one that was requested is told."""
+    first = life(1).events[0]
+    for wrong in (Money(1234, "EUR", 2), Money(1233, "USD", 2), Money(1233, "EUR", 3)):
+        account = books.begin("r", said(first))
+        told = books.step["settled"](account, said(Settled(at=AT, channel=Channel.INQUIRY, amount=wrong)))
+
+        assert told is not None
+        assert told[0] == "I7"
+
+
+def test_what_is_no_event_is_not_read() -> None:
+    """Other topics, other fields' types and no JSON are nothing."""
+    found = [
+        books.read_any(*each) for each in (("paid", b"{}"), ("failed", b"{}"), ("failed", b"\xff"), ("failed", b"["))
+    ]
+
+    assert [None] * 4 == found

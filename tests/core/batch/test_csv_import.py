@@ -1,0 +1,230 @@
+"""Many refunds from one file: every row is checked before the first is stored."""
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refundry.batch.csv_import import Imported, Progress, import_file
+from refundry.errors import Conflict, Invalid
+from refundry.gateway import Gateway
+from refundry.ports import Ports
+from refundry.refund import Refund
+from tests.core.shop import Shop, open_shop
+
+HEAD = "account,payment,amount,currency,id,reason,payment_total\n"
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    async with open_shop(tmp_path) as opened:
+        yield opened
+
+
+async def imported(
+    shop: Shop, content: str | bytes, *, dry_run: bool = False, progress: Progress | None = None
+) -> Imported:
+    progress = progress or silent
+    path = shop.config.parent / "refunds.csv"
+    write(path, content)
+    return await import_file(
+        shop.config, path, by="ann", dry_run=dry_run, progress=progress, ports=Ports(now=shop.clock)
+    )
+
+
+def silent(what: str, done: int, total: int | None) -> None:
+    pass
+
+
+def write(path: Path, content: str | bytes) -> None:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+async def stored(shop: Shop) -> list[str]:
+    return sorted(row.refund_request_id for row in await shop.gateway.list(limit=10_000))
+
+
+async def test_every_row_becomes_a_refund(shop: Shop) -> None:
+    """Quoted cells, a byte order mark, Windows line ends, empty lines and empty cells are read as meant."""
+    rows = "\ufeff" + HEAD + 'shop,P1,1.50,EUR,R1,"late, and\nbroken",10.00\n\nshop,P2,2,EUR,R2,,\n'
+    done = await imported(shop, rows.replace("and\nbroken", "and broken").replace("\n", "\r\n"))
+    first = await shop.gateway.get("R1")
+
+    assert Imported(2, 2, 0) == done
+    assert ("late, and broken", "10.00", "ann") == (first.reason, str(first.payment_total), first.requested_by)
+    assert (await shop.gateway.get("R2")).reason is None
+    assert {} == shop.antom.ledger.refunds
+
+
+async def test_columns_stand_in_any_order_and_the_last_two_may_be_absent(shop: Shop) -> None:
+    """The first line says which column is which."""
+    done = await imported(shop, "id,currency,amount,payment,account\nR1,EUR,1,P1,shop\n")
+
+    assert (Imported(1, 1, 0), ["R1"]) == (done, await stored(shop))
+
+
+async def test_a_row_that_stands_twice_is_one_refund(shop: Shop) -> None:
+    """Two equal rows are the same refund, as two equal requests are."""
+    row = "shop,P1,1,EUR,R1,,\n"
+
+    assert Imported(2, 1, 1) == await imported(shop, HEAD + row + row)
+    assert Imported(2, 0, 2) == await imported(shop, HEAD + row + row)
+    assert ["R1"] == await stored(shop)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "FILE: is empty"),
+        ("\n", "line 1"),
+        ("account,payment,amount,currency\n", "line 1: the column id is missing"),
+        (HEAD.replace("reason", "colour"), "line 1: there is no column 'colour'"),
+        (HEAD.replace("reason", "id"), "line 1: the column id stands twice"),
+        (HEAD.replace("id", " id"), "line 1: the column id is missing"),
+        (HEAD + "shop,P1,1,EUR,R1\n", "line 2: has 5 columns"),
+        (HEAD + "shop,P1,1,EUR,R1,,,\n", "line 2: has 8 columns"),
+        (HEAD + "shop,P1,1,EUR,R1,,\nshop,P1,1,EUR,R2,a\0b,\n", "line 3"),
+        (HEAD + 'shop,P1,1,EUR,R1,"open,\n', "is not CSV"),
+        (HEAD + 'shop,P1,1,EUR,R1,"a"b,\n', "line 2: is not CSV"),
+        (HEAD.encode() + b"shop,P1,1,EUR,R1,\xe9t\xe9,\n", "cannot be read as UTF-8"),
+        ((HEAD + "shop,P1,1,EUR,R1,,\n").encode("utf-16"), "cannot be read as UTF-8"),
+        (HEAD + "shop,P1,1,EUR,R1,,\nshop,P1,1.555,EUR,R2,,\nshop,P1,1,EUR,R3,,\n", "line 3: amount"),
+        (HEAD + "shop,P1,1,EUR,R1,,\nnobody,P1,1,EUR,R2,,\n", "line 3: account"),
+        (HEAD + "shop,P1,1,EUR,R1,,\nshop,P1,1,EUR,,,\n", "line 3: id"),
+        (HEAD + "shop,P1,1,EUR,R1,,\nshop,P1,1,EUR,R2,,0.50\n", "line 3: payment_total"),
+        (HEAD + "shop,P1,１２,EUR,R1,,\n", "line 2: amount"),
+        (HEAD + "shop,P1,60,EUR,R1,,100\nshop,P1,60,EUR,R2,,100\n", "line 3: amount: 60.00 EUR with 60.00 EUR before"),
+        (HEAD + "shop,P1,60,EUR,R1,,100\nshop,P1,60,EUR,R2,,\n", "line 3: amount: an earlier refund of this payment"),
+        (HEAD + "shop,P1,60,EUR,R1,,100\nshop,P1,60,EUR,R2,,150\n", "line 3: payment_total: an earlier refund"),
+        (HEAD + "shop,P1,60,EUR,R1,,\nshop,P1,1,EUR,R2,,60\n", "line 3: amount: 1.00 EUR with 60.00 EUR before"),
+        (HEAD + "shop,P1,60,EUR,R1,,\nshop,P1,1,USD,R2,,\n", "line 3: currency: earlier refunds of this payment"),
+    ],
+)
+async def test_a_wrong_file_stores_nothing(shop: Shop, content: str | bytes, said: str) -> None:
+    """The first thing that is wrong is named with its line, in one line; no row of the file is stored."""
+    with pytest.raises(Invalid) as caught:
+        await imported(shop, content)
+
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert [] == await stored(shop)
+
+
+async def test_an_id_twice_with_other_data_is_a_conflict(shop: Shop) -> None:
+    """Two rows of one id that differ are refused before anything is stored."""
+    with pytest.raises(Conflict, match="line 3: id: 'R1' stands in an earlier line"):
+        await imported(shop, HEAD + "shop,P1,1,EUR,R1,,\nshop,P1,2,EUR,R1,,\n")
+
+    assert [] == await stored(shop)
+
+
+async def test_an_id_that_is_in_use_with_other_data_is_a_conflict(shop: Shop) -> None:
+    """A row against what is stored is refused, with its line, before anything is stored."""
+    await imported(shop, HEAD + "shop,P1,1,EUR,R2,,\n")
+    with pytest.raises(Conflict, match="line 3: amount: 'R2'"):
+        await imported(shop, HEAD + "shop,P1,1,EUR,R1,,\nshop,P1,2,EUR,R2,,\n")
+
+    assert ["R2"] == await stored(shop)
+
+
+async def test_a_dry_run_finds_the_same_and_stores_nothing(shop: Shop) -> None:
+    """A dry run says how many rows are in order and which are known, and refuses what an import would."""
+    await imported(shop, HEAD + "shop,P1,1,EUR,R1,,\n")
+    done = await imported(shop, HEAD + "shop,P1,1,EUR,R1,,\nshop,P1,1,EUR,R2,,\n", dry_run=True)
+    with pytest.raises(Invalid):
+        await imported(shop, HEAD + "shop,P1,x,EUR,R3,,\n", dry_run=True)
+
+    assert (Imported(2, 0, 1), ["R1"]) == (done, await stored(shop))
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("shop,P1,31,EUR,R3,,", "line 3: amount: an earlier refund of this payment gave 100.00 EUR"),
+        ("shop,P1,31,EUR,R3,,200", "line 3: payment_total: an earlier refund"),
+        ("shop,P1,10,EUR,R3,,79.99", "line 3: amount: 10.00 EUR with 70.00 EUR before"),
+        ("shop,P1,1,USD,R3,,", "line 3: currency: earlier refunds of this payment are in EUR"),
+    ],
+)
+async def test_what_is_stored_counts_before_anything_is_stored(shop: Shop, row: str, said: str, dry_run: bool) -> None:
+    """A payment's stored refunds, their smallest total and their currency hold for the rows of a file."""
+    await shop.request("R1", "50", payment_total="100", submit=False)
+    await shop.request("R2", "20", submit=False)
+    with pytest.raises(Invalid) as caught:
+        await imported(shop, HEAD + f"shop,P2,1,EUR,R0,,\n{row}\n", dry_run=dry_run)
+
+    assert said in str(caught.value)
+    assert ["R1", "R2"] == await stored(shop)
+
+
+async def test_what_is_there_already_counts_once(shop: Shop) -> None:
+    """A row whose refund is stored, or stands twice, takes nothing more of its payment; a failed refund nothing."""
+    shop.antom.fault("answer", operation="refund", code="RISK_REJECT", refund_request_id="R0")
+    failed = await shop.request("R0", "50", payment_total="100")
+    await shop.request("R1", "60", payment_total="100", submit=False)
+    rows = "shop,P1,60,EUR,R1,,100\n" + "shop,P1,40,EUR,R2,,100\n" * 2
+
+    assert "failed" == failed.status
+    assert Imported(3, 1, 2) == await imported(shop, HEAD + rows)
+    assert ["R0", "R1", "R2"] == await stored(shop)
+
+
+async def test_more_refunds_of_a_payment_than_a_page(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All stored refunds of a payment count, also when they are read page by page."""
+    monkeypatch.setattr("refundry.batch.csv_import._PAGE", 2)
+    for number in range(5):
+        await shop.request(f"R{number}", "10", payment_total="55", submit=False)
+    with pytest.raises(Invalid, match="line 2: amount: 10.00 EUR with 50.00 EUR before"):
+        await imported(shop, HEAD + "shop,P1,10,EUR,R5,,55\n")
+
+
+async def test_whoever_comes_in_between_stops_an_import_with_what_is_recorded(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that is refused after the check names its line, and which lines are recorded; these are, and no other."""
+    monkeypatch.setattr("refundry.batch.csv_import._TOGETHER", 3)
+    rows = [f"shop,P{number},60,EUR,R{number},,100\n" for number in range(9)]
+    taken = False
+    request = Gateway.request
+
+    async def others_first(gateway: Gateway, **instruction: Any) -> Refund:
+        nonlocal taken
+        if instruction["refund_request_id"] == "R4" and not taken:
+            taken = True
+            await shop.request("OTHER", "60", payment="P4", payment_total="100", submit=False)
+        return await request(gateway, **instruction)
+
+    monkeypatch.setattr(Gateway, "request", others_first)
+    with pytest.raises(Invalid, match=r"line 6: amount: .*; recorded: line 2 to 5, 7$"):
+        await imported(shop, HEAD + "".join(rows))
+    there = await stored(shop)
+    monkeypatch.undo()
+    again = await imported(shop, HEAD + "".join(row for row in rows if "R4" not in row))
+
+    assert ["OTHER", "R0", "R1", "R2", "R3", "R5"] == there
+    assert Imported(8, 3, 5) == again
+
+
+async def test_an_import_counts_what_it_recorded_itself(shop: Shop) -> None:
+    """What another import of the same file records between the check and the writing is not counted as ours."""
+    rows = HEAD + "".join(f"shop,P{number},1,EUR,R{number},,\n" for number in range(5))
+    await imported(shop, HEAD + "shop,P0,1,EUR,R0,,\n")
+    overlapping: list[dict[str, Any]] = []
+
+    def other(what: str, done: int, total: int | None) -> None:
+        if what == "checking" and not overlapping:
+            script = "import sys; from refundry.cli import main; main(sys.argv[1:])"
+            command = [sys.executable, "-c", script, "--config", str(shop.config), "import", str(path), "--json"]
+            overlapping.append(json.loads(subprocess.run(command, capture_output=True, check=True).stdout))
+
+    path = shop.config.parent / "first.csv"
+    write(path, HEAD + "shop,P1,1,EUR,R1,,\nshop,P2,1,EUR,R2,,\n")
+    done = await imported(shop, rows, progress=other)
+
+    assert 2 == overlapping[0]["recorded"]
+    assert Imported(5, 2, 3) == done

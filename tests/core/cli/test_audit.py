@@ -1,0 +1,177 @@
+"""The commands of the audit: what they print, and with which status they end."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from refundry.audit.verification.source import SqliteSource
+from refundry.cli.audit import audit
+from refundry.errors import Invalid
+from tests.core.audit.made import Made, life, lives, new_key
+
+LOG = new_key().verifier()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Give a folder with a configuration, a store of some refunds and its signer's folder."""
+    made = Made(tmp_path / "refunds.db")
+    made.write(list(lives(6)))
+    note = made.close()
+    (tmp_path / "refundry.toml").write_text('store = "sqlite:///refunds.db"\n')
+    signer = tmp_path / "refunds.db.audit"
+    signer.mkdir(mode=0o700)
+    (signer / "key.vkey").write_text(f"{LOG.vkey}\n")
+    (signer / "checkpoint").write_bytes(note)
+    return tmp_path
+
+
+def run(place: Path, *arguments: str) -> Result:
+    """Run a command."""
+    return CliRunner().invoke(audit, [arguments[0], "--config", str(place / "refundry.toml"), *arguments[1:]])
+
+
+def told(result: Result) -> Any:
+    """Give what was printed with `--json`."""
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return json.loads(result.stdout)
+
+
+def test_a_clean_store(place: Path) -> None:
+    """The store of the configuration is checked with what its signer keeps, and the status is 0."""
+    result = run(place, "verify")
+    as_json = told(run(place, "verify", "--json", "--deep"))
+
+    assert 0 == result.exit_code
+    assert "30 events of 6 refunds" in result.stdout
+    assert result.stdout.endswith("nothing was found\n")
+    assert (True, 30, 30, []) == (as_json["clean"], as_json["events"], as_json["signed"], as_json["limits"])
+    total = as_json["totals"][0]
+    assert total["requested"] == total["settled"] + total["failed"] + total["open"]
+
+
+def test_a_store_that_was_tampered_with(place: Path) -> None:
+    """What was found is printed with its place, and the status is 5."""
+    store = place / "refunds.db"
+    store.write_bytes(store.read_bytes().replace(b'"minor":1233', b'"minor":9233', 1))
+    result = run(place, "verify", str(store))
+    as_json = run(place, "verify", str(store), "--json")
+
+    assert 5 == result.exit_code == as_json.exit_code
+    assert "event: position" in result.stdout
+    assert {"kind", "where", "text"} == set(told(as_json)["findings"][0])
+
+
+def test_a_store_that_goes_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is signed while the snapshot is read is of more events than are in it, and no difference."""
+    opened = SqliteSource.open
+
+    @contextmanager
+    def open_and_go_on(path: Path, *, deep: bool = False) -> Iterator[SqliteSource]:
+        with opened(path, deep=deep) as source:
+            made = Made(place / f"{len(list(place.iterdir()))}.db")
+            made.write(list(lives(9)))
+            (place / "refunds.db.audit" / "checkpoint").write_bytes(made.close())
+            yield source
+
+    note = (place / "refunds.db.audit" / "checkpoint").read_bytes()
+    monkeypatch.setattr(SqliteSource, "open", open_and_go_on)
+    for arguments in (["verify"], ["export", str(place / "out")], ["prove", life(3).id, str(place / "proof")]):
+        (place / "refunds.db.audit" / "checkpoint").write_bytes(note)
+
+        assert 0 == run(place, *arguments).exit_code, arguments
+
+
+def test_checkpoints_from_elsewhere(place: Path) -> None:
+    """An anchor's file with many checkpoints counts, and so does one of a log that was set back."""
+    made = Made(place / "other.db")
+    made.write(list(lives(9)))
+    newer = made.close()
+    anchor = place / "anchor"
+    own = (place / "refunds.db.audit" / "checkpoint").read_bytes()
+    anchor.write_bytes(own + b"\n" + newer + b"\n")
+    found = told(run(place, "verify", "--json", "--checkpoint", str(anchor)))
+
+    assert ["rollback"] == [finding["kind"] for finding in found["findings"]]
+    assert "anchor, number 2, of size 45" in found["findings"][0]["where"]
+    missing = run(place, "verify", "--checkpoint", str(place / "no"))
+    assert isinstance(missing.exception, Invalid)
+
+
+def test_a_key_is_needed(place: Path) -> None:
+    """Without a public key nothing is called clean; one can be named as text or as a file."""
+    (place / "refunds.db.audit").rename(place / "elsewhere")
+    missing = run(place, "verify")
+
+    assert isinstance(missing.exception, Invalid)
+    assert "--key: is needed" in str(missing.exception)
+    assert told(run(place, "verify", "--json", "--key", LOG.vkey))["limits"] != []
+    assert [] == told(run(place, "verify", "--json", "--directory", str(place / "elsewhere")))["limits"]
+    assert 0 == run(place, "verify", "--key", str(place / "elsewhere" / "key.vkey")).exit_code
+
+
+def test_export_and_back(place: Path) -> None:
+    """An export is made, and verified without configuration or store."""
+    done = told(run(place, "export", str(place / "out"), "--json"))
+    part = run(place, "export", str(place / "part"), "--payment", "20261122190741010007000000000000001")
+    (place / "refunds.db").unlink()
+    (place / "refundry.toml").unlink()
+    whole = told(run(place, "verify", str(place / "out"), "--json"))
+
+    assert (30, 6, 0) == (done["events"], done["refunds"], done["left_out"])
+    assert "10 events of 2 refunds" in part.stdout
+    assert whole["clean"]
+    assert "The public key is the one in the export" in whole["limits"][-1]
+    assert 0 == run(place, "verify", str(place / "part"), "--key", LOG.vkey).exit_code
+    assert 0 == run(place, "verify", str(place / "part")).exit_code
+
+
+def test_prove(place: Path) -> None:
+    """One refund is proven by either of its ids, and a proof that was changed ends with 5."""
+    assert 0 == run(place, "prove", "refund-000000000003", str(place / "proof")).exit_code
+    assert 5 == told(run(place, "prove", life(4).id, str(place / "other"), "--json"))["events"]
+    events = place / "proof" / "events.jsonl"
+    events.write_text(events.read_text().replace("1233", "1234"))
+    assert 5 == run(place, "verify", str(place / "proof")).exit_code
+
+
+def test_report(place: Path) -> None:
+    """Reports are written in both forms, and of one refund."""
+    assert "6 refunds" in run(place, "report", str(place / "all.html")).stdout
+    one = run(place, "report", str(place / "one.csv"), "--id", "refund-000000000003", "--json")
+    assert 1 == told(one)["refunds"]
+    assert 6 == len((place / "one.csv").read_text().splitlines())
+
+
+def test_checkpoint(place: Path) -> None:
+    """What was signed last is printed as it is, and the public key for whoever checks it."""
+    note = (place / "refunds.db.audit" / "checkpoint").read_text("utf-8")
+
+    assert note == run(place, "checkpoint").stdout
+    assert f"{LOG.vkey}\n" == run(place, "checkpoint", "--vkey").stdout
+    assert (30, note) == tuple(told(run(place, "checkpoint", "--json"))[name] for name in ("size", "note"))
+    (place / "refunds.db.audit" / "checkpoint").unlink()
+    assert "nothing was signed yet" in str(run(place, "checkpoint").exception)
+
+
+def test_replay(place: Path) -> None:
+    """Replay says of accounts that the configuration does not have that their answers were not read again."""
+    result = run(place, "replay", "--json")
+    kinds = {json.loads(line)["kind"] for line in result.stdout.splitlines()}
+
+    assert 0 == result.exit_code
+    assert {"account"} == kinds
+
+    with closing(sqlite3.connect(place / "refunds.db")) as store, store:
+        store.execute("UPDATE refund_index SET amount=1")
+    different = run(place, "replay")
+
+    assert 5 == different.exit_code
+    assert "index: refund" in different.stdout
+    assert "differences" in different.stdout

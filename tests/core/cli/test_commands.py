@@ -1,0 +1,768 @@
+"""The command line: what it prints, where, and with which exit status."""
+
+import base64
+import hashlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import attrs
+import pytest
+
+from refundry.cli import main
+from refundry.errors import (
+    ConfigError,
+    Conflict,
+    Invalid,
+    PluginError,
+    RefundryError,
+    Stale,
+    StoreError,
+    UnknownRefund,
+)
+from refundry.refund import IllegalEvent
+from tests.core.shop import keys, write_config
+
+FAST = {
+    "timeout": 2, "first_inquiry": 0.05, "inquiry_intervals": [0.05], "not_found_interval": 0.05,
+    "not_found_tries": 1, "resend_delay": 0.05,
+}  # fmt: skip
+ASK = ("request", "--account", "shop", "--payment", "P1", "--currency", "EUR", "--by", "ann")
+DOCUMENTED = {
+    "id", "account", "provider", "payment", "amount", "refund_request_id", "status", "review", "provider_refund_id",
+    "settled_at", "failure", "attempts", "next", "events",
+}  # fmt: skip
+
+
+@contextmanager
+def process(*arguments: str, directory: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Run the command line in a process of its own, and end it."""
+    command = [sys.executable, "-m", "refundry", *arguments]
+    running = subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.communicate()
+
+
+@attrs.frozen
+class Provider:
+    """A simulator in another process."""
+
+    url: str
+
+    def control(self, method: str, path: str, data: Any = None) -> Any:
+        body = None if data is None else json.dumps(data).encode()
+        with urlopen(Request(f"{self.url}/control/{path}", data=body, method=method), timeout=10) as answer:
+            return json.load(answer)
+
+    def fault(self, name: str, **fields: Any) -> None:
+        self.control("POST", "faults", {"fault": name, **fields})
+
+    def movements(self) -> list[str]:
+        return [item["refund_request_id"] for item in self.control("GET", "books")["movements"]]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+    """One simulator for all tests."""
+    place = tmp_path_factory.mktemp("provider")
+    options = ("--port", "0", "--keys", str(keys().directory), "--option", "time_scale=0.001", "--json")
+    with process("simulate", "antom", *options, directory=place) as simulator:
+        assert simulator.stdout is not None
+        yield Provider(json.loads(simulator.stdout.readline())["url"])
+
+
+@pytest.fixture
+def provider(running: Provider) -> Provider:
+    """The simulator with empty books and without faults."""
+    running.control("POST", "reset")
+    running.control("POST", "settings", {"mode": "sync", "notify_url": None})
+    return running
+
+
+@attrs.frozen
+class Result:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def one(self) -> Any:
+        (line,) = self.out.splitlines()
+        return json.loads(line)
+
+    @property
+    def lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def place(tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a configuration for the simulator; it is the working directory."""
+    write_config(tmp_path, {"shop": provider.url, "other": provider.url}, FAST)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REFUNDRY_CONFIG", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def run(place: Path, capfd: pytest.CaptureFixture[str]) -> Run:
+    def running(*arguments: str) -> Result:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        assert isinstance(ended.value.code, int)
+        return Result(ended.value.code, *capfd.readouterr())
+
+    return running
+
+
+def is_refused(result: Result, *words: str) -> bool:
+    """Say whether this is exit status 2 with one line that says these words, and nothing else."""
+    assert 2 == result.status, result
+    assert "" == result.out
+    assert result.err.startswith("refundry: ")
+    assert 1 == result.err.count("\n")
+    assert result.err.endswith("\n")
+    return all(word in result.err for word in words)
+
+
+def events_in(place: Path) -> int:
+    path = place / "refunds.db"
+    if not path.exists():
+        return 0
+    with closing(sqlite3.connect(path)) as connection, connection:
+        count: int = connection.execute("SELECT count(*) FROM stored_events").fetchone()[0]
+    return count
+
+
+# --- request ----------------------------------------------------------------------------------------------------------
+
+
+def test_request_makes_the_first_attempt(run: Run, provider: Provider) -> None:
+    """One command records, sends and shows the refund; asked again it shows the same one."""
+    first = run(*ASK, "--amount", "12.33", "--id", "R1", "--reason", "broken", "--payment-total", "100.00", "--json")
+    again = run(*ASK, "--amount", "12.33", "--id", "R1", "--reason", "broken", "--payment-total", "100.00", "--json")
+
+    assert (0, "") == (first.status, first.err)
+    assert "settled" == first.one["status"]
+    assert {"value": "12.33", "currency": "EUR"} == first.one["amount"]
+    assert first.one == again.one
+    assert ["R1"] == provider.movements()
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        *[({"--amount": text}, "amount: ") for text in ("12.345", "１２", "1e3", "-1", "0", "NaN", "", "1,5", "+1")],
+        *[({"--currency": text}, "currency: ") for text in ("EUU", "eur", "€", "XXX")],
+        ({"--account": "nobody"}, "account: there is no account 'nobody'"),
+        ({"--account": "-x"}, "account: "),
+        ({"--id": "R 1"}, "refund_request_id: "),
+        ({"--id": "R\n1"}, "refund_request_id: "),
+        ({"--payment-total": "1.00"}, "payment_total: "),
+        ({"--reason": "\x1b[2J"}, "reason: "),
+        ({"--reason": "\udcff"}, "UTF-8"),
+        ({"--retry-of": "R0"}, "there is no refund 'R0'"),
+        ({"--wait": "-1"}, "--wait"),
+        ({"--wait": "nan"}, "--wait"),
+        ({"--wait": "soon"}, "--wait"),
+        ({"--detail": "x"}, "--detail: 'x' is not NAME=VALUE"),
+        ({"--detail": "=x"}, "--detail"),
+        ({"--detail": "nope=x"}, "nope"),
+        ({"--detail": "goods=[1"}, "--detail: 'goods' begins as JSON"),
+        ({"--detail": 'goods={}, "x": {}'}, "--detail: 'goods' begins as JSON"),
+        ({"--detail": 'goods={"a": 1, "a": 2}'}, "--detail: 'goods' begins as JSON"),
+        ({"--detail": "goods=" + "[" * 500}, "--detail: 'goods' begins as JSON"),
+    ],
+)
+def test_a_wrong_request_is_one_line(run: Run, place: Path, changes: dict[str, str], word: str) -> None:
+    """What is wrong is named in one line; nothing is stored."""
+    given = {"--account": "shop", "--payment": "P1", "--amount": "12.33", "--currency": "EUR", "--id": "R1"} | changes
+    result = run("request", *(part for item in given.items() for part in item))
+
+    assert is_refused(result, word)
+    assert 0 == events_in(place)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["request"],
+        ["request", "--colour", "red"],
+        ["list", "--status", "foo"],
+        ["list", "surplus"],
+        ["work", "--concurrency", "0"],
+        ["serve", "--port", "99999"],
+        ["resolve", "R1", "--by", "a", "--why", "b"],
+        ["resume", "--by", "a", "--why", "b"],
+        ["show", "R1", "--as-of", "yesterday"],
+        ["show", "\udcff"],
+        ["simulate", "nobody"],
+        ["simulate", "antom", "--option", "x"],
+        ["list", "--unmatched", "--needs-review"],
+        ["list", "--unmatched", "--payment", "P1"],
+        ["evidence"],
+        ["evidence", "xyz"],
+        ["evidence", "00" * 32],
+        ["demo", "/proc/zz"],
+        ["completion", "tcsh"],
+        ["--config"],
+    ],
+)
+def test_wrong_usage_is_one_line(run: Run, arguments: list[str]) -> None:
+    """Whoever types something wrong is told so in one line."""
+    assert is_refused(run(*arguments))
+
+
+def test_an_id_with_another_amount_is_a_conflict(run: Run, place: Path) -> None:
+    """The id is one refund's for life."""
+    run(*ASK, "--amount", "12.33", "--id", "R1", "--record-only")
+    result = run(*ASK, "--amount", "12.34", "--id", "R1")
+
+    assert is_refused(result, "amount", "12.33")
+    assert 1 == events_in(place)
+
+
+def test_waiting_ends_with_what_became_of_it(run: Run, provider: Provider) -> None:
+    """With --wait the exit status is 0 settled, 3 failed or waiting for a person, 4 not final in time."""
+    provider.fault("drop_response", operation="refund", refund_request_id="SETTLES")
+    provider.fault("answer", operation="refund", code="RISK_REJECT", refund_request_id="FAILS")
+    provider.fault("answer", operation="refund", code="INVALID_CONTRACT", refund_request_id="BLOCKS")
+    provider.fault("drop_response", operation="refund", refund_request_id="WAITS")
+    settles = run(*ASK, "--amount", "1", "--id", "SETTLES", "--wait", "20", "--json")
+    fails = run(*ASK, "--amount", "1", "--id", "FAILS", "--wait", "20", "--json")
+    blocks = run(*ASK, "--amount", "1", "--id", "BLOCKS", "--wait", "20", "--json")
+    waits = run(*ASK, "--account", "other", "--amount", "1", "--id", "WAITS", "--wait", "0", "--json")
+
+    assert [0, 3, 3, 4] == [result.status for result in (settles, fails, blocks, waits)]
+    assert ("settled", 1) == (settles.one["status"], settles.one["attempts"])
+    assert "RISK_REJECT" == fails.one["failure"]["code"]
+    assert "manual_review" == blocks.one["next"]["step"]
+    assert "INVALID_CONTRACT" in blocks.one["review"]
+    assert ("unknown", "inquire") == (waits.one["status"], waits.one["next"]["step"])
+
+
+def test_a_blocked_account_is_said(run: Run, provider: Provider) -> None:
+    """A refund that waits for its account only says so, in words and in JSON; waiting for it ends with 3 at once."""
+    provider.fault("answer", operation="refund", code="INVALID_CONTRACT", refund_request_id="BLOCKS")
+    run(*ASK, "--amount", "1", "--id", "BLOCKS")
+    waits = run(*ASK, "--amount", "1", "--id", "WAITS", "--wait", "20", "--json")
+    shown = run("show", "WAITS").out
+    worked = run("work", "--until-idle", "--json")
+
+    assert (3, None, "manual_review") == (waits.status, waits.one["review"], waits.one["next"]["step"])
+    assert "account shop is blocked" in waits.one["next"]["reason"]
+    assert "waits for a person: the account shop is blocked" in shown
+    assert {"settled": 0, "failed": 0, "in_progress": 0, "waiting": 2} == worked.one
+
+
+def test_details_go_to_the_provider(run: Run) -> None:
+    """Text is text, what begins as JSON is JSON, and both are part of the refund."""
+    details = ("--detail", "metadata=a=b", "--detail", 'goods=[{"referenceGoodsId": "G1", "goodsName": "x"}]')
+    asked = run(*ASK, "--amount", "1", "--id", "R1", *details, "--json")
+    expected = {"metadata": "a=b", "goods": [{"referenceGoodsId": "G1", "goodsName": "x"}]}
+
+    assert (0, "settled", expected) == (asked.status, asked.one["status"], asked.one["request_details"])
+    sent = json.loads(run("evidence", asked.one["events"][1]["digest"]).out)
+    assert expected == {name: sent[name] for name in expected}
+    assert is_refused(run(*ASK, "--amount", "1", "--id", "R1", "--detail", "metadata=c"), "details")
+    assert is_refused(run(*ASK, "--amount", "1", "--id", "R2", *details, "--detail", "metadata=c"), "given twice")
+
+
+def test_without_waiting_a_recorded_refund_is_done(run: Run, provider: Provider) -> None:
+    """Without --wait it is enough that the refund is on record, whatever became of it."""
+    provider.fault("answer", operation="refund", code="RISK_REJECT")
+
+    assert 0 == run(*ASK, "--amount", "1", "--id", "R1").status
+
+
+def test_recorded_only_it_is_left_to_the_workers(run: Run, provider: Provider) -> None:
+    """--record-only sends nothing; `work --until-idle` sends it and ends."""
+    recorded = run(*ASK, "--amount", "12.33", "--id", "R1", "--record-only", "--json")
+    before = provider.movements()
+    worked = run("work", "--until-idle", "--json")
+
+    assert ("requested", "submit") == (recorded.one["status"], recorded.one["next"]["step"])
+    assert [] == before
+    assert {"settled": 1, "failed": 0, "in_progress": 0, "waiting": 0} == worked.one
+    assert (["R1"], 0) == (provider.movements(), worked.status)
+    assert is_refused(run(*ASK, "--amount", "1", "--id", "R2", "--record-only", "--wait", "1"), "--wait")
+
+
+# --- where the options stand ------------------------------------------------------------------------------------------
+
+
+def test_json_and_config_stand_anywhere(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--json and --config may stand before and after the command; REFUNDRY_CONFIG names the file otherwise."""
+    run(*ASK, "--amount", "1", "--id", "R1", "--record-only")
+    expected = run("show", "R1", "--json").one
+    elsewhere = place / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    path = str(place / "refundry.toml")
+    results = [run("--json", "--config", path, "show", "R1"), run("show", "R1", "--config", path, "--json")]
+    monkeypatch.setenv("REFUNDRY_CONFIG", path)
+    results.append(run("--json", "show", "R1"))
+    chosen = run("--config", "nowhere.toml", "show", "R1")
+
+    assert [expected] * 3 == [result.one for result in results]
+    assert is_refused(chosen, "there is no file nowhere.toml")
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+def test_show_has_the_documented_keys(run: Run, provider: Provider) -> None:
+    """Programs rely on these keys; there may be more."""
+    provider.fault("answer", operation="refund", code="RISK_REJECT")
+    shown = run(*ASK, "--amount", "12.33", "--id", "R1", "--json").one
+
+    assert set(shown) >= DOCUMENTED
+    assert {"code", "cause", "advice"} == set(shown["failure"])
+    assert shown["next"] is None
+    assert all(set(event) >= {"position", "version", "event", "at"} for event in shown["events"])
+    assert ["Requested", "Submitted", "Failed"] == [event["event"] for event in shown["events"]]
+    assert "reply" == shown["events"][-1]["channel"]
+    assert shown == run("show", shown["id"], "--json").one
+
+
+def test_lists_and_events_are_one_object_per_line(run: Run, provider: Provider) -> None:
+    """A program reads line by line; a person sees a table whose rows are not broken when it is piped on."""
+    provider.fault("answer", operation="refund", code="INVALID_CONTRACT", refund_request_id="R2")
+    for id in ("R1", "R2", "R3"):
+        run(*ASK, "--amount", "1", "--id", id)
+    ids = [row["refund_request_id"] for row in run("list", "--json").lines]
+    positions = [event["position"] for event in run("events", "--json").lines]
+    table = run("list").out
+
+    assert ["R1", "R2", "R3"] == ids
+    assert list(range(1, len(positions) + 1)) == positions
+    assert positions[3:] == [event["position"] for event in run("events", "--after", "3", "--json").lines]
+    assert {"R2"} == {row["refund_request_id"] for row in run("list", "--needs-review", "--json").lines}
+    assert {"R1"} == {row["refund_request_id"] for row in run("list", "--status", "settled", "--json").lines}
+    assert [] == run("list", "--account", "other", "--json").lines
+    assert 3 == len(run("list", "--payment", "P1", "--json").lines)
+    assert 4 == len(table.splitlines())
+    assert len(run("events").out.splitlines()) == len(positions)
+
+
+def test_a_pipe_gets_no_padding(run: Run, provider: Provider) -> None:
+    """A long text in one row makes no other line longer: no line ends in blanks, and `list` has tabs."""
+    provider.fault("answer", operation="refund", code="INVALID_CONTRACT", refund_request_id="R2")
+    for id in ("R1", "R2"):
+        run(*ASK, "--amount", "1", "--id", id)
+    head, first, second = run("list").out.splitlines()
+    others = [run("show", "R2").out, run("plugins", "list").out, run("list", "--account", "other").out]
+
+    assert 7 == len(head.split("\t")) == len(first.split("\t")) == len(second.split("\t"))
+    assert ["shop", "R1", "P1", "1.00 EUR", "settled", ""] == first.split("\t")[1:]
+    assert not [line for text in [first, second, *others] for line in text.splitlines() if line.rstrip(" ") != line]
+    assert f"{head}\n" == others[-1]
+
+
+def test_evidence_is_given_raw(run: Run, provider: Provider) -> None:
+    """The bytes that went out and came back are given as they are kept; a program may have them in base64."""
+    shown = run(*ASK, "--amount", "1", "--id", "R1", "--json").one
+    sent, heard = shown["events"][1]["digest"], shown["events"][2]["evidence"]
+    raw, coded = run("evidence", sent), run("evidence", sent, "--json").one
+
+    assert (0, sent) == (raw.status, hashlib.sha256(raw.out.encode()).hexdigest())
+    assert (sent, raw.out.encode()) == (coded["digest"], base64.b64decode(coded["base64"]))
+    assert "R1" == json.loads(raw.out)["refundRequestId"]
+    assert run("evidence", heard).out
+    assert is_refused(run("evidence", "00" * 32), "nothing is kept")
+
+
+def test_parked_notifications_are_listed(run: Run, place: Path, provider: Provider) -> None:
+    """What a provider told about a refund that is not in the store is kept, and can be looked at."""
+    with process("serve", "--port", "0", "--json", directory=place) as serving:
+        assert serving.stdout is not None
+        url = json.loads(serving.stdout.readline())["url"]
+        settings = {"mode": "async", "async_delay": "never", "notify_url": f"{url}/notifications/shop"}
+        provider.control("POST", "settings", settings)
+        run(*ASK, "--amount", "1", "--id", "R1")
+        for path in place.glob("refunds.db*"):
+            path.rename(path.with_name("other" + path.name))
+        config = place / "other.toml"
+        config.write_text((place / "refundry.toml").read_text("utf-8"), "utf-8")
+    with process("serve", "--port", url.rpartition(":")[2], directory=place) as serving:
+        assert serving.stdout is not None
+        serving.stdout.readline()
+        provider.control("POST", "refunds/R1", {"status": "SUCCESS"})
+        while not provider.control("GET", "refunds/R1")["notifications"]["acknowledged"]:
+            assert serving.poll() is None
+    (unmatched,) = run("list", "--unmatched", "--json").lines
+    table = run("list", "--unmatched", "--account", "shop").out.splitlines()
+
+    assert {"at", "account", "refund_request_id", "evidence"} == set(unmatched)
+    assert ("shop", "R1") == (unmatched["account"], unmatched["refund_request_id"])
+    assert "R1" in run("evidence", unmatched["evidence"]).out
+    assert [list(unmatched), list(unmatched.values())] == [line.split("\t") for line in table]
+    assert [] == run("list", "--unmatched", "--account", "other", "--json").lines
+
+
+def test_on_a_terminal_there_are_tables_and_nothing_raw(place: Path, run: Run, provider: Provider) -> None:
+    """A terminal sees aligned columns, and evidence whose control characters are escaped."""
+    provider.fault("corrupt", operation="refund", kind="html")
+    shown = run(*ASK, "--amount", "1", "--id", "R1", "--json").one
+    heard = next(event["evidence"] for event in shown["events"] if "evidence" in event)
+    listed, kept = on_a_terminal(place, "list"), on_a_terminal(place, "evidence", heard)
+
+    assert "\t" not in listed
+    assert "R1" in listed
+    assert "html" in kept.lower()
+    assert not [mark for mark in kept if ord(mark) < 32 and mark not in "\r\n"]
+
+
+def on_a_terminal(place: Path, *arguments: str) -> str:
+    """Run the command line with a terminal as stdout, and give what it shows."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    try:
+        command = [sys.executable, "-m", "refundry", *arguments]
+        environment = os.environ | {"TERM": "xterm", "COLUMNS": "200"}
+        subprocess.run(command, cwd=place, stdout=theirs, env=environment, timeout=60, check=True)
+        os.set_blocking(ours, False)
+        return os.read(ours, 65_536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_show_as_of(run: Run) -> None:
+    """A refund is shown as it was known then; before it was asked for there is none."""
+    shown = run(*ASK, "--amount", "1", "--id", "R1", "--json").one
+    asked, sent, _ = [datetime.fromisoformat(event["at"]) for event in shown["events"]]
+    then = run("show", "R1", "--as-of", sent.isoformat(), "--json").one
+    before = run("show", "R1", "--as-of", (asked - timedelta(seconds=1)).isoformat())
+    after = run("show", "R1", "--as-of", (sent + timedelta(days=1)).isoformat(), "--json").one
+
+    assert ("submitted", 2) == (then["status"], len(then["events"]))
+    assert is_refused(before, "there is no refund 'R1' as of")
+    assert "settled" == after["status"]
+
+
+def test_an_id_of_two_accounts_must_be_told_apart(run: Run) -> None:
+    """An id that two accounts use is refused until the account is named."""
+    for account in ("shop", "other"):
+        run(*ASK, "--account", account, "--amount", "1", "--id", "R1", "--record-only")
+
+    assert is_refused(run("show", "R1"), "several accounts")
+    assert "other" == run("show", "R1", "--account", "other", "--json").one["account"]
+    assert is_refused(run("show", "R2"), "there is no refund 'R2'")
+    assert is_refused(run("events", "R2"), "there is no refund 'R2'")
+
+
+def test_what_a_hostile_provider_writes_cannot_move_the_cursor(run: Run, place: Path) -> None:
+    """No control character of a provider reaches the terminal raw, in words or in JSON."""
+    run(*ASK, "--amount", "1", "--id", "R1")
+    hostile = "\x1b[2J\x9b2J\u202egnol\u2066\x07:smile:[red]"
+    with closing(sqlite3.connect(place / "refunds.db")) as connection, connection:
+        (rowid, state) = connection.execute(
+            "SELECT rowid, state FROM stored_events WHERE topic LIKE '%settled%' ORDER BY rowid"
+        ).fetchone()
+        event = json.loads(state)
+        event["settled_at"] = event["provider_refund_id"] = hostile
+        for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type='trigger'").fetchall():
+            connection.execute(f"DROP TRIGGER {trigger}")
+        connection.execute("UPDATE stored_events SET state=? WHERE rowid=?", (json.dumps(event).encode(), rowid))
+    shown = [run("show", "R1"), run("events", "R1"), run("show", "R1", "--json"), run("events", "--json")]
+
+    for result in shown:
+        assert 0 == result.status, result
+        assert not [mark for mark in "\x1b\x9b\u202e\u2066\x07" if mark in result.out]
+    assert ":smile:[red]" in shown[0].out
+    assert hostile == shown[2].one["settled_at"]
+
+
+# --- persons ----------------------------------------------------------------------------------------------------------
+
+
+def test_inquire_asks_now(run: Run, provider: Provider) -> None:
+    """A lost answer is asked for by hand."""
+    provider.fault("drop_response", operation="refund")
+    lost = run(*ASK, "--amount", "1", "--id", "R1", "--json").one
+    found = run("inquire", "R1", "--json").one
+
+    assert ("unknown", "settled") == (lost["status"], found["status"])
+
+
+def test_a_decision_needs_a_name_and_a_reason(run: Run, provider: Provider) -> None:
+    """A person's decision is on record with who and why; one without them is refused."""
+    provider.fault("drop_response", operation="refund")
+    run(*ASK, "--amount", "1", "--id", "R1")
+    for missing in (["--by", "ann"], ["--why", "seen"], ["--by", "", "--why", "seen"], ["--by", "ann", "--why", ""]):
+        assert is_refused(run("resolve", "R1", "--settled", *missing))
+    settled = run("resolve", "R1", "--settled", "--by", "ann", "--why", "seen", "--json").one
+    failed = run("resolve", "R1", "--failed", "--by", "bob", "--why", "not seen", "--json").one
+
+    assert ("settled", "failed") == (settled["status"], failed["status"])
+    assert ("operator", "bob", "not seen") == tuple(failed["events"][-1][key] for key in ("channel", "by", "why"))
+
+
+def test_what_blocked_is_resumed(run: Run, provider: Provider) -> None:
+    """A blocked refund, or all that block an account, go on when a person says so."""
+    provider.fault("answer", operation="refund", code="INVALID_CONTRACT", refund_request_id="R1")
+    run(*ASK, "--amount", "1", "--id", "R1")
+    run(*ASK, "--amount", "1", "--id", "R2")
+    idle = run("work", "--until-idle", "--json")
+    resumed = run("resume", "--account", "shop", "--by", "ann", "--why", "mended", "--json")
+    worked = run("work", "--until-idle", "--json")
+
+    assert (0, 2) == (idle.one["in_progress"], idle.one["waiting"])
+    assert [] != resumed.lines
+    assert {"R1"} == {refund["refund_request_id"] for refund in resumed.lines}
+    assert (2, 0) == (worked.one["settled"], worked.one["waiting"])
+    assert is_refused(run("resume", "--account", "nobody", "--by", "ann", "--why", "mended"), "no account 'nobody'")
+    assert is_refused(run("resume", "R9", "--by", "ann", "--why", "mended"), "no refund 'R9'")
+
+
+# --- import -----------------------------------------------------------------------------------------------------------
+
+
+def csv_file(place: Path, rows: Sequence[str], head: str = "account,payment,amount,currency,id") -> str:
+    (place / "refunds.csv").write_text("\n".join([head, *rows]) + "\n", "utf-8")
+    return "refunds.csv"
+
+
+def test_import_records_for_the_workers(run: Run, place: Path, provider: Provider) -> None:
+    """A dry run stores nothing; an import stores every row once, and says so on stdout alone."""
+    name = csv_file(place, [f"shop,P{number},1.5,EUR,R{number}" for number in range(30)])
+    dry = run("import", name, "--dry-run", "--json")
+    stored = events_in(place)
+    first, again = run("import", name, "--by", "ann"), run("import", name, "--json")
+
+    assert ({"rows": 30, "recorded": 0, "known": 0, "dry_run": True}, 0) == (dry.one, stored)
+    assert ("30 refunds recorded, 0 were there already\n", "", 0) == (first.out, first.err, first.status)
+    assert {"rows": 30, "recorded": 0, "known": 30, "dry_run": False} == again.one
+    assert [] == provider.movements()
+
+
+def test_a_bad_row_stops_the_whole_file(run: Run, place: Path) -> None:
+    """One wrong row in the middle is named with its line; nothing of the file is stored."""
+    rows = [f"shop,P{number},1.5,EUR,R{number}" for number in range(10)]
+    rows[5] = "shop,P5,1.555,EUR,R5"
+
+    assert is_refused(run("import", csv_file(place, rows)), "line 7: amount", "1.555")
+    assert 0 == events_in(place)
+
+
+def test_a_payment_is_not_refunded_beyond_its_total_by_a_file(run: Run, place: Path) -> None:
+    """A dry run and an import find the line that exceeds the payment's total, and store nothing."""
+    rows = ["shop,P1,60,EUR,R1,100", "shop,P1,60,EUR,R2,100"]
+    name = csv_file(place, rows, "account,payment,amount,currency,id,payment_total")
+
+    assert is_refused(run("import", name, "--dry-run"), "line 3: amount: ")
+    assert is_refused(run("import", name), "line 3: amount: ")
+    assert 0 == events_in(place)
+
+
+def test_an_import_that_was_killed_goes_on(run: Run, place: Path) -> None:
+    """A killed import leaves whole refunds, and the next one adds what is missing."""
+    count = 3000
+    name = csv_file(place, [f"shop,P{number},1.5,EUR,R{number}" for number in range(count)])
+    with process("import", name, directory=place) as importing:
+        while events_in_progress(place) < 200 and importing.poll() is None:
+            pass
+        importing.kill()
+        importing.wait()
+    before = events_in(place)
+    again = run("import", name, "--json").one
+
+    assert before >= 200
+    assert {"rows": count, "recorded": count - before, "known": before, "dry_run": False} == again
+    assert count == events_in(place)
+
+
+def events_in_progress(place: Path) -> int:
+    try:
+        return events_in(place)
+    except sqlite3.Error:
+        return 0  # not made yet
+
+
+# --- accounts that are gone, defects ----------------------------------------------------------------------------------
+
+
+def test_refunds_of_an_account_that_is_gone_wait(run: Run, place: Path, provider: Provider) -> None:
+    """The worker drives the rest, names the account in one line without a traceback, and ends with 2."""
+    for account, id in (("other", "R1"), ("other", "R2"), ("shop", "R3")):
+        run(*ASK, "--account", account, "--amount", "1", "--id", id, "--record-only")
+    write_config(place, {"shop": provider.url}, FAST)
+    worked = run("work", "--until-idle", "--json")
+
+    assert (2, {"settled": 1, "failed": 0, "in_progress": 0, "waiting": 2}) == (worked.status, worked.one)
+    assert "refundry: accounts.other: is not in the configuration; its refunds wait\n" == worked.err
+    assert "requested" == run("show", "R1", "--json").one["status"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (IllegalEvent("it cannot follow"), 1),
+        (RefundryError("a defect"), 1),
+        (Invalid("field", "rule"), 2),
+        (ConfigError("key", "rule"), 2),
+        (Conflict("another"), 2),
+        (UnknownRefund("none"), 2),
+        (Stale("moved"), 2),
+        (StoreError("full"), 2),
+        (PluginError("broken"), 2),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_only_defects_exit_with_1(run: Run, monkeypatch: pytest.MonkeyPatch, error: RefundryError, status: int) -> None:
+    """What the caller can mend is 2, what only we can mend is 1; both are one line."""
+
+    async def failing(*_: object, **__: object) -> Any:
+        raise error
+
+    monkeypatch.setattr("refundry.gateway.Gateway.history", failing)
+    result = run("show", "R1")
+
+    assert (status, "", f"refundry: {error}\n") == (result.status, result.out, result.err)
+
+
+# --- stores and configurations ----------------------------------------------------------------------------------------
+
+
+def test_a_wrong_configuration_is_one_line(run: Run, place: Path) -> None:
+    """What is wrong with the file, a key or an address is told in one line, without the key."""
+    path = place / "refundry.toml"
+    good = path.read_text("utf-8")
+    key = keys().merchant.read_text("ascii")
+    changes = {
+        "a key in the file": good.replace(json.dumps(str(keys().merchant)), f'"""{key}"""', 1),
+        "a missing key": good.replace(str(keys().merchant), "nowhere.pem"),
+        "an unknown key": "colour = 1\n" + good,
+        "an unknown term": good + "colour = 1\n",
+        "an address in the clear": good.replace("http://127.0.0.1", "http://10.0.0.1"),
+        "no TOML": good + "[",
+        "another database": good.replace("sqlite:///", "mysql:///"),
+        "no folder": good.replace("refunds.db", "nowhere/refunds.db"),
+    }
+    for what, text in changes.items():
+        path.write_text(text, "utf-8")
+        result = run("list")
+
+        assert text != good, what
+        assert is_refused(result), what
+        assert not [line for line in key.splitlines()[1:-1] if line in result.err]
+    path.unlink()
+    assert is_refused(run("list"), "there is no file refundry.toml")
+
+
+def test_a_file_that_is_no_store_is_refused_and_left_alone(run: Run, place: Path) -> None:
+    """A file of somebody else, a database of somebody else and a store of another version stay as they are."""
+    path = place / "refunds.db"
+    path.write_bytes(b"Dear diary, " * 1000)
+    diary = path.read_bytes()
+    assert is_refused(run("list"), "store: ")
+    assert diary == path.read_bytes()
+
+    path.unlink()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE mine (a)")
+    assert is_refused(run("list"), "store: ")
+
+    path.unlink()
+    run(*ASK, "--amount", "1", "--id", "R1", "--record-only")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute(f"PRAGMA user_version = {version + 1}")
+    assert is_refused(run("list"), "store: ")
+
+
+# --- completion -------------------------------------------------------------------------------------------------------
+
+
+def test_completion_is_a_script(run: Run) -> None:
+    """What it prints is for `eval`, and shells are told the commands' names."""
+    result = run("completion", "zsh")
+
+    assert (0, "") == (result.status, result.err)
+    assert "_REFUNDRY_COMPLETE" in result.out
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+
+def test_serve_takes_notifications(run: Run, place: Path, provider: Provider) -> None:
+    """A refund in process is settled by the notification that the provider posts to `serve`."""
+    with process("serve", "--port", "0", "--json", directory=place) as serving:
+        assert serving.stdout is not None
+        url = json.loads(serving.stdout.readline())["url"]
+        provider.control("POST", "settings", {"mode": "async", "async_delay": "never"})
+        provider.control("POST", "settings", {"notify_url": f"{url}/notifications/shop"})
+        pending = run(*ASK, "--amount", "1", "--id", "R1", "--json").one
+        provider.control("POST", "refunds/R1", {"status": "SUCCESS"})
+        while not provider.control("GET", "refunds/R1")["notifications"]["acknowledged"]:
+            assert serving.poll() is None
+        settled = run("show", "R1", "--json").one
+        serving.send_signal(signal.SIGTERM)
+        _, err = serving.communicate(timeout=20)
+
+    assert ("pending", "settled") == (pending["status"], settled["status"])
+    assert "notification" == settled["events"][-1]["channel"]
+    assert (0, "") == (serving.returncode, err)
+
+
+def test_a_worker_stops_on_sigterm(place: Path, run: Run, provider: Provider) -> None:
+    """SIGTERM ends the worker with status 0 once what is under way is done."""
+    run(*ASK, "--amount", "1", "--id", "R1", "--record-only")
+    with process("work", "--json", directory=place) as working:
+        while provider.movements() != ["R1"]:
+            assert working.poll() is None
+        working.send_signal(signal.SIGTERM)
+        out, err = working.communicate(timeout=20)
+
+    assert (0, "") == (working.returncode, err)
+    assert 1 == json.loads(out)["settled"]
+
+
+def test_a_real_process_prints_one_line_and_shows_no_key(place: Path) -> None:
+    """From outside: an error is one line on stderr with status 2, without a traceback and without the key."""
+    with process(*ASK, "--amount", "12.345", "--id", "R1", directory=place) as asking:
+        out, err = asking.communicate(timeout=60)
+
+    assert (2, "") == (asking.returncode, out)
+    assert "refundry: amount: '12.345' has 3 decimals; EUR has 2\n" == err
+
+
+def test_progress_bars_are_for_terminals(place: Path) -> None:
+    """A terminal sees the bar; a pipe sees nothing but the result."""
+    import pty
+
+    name = csv_file(place, [f"shop,P{number},1.5,EUR,R{number}" for number in range(300)])
+    ours, theirs = pty.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "refundry", "import", name],
+            cwd=place, stdout=subprocess.PIPE, stderr=theirs, text=True, timeout=60, check=False,
+            env=os.environ | {"TERM": "xterm"},
+        )  # fmt: skip
+        os.set_blocking(ours, False)
+        seen = os.read(ours, 65_536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+    assert (0, "300 refunds recorded, 0 were there already\n") == (done.returncode, done.stdout)
+    assert "recording" in seen

@@ -1,0 +1,203 @@
+"""What we knew then: refunds, lists and totals at a time and at a place in the log."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from refundry.audit.replay.reinterpretation import reading_as_json, reading_in_words
+from refundry.audit.replay.replay import replay
+from refundry.cli import cli
+from refundry.cli.totals import totals
+from refundry.config import read_config
+from refundry.errors import Invalid, UnknownRefund
+from refundry.gateway import Gateway
+from refundry.journal import Recorded, Row
+from refundry.journal.index import row_of
+from refundry.refund import Refund, Status, fold
+from refundry.testing.simulator.ledger import State
+from tests.core.audit.test_replay import with_change
+from tests.core.shop import Shop, open_shop
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    """Give a shop with five refunds at different stages, recorded over some minutes."""
+    async with open_shop(tmp_path, mode="async", async_delay=None) as opened:
+        for number in range(5):
+            opened.clock.move(60)
+            await opened.request(f"R{number}", amount=f"{number + 1}.10", payment=f"P{number % 2}")
+        for number in (0, 1):
+            opened.antom.ledger.finish(opened.antom.ledger.refunds[f"R{number}"], State.SUCCESS, opened.clock())
+            await opened.later(await opened.gateway.get(f"R{number}"), 60)
+        opened.clock.move(60)
+        refund = await opened.gateway.get("R2")
+        await opened.gateway.resolve(refund.id, settled=False, by="ops", why="stopped")
+        yield opened
+
+
+async def whole_log(shop: Shop) -> list[Recorded]:
+    """Give every event there is."""
+    return [item async for item in shop.gateway.journal.log()]
+
+
+def rows(log: list[Recorded]) -> list[Row]:
+    """Fold the beginning of a log by hand."""
+    refunds = {item.refund_id: [other.event for other in log if other.refund_id == item.refund_id] for item in log}
+    return [row_of(fold(id, refunds[id])) for id in sorted(refunds)]
+
+
+async def test_at_every_place_in_the_log_the_list_is_what_the_log_said(shop: Shop) -> None:
+    """For every position, and for the time of every event, the list is the fold of what was there."""
+    log = await whole_log(shop)
+
+    assert len(log) > 15
+    for item in log:
+        before = [other for other in log if other.position <= item.position]
+        assert rows(before) == await shop.gateway.list(as_of_position=item.position)
+        before = [other for other in log if other.event.at <= item.event.at]
+        assert rows(before) == await shop.gateway.list(as_of=item.event.at)
+    assert [] == await shop.gateway.list(as_of_position=0)
+    assert rows(log) == await shop.gateway.list() == await shop.gateway.list(as_of_position=10_000)
+
+
+async def test_a_list_of_then_is_narrowed_by_what_held_then(shop: Shop) -> None:
+    """A refund that is settled now, and was pending then, is listed as pending then."""
+    first = (await shop.gateway.history("R0"))[2]
+
+    then = await shop.gateway.list(status=Status.PENDING, as_of_position=first.position)
+    now = await shop.gateway.list(status=Status.PENDING, account="shop", payment="P0")
+
+    assert ["R0"] == [row.refund_request_id for row in then]
+    assert ["R4"] == [row.refund_request_id for row in now]
+
+
+async def test_a_list_of_then_goes_on_where_a_page_ended(shop: Shop) -> None:
+    """Pages of one follow each other and end."""
+    found: list[Row] = []
+    after = ""
+    while page := await shop.gateway.list(status=Status.PENDING, as_of_position=15, after=after, limit=1):
+        found += page
+        after = page[-1].id
+
+    assert found == await shop.gateway.list(status=Status.PENDING, as_of_position=15)
+    assert len(found) > 2
+
+
+async def test_a_refund_is_shown_as_it_was(shop: Shop) -> None:
+    """State and history of then go together; before its first event there was no refund."""
+    history = await shop.gateway.history("R0")
+    states = [fold(history[0].refund_id, [item.event for item in history[: n + 1]]) for n in range(len(history))]
+
+    for item, state in zip(history, states, strict=True):
+        found: Refund = await shop.gateway.get("R0", as_of_position=item.position)
+        assert state == found
+        assert history[: state.version] == await shop.gateway.history("R0", as_of_position=item.position)
+    with pytest.raises(UnknownRefund, match="as of"):
+        await shop.gateway.get("R0", as_of=history[0].event.at - timedelta(microseconds=1))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"as_of": "now", "as_of_position": 1}, "as_of"),
+        ({"as_of_position": -1}, "as_of_position"),
+        ({"as_of": 0}, "as_of"),
+    ],
+)
+async def test_a_moment_that_is_none_is_refused(shop: Shop, wrong: dict[str, Any], field: str) -> None:
+    """Both at once, a place before the log and a time without a zone name the field."""
+    at = shop.clock()
+    given = wrong | ({"as_of": at if wrong["as_of"] else at.replace(tzinfo=None)} if "as_of" in wrong else {})
+
+    with pytest.raises(Invalid, match=f"^{field}: "):
+        await shop.gateway.list(**given)
+
+
+async def test_totals_are_exact_and_add_up(shop: Shop) -> None:
+    """At every place: requested = settled + failed + open, in minor units, and equal to what the list says."""
+    for position in range(len(await whole_log(shop)) + 1):
+        listed = await shop.gateway.list(as_of_position=position)
+        found = await shop.gateway.totals(as_of_position=position)
+        assert (1 if listed else 0) == len(found)
+        for total in found:
+            moved = {
+                status: sum(row.amount.minor for row in listed if row.status is status)
+                for status in (Status.SETTLED, Status.FAILED)
+            }
+            assert sum(row.amount.minor for row in listed) == total.requested.minor
+            assert (moved[Status.SETTLED], moved[Status.FAILED]) == (total.settled.minor, total.failed.minor)
+            assert total.requested.minor == total.settled.minor + total.failed.minor + total.open.minor
+            assert len(listed) == total.refunds
+
+
+async def test_totals_of_each_payment(shop: Shop) -> None:
+    """By payment there is one line for each, and an account that has nothing has none."""
+    found = await shop.gateway.totals(by_payment=True)
+
+    assert [("P0", "9.30", "1.10", "3.10", "5.10"), ("P1", "6.20", "2.10", "0.00", "4.10")] == [
+        (each.payment, *(str(getattr(each, name)) for name in ("requested", "settled", "failed", "open")))
+        for each in found
+    ]
+    assert () == tuple(await shop.gateway.totals(account="other"))
+
+
+async def test_both_readings_are_shown_where_they_differ(shop: Shop) -> None:
+    """A refund whose answer today's plugin reads otherwise shows then and now; one that does not shows nothing."""
+    assert () == tuple(await shop.gateway.readings(await shop.gateway.history("R0")))
+
+    def change(outcome: Any) -> Any:
+        return type(outcome)(*["other", "cause"]) if outcome.kind == "pending" else outcome
+
+    plugins = with_change(change)
+    async with Gateway.open(shop.config, plugins=plugins) as later:
+        found = [reading_as_json(each) for each in await later.readings(await later.history("R3"))]
+        words = [reading_in_words(each) for each in await later.readings(await later.history("R3"))]
+
+    assert {"code", "cause"} == {each["field"] for each in found}
+    assert {("REFUND_IN_PROCESS", "other")} == {
+        (each["then"], each["now"]) for each in found if each["field"] == "code"
+    }
+    assert {"antom 9.9.9"} == {each["plugin_now"] for each in found}
+    assert any(each.startswith('code: then "REFUND_IN_PROCESS", now "other"') for each in words)
+    assert set(words) <= {each.text for each in replay(read_config(shop.config), plugins)}
+
+
+async def test_the_command_prints_a_line_for_each(tmp_path: Path) -> None:
+    """`totals` is a table with tabs for a pipe, and JSON with exact amounts."""
+    async with open_shop(tmp_path) as shop:
+        await shop.request()
+        path = str(shop.config)
+
+    shown = await asyncio.to_thread(CliRunner().invoke, totals, ["--config", path, "--by-payment"])
+    as_json = await asyncio.to_thread(CliRunner().invoke, totals, ["--config", path, "--json", "--as-of-position", "1"])
+
+    assert "shop\tP1\tEUR\t1\t12.33\t12.33\t0.00\t0.00" == shown.output.splitlines()[1]
+    assert '"open": {"value": "12.33", "currency": "EUR"}' in as_json.output
+
+
+async def test_the_command_line_looks_back(shop: Shop) -> None:
+    """`show` and `list` take a place in the log; both moments at once, and none, are refused in one line."""
+    first = (await shop.gateway.history("R0"))[2]
+    position = str(first.position)
+    config = ["--config", str(shop.config)]
+
+    async def run(*arguments: str) -> Any:
+        return await asyncio.to_thread(CliRunner().invoke, cli, [*config, *arguments])
+
+    shown = json.loads((await run("show", "R0", "--as-of-position", position, "--json")).output)
+    listed = (await run("list", "--as-of-position", position)).output.splitlines()
+    both = await run("list", "--as-of-position", position, "--as-of", "2026-11-22T09:30:00Z")
+    unmatched = await run("list", "--unmatched", "--as-of-position", position)
+    early = await run("show", "R4", "--as-of-position", position)
+
+    assert ("pending", 3, []) == (shown["status"], len(shown["events"]), shown["readings"])
+    assert 2 == len(listed)
+    assert isinstance(both.exception, Invalid)
+    assert isinstance(unmatched.exception, Invalid)
+    assert isinstance(early.exception, UnknownRefund)

@@ -1,0 +1,125 @@
+"""Workers drive what is due, and forget nothing that they cannot drive."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from refundry.gateway.worker import Worker
+from refundry.provider import ProviderCall, RefundInstruction
+from refundry.refund import WORKER_GAVE_UP, Inquired, Status
+from refundry.testing.simulator.ledger import State
+from refundry_antom.provider import AntomProvider
+from tests.core.shop import Shop, open_shop
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    async with open_shop(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def defect(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Make the plugin fail on the refund R1, until `undo` mends it."""
+    compose = AntomProvider.refund
+
+    def fail(self: AntomProvider, instruction: RefundInstruction, at: datetime) -> ProviderCall:
+        if instruction.refund_request_id == "R1":
+            raise KeyError("a secret that the plugin knows")
+        return compose(self, instruction, at)
+
+    monkeypatch.setattr(AntomProvider, "refund", fail)
+    return monkeypatch
+
+
+async def _work(shop: Shop) -> Worker:
+    worker = Worker(shop.gateway, lease=0)
+    await worker.run(until_idle=True)
+    return worker
+
+
+@pytest.mark.usefixtures("defect")
+async def test_a_refund_that_cannot_be_driven_calls_a_person(shop: Shop) -> None:
+    """A defect that comes again and again calls a person to its refund, in words of ours, and holds up no other."""
+    await shop.request("R1", submit=False)
+    await shop.request("R2", payment="P2", submit=False)
+
+    worker = await _work(shop)
+
+    stuck, other = await shop.gateway.get("R1"), await shop.gateway.get("R2")
+    assert worker.stuck == [stuck.id]
+    assert stuck.review == "a worker gave up after 3 unexpected errors in a row, which are in its log"
+    assert [stuck.id] == [row.id for row in await shop.gateway.list(review=True)]
+    assert other.status is Status.SETTLED
+
+
+@pytest.mark.usefixtures("defect")
+async def test_a_person_is_called_once(shop: Shop) -> None:
+    """Further workers that meet the same defect record nothing more."""
+    await shop.request("R1", submit=False)
+
+    for _ in range(3):
+        await _work(shop)
+
+    notes = [item.event for item in await shop.gateway.history("R1")][1:]
+    assert [WORKER_GAVE_UP] == [note.code for note in notes if isinstance(note, Inquired)]
+    assert len(notes) == 1
+
+
+async def test_a_refund_goes_on_when_the_defect_is_mended(shop: Shop, defect: pytest.MonkeyPatch) -> None:
+    """The next worker after the repair drives it to its end, and nobody is called any more."""
+    await shop.request("R1", submit=False)
+    await _work(shop)
+    defect.undo()
+
+    await _work(shop)
+
+    refund = await shop.gateway.get("R1")
+    assert (refund.status, refund.review) == (Status.SETTLED, None)
+
+
+async def test_the_same_worker_goes_on_when_a_person_resumes(shop: Shop, defect: pytest.MonkeyPatch) -> None:
+    """Who mends the cause and resumes the refund needs no restart: the worker that gave up on it takes it again."""
+    asked = await shop.request("R1", submit=False)
+    worker = await _work(shop)
+    defect.undo()
+    await shop.gateway.resume(asked.id, by="ada", why="mended")
+
+    await worker.run(until_idle=True)
+
+    assert (await shop.gateway.get("R1")).status is Status.SETTLED
+    assert worker.stuck == []
+
+
+async def test_nobody_is_called_to_what_has_ended(shop: Shop) -> None:
+    """A refund that ended while a worker failed on it is nobody's concern: a call would make it count as in doubt."""
+    ended = await shop.request("R1")
+
+    after = await shop.gateway.flag_for_review(
+        ended.id, "a worker gave up", by="refundry", why="defect", code=WORKER_GAVE_UP
+    )
+
+    assert after == ended
+
+
+async def test_what_ended_meanwhile_hides_nothing_that_waits(tmp_path: Path, defect: pytest.MonkeyPatch) -> None:
+    """A worker that has given up on one refund, which a person then ended, still waits for the others to end."""
+    async with open_shop(tmp_path, mode="async", async_delay=None) as shop:
+        asked = await shop.request("R1", submit=False)
+        worker = await _work(shop)
+        defect.undo()
+        await shop.gateway.resolve(asked.id, settled=False, by="ada", why="not needed")
+        await shop.request("R2", payment="P2")
+
+        working = asyncio.create_task(worker.run(until_idle=True))
+        await asyncio.sleep(0.2)
+        ended_early = working.done()
+        shop.antom.ledger.finish(shop.antom.ledger.refunds["R2"], State.SUCCESS, shop.clock())
+        shop.clock.move(60)
+        await working
+
+        assert not ended_early
+        assert (await shop.gateway.get("R2")).status is Status.SETTLED

@@ -1,0 +1,388 @@
+"""The transport over real sockets, with a peer that does as it likes."""
+
+import asyncio
+import gzip
+import socket
+import ssl
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from refundry.outbound.transport import HttpTransport, NoAnswer
+from refundry.provider import MAX_BYTES, Answer, NotSent, Request
+
+BODY = b'{"refundRequestId":"R1"}'
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+Behave = Callable[["Peer", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Peer:
+    """A server that counts what reaches it and then behaves as the test says."""
+
+    def __init__(self, behave: Behave) -> None:
+        self.behave = behave
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self.gone = asyncio.Event()
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/refund"
+
+    async def hear(self, reader: asyncio.StreamReader) -> bool:
+        """Read one request; say whether there was one."""
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            byte = await reader.read(1)
+            if not byte:
+                return False
+            head += byte
+        self.requests.append(head + await reader.readexactly(len(BODY)))
+        return True
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            await self.behave(self, reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+            self.gone.set()
+
+
+@asynccontextmanager
+async def peer(behave: Behave) -> AsyncIterator[Peer]:
+    told = Peer(behave)
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        await told.serve(reader, writer)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    told.port = server.sockets[0].getsockname()[1]
+    try:
+        yield told
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def saying(answer: bytes) -> Behave:
+    """Hear one request, say this and hang up."""
+
+    async def behave(told: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await told.hear(reader):
+            writer.write(answer)
+            await writer.drain()
+
+    return behave
+
+
+@pytest.fixture
+async def transport() -> AsyncIterator[HttpTransport]:
+    async with HttpTransport() as open_transport:
+        yield open_transport
+
+
+def post(url: str, method: str = "POST") -> Request:
+    return Request(method, url, (("content-type", "application/json"),), BODY)
+
+
+async def send_to(transport: HttpTransport, answer: bytes, timeout: float = 5) -> Answer | NoAnswer | NotSent:
+    """Send to a peer that gives this answer; whatever it was, exactly one request may have arrived."""
+    async with peer(saying(answer)) as told:
+        said = await transport.send(post(told.url), timeout)
+
+        assert 1 == len(told.requests)
+        return said
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+# --- before the first byte --------------------------------------------------------------------------------------------
+
+
+async def test_a_refused_connection_is_not_sent(transport: HttpTransport) -> None:
+    """Where nobody listens, no byte left."""
+    said = await transport.send(post(f"http://127.0.0.1:{free_port()}/"), 5)
+
+    assert isinstance(said, NotSent)
+
+
+async def test_a_name_that_does_not_resolve_is_not_sent(
+    transport: HttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the name leads nowhere, no byte left."""
+
+    def nowhere(*arguments: object, **more: object) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
+
+    said = await transport.send(post("https://nowhere.invalid/"), 5)
+
+    assert isinstance(said, NotSent)
+
+
+async def test_a_failed_tls_handshake_is_not_sent(transport: HttpTransport) -> None:
+    """A peer that speaks no TLS gets no byte of the request."""
+    async with peer(saying(OK)) as told:
+
+        async def garbage(told: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(10)
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            await writer.drain()
+
+        told.behave = garbage
+        said = await transport.send(post(f"https://127.0.0.1:{told.port}/"), 5)
+
+        assert isinstance(said, NotSent)
+        assert [] == told.requests
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_not_sent(transport: HttpTransport) -> None:
+    """A certificate of an unknown issuer ends the handshake before the request is written."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # Anonymous key exchange needs no certificate on the server's side, and every careful client refuses it.
+    context.set_ciphers("ALL:aNULL:@SECLEVEL=0")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    served: list[bytes] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(await reader.read(100))
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        said = await transport.send(post(f"https://127.0.0.1:{port}/"), 5)
+
+    assert isinstance(said, NotSent)
+    assert [] == served
+
+
+# --- after the first byte ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "GET"])
+async def test_a_kept_connection_that_was_closed_is_no_answer(transport: HttpTransport, method: str) -> None:
+    """A request on a kept connection that the peer closes meanwhile may have arrived: never "not sent", never again."""
+    answered = asyncio.Event()
+
+    async def once(told: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await told.hear(reader)
+        writer.write(OK)
+        await writer.drain()
+        answered.set()
+        await told.hear(reader)  # and hang up without a word
+
+    async with peer(once) as told:
+        assert isinstance(await transport.send(post(told.url), 5), Answer)
+        await answered.wait()
+        second = await transport.send(post(told.url, method), 5)
+
+        assert isinstance(second, NoAnswer)
+        assert 2 == len(told.requests)
+        assert 1 == told.connections
+
+
+async def test_a_kept_connection_whose_server_is_gone_is_never_sent_again(transport: HttpTransport) -> None:
+    """When the peer hung up and listens no more, a request on the kept connection is not called "not sent"."""
+    sent = asyncio.Event()
+
+    async def once(told: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await told.hear(reader)
+        writer.write(OK)
+        await writer.drain()
+        await told.hear(reader)
+        sent.set()
+
+    server = Peer(once)
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    server.port = listening.sockets[0].getsockname()[1]
+    assert isinstance(await transport.send(post(server.url), 5), Answer)
+    listening.close()
+    said = await transport.send(post(server.url, "PUT"), 5)
+    await sent.wait()
+
+    assert isinstance(said, NoAnswer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"\x00\xff\xfe garbage \x1b[31m\r\n\r\n",
+        b"HTTP/1.1 2OO OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: -5\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}",
+        b"HTTP/1.1 200 OK\r\nx: " + b"a" * 100_000 + b"\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 200_000 + b"\r\n{}",
+    ],
+    ids=["nothing", "ssh", "binary", "letters", "negative", "two lengths", "chunk", "long header", "many headers"],
+)
+async def test_what_is_not_http_is_no_answer(transport: HttpTransport, answer: bytes) -> None:
+    """Whatever comes instead of an HTTP answer, the request may have been carried out."""
+    assert isinstance(await send_to(transport, answer), NoAnswer)
+
+
+async def test_half_a_body_is_no_answer_and_is_kept(transport: HttpTransport) -> None:
+    """A body that breaks off is not an answer, and what came of it is evidence."""
+    said = await send_to(transport, b'HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"half":')
+
+    assert isinstance(said, NoAnswer)
+    assert said.partial is not None
+    assert b'{"half":' == said.partial.body
+
+
+async def test_a_long_body_is_cut_off(transport: HttpTransport) -> None:
+    """Of ten megabytes we keep what an answer may have, and never hold the rest."""
+    huge = 10 * 1024 * 1024
+
+    async def flood(told: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await told.hear(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % huge)
+        for _ in range(huge // 65_536):
+            writer.write(bytes(65_536))
+            await writer.drain()
+
+    async with peer(flood) as told:
+        tracemalloc.start()
+        try:
+            said = await transport.send(post(told.url), 10)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        await told.gone.wait()
+
+    assert isinstance(said, NoAnswer)
+    assert said.partial is not None
+    assert MAX_BYTES == len(said.partial.body)
+    assert peak < huge // 4
+
+
+async def test_a_body_of_exactly_the_limit_is_an_answer(transport: HttpTransport) -> None:
+    """The limit itself is allowed."""
+    said = await send_to(transport, b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % MAX_BYTES + b"x" * MAX_BYTES)
+
+    assert isinstance(said, Answer)
+    assert MAX_BYTES == len(said.body)
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n"], ids=["head", "body"])
+async def test_an_answer_in_drops_ends_at_the_timeout(transport: HttpTransport, head: bytes) -> None:
+    """The time is for the whole answer, not for each byte of it."""
+
+    async def drip(told: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await told.hear(reader)
+        writer.write(head)
+        for byte in b"HTTP/1.1 200 OK" + b"x" * 9999:
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    async with peer(drip) as told:
+        async with asyncio.timeout(20):
+            said = await transport.send(post(told.url), 0.4)
+        await told.gone.wait()
+
+    assert isinstance(said, NoAnswer)
+
+
+async def test_a_cancelled_request_lets_go_of_the_connection(transport: HttpTransport) -> None:
+    """Who stops waiting hangs up, too."""
+    heard = asyncio.Event()
+
+    async def silent(told: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await told.hear(reader)
+        heard.set()
+        await reader.read()  # ends when the other side hangs up
+
+    async with peer(silent) as told:
+        task = asyncio.create_task(transport.send(post(told.url), 60))
+        await heard.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with asyncio.timeout(10):
+            await told.gone.wait()
+
+
+# --- never more than was asked ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(transport: HttpTransport, status: int) -> None:
+    """A redirect is an answer like any other: nothing is sent to where it points."""
+    async with peer(saying(OK)) as elsewhere:
+        location = elsewhere.url.encode()
+        answer = b"HTTP/1.1 %d Moved\r\nlocation: %s\r\ncontent-length: 0\r\n\r\n" % (status, location)
+        said = await send_to(transport, answer)
+
+        assert isinstance(said, Answer)
+        assert status == said.status
+        assert 0 == elsewhere.connections
+
+
+async def test_proxies_of_the_environment_are_ignored(
+    monkeypatch: pytest.MonkeyPatch, transport: HttpTransport
+) -> None:
+    """Nobody comes in between because a variable says so."""
+    async with peer(saying(OK)) as proxy, peer(saying(OK)) as told:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        async with HttpTransport() as fresh:
+            said = [await one.send(post(told.url), 5) for one in (transport, fresh)]
+
+        assert all(isinstance(answer, Answer) for answer in said)
+        assert 0 == proxy.connections
+
+
+async def test_a_packed_body_is_not_unpacked(transport: HttpTransport) -> None:
+    """What was signed are the bytes as they came, so those are what we read."""
+    packed = gzip.compress(b"{}" * 1000)
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(packed)
+    said = await send_to(transport, head + packed)
+
+    assert isinstance(said, Answer)
+    assert packed == said.body
+
+
+async def test_headers_that_stand_twice_are_both_given(transport: HttpTransport) -> None:
+    """Of two signatures neither is chosen."""
+    head = b"HTTP/1.1 200 OK\r\nSignature: a\r\nsignature: b\r\nset-cookie: c=d\r\ncontent-length: 2\r\n\r\n{}"
+    said = await send_to(transport, head)
+
+    assert isinstance(said, Answer)
+    assert ["a", "b"] == [value for name, value in said.headers if name.lower() == "signature"]
+    assert said.header("SIGNATURE") is None
+
+
+async def test_the_request_leaves_as_it_was_signed(transport: HttpTransport) -> None:
+    """The body and the headers arrive as they were given, and no cookie comes back."""
+    answer = b"HTTP/1.1 200 OK\r\nset-cookie: session=1\r\ncontent-length: 2\r\n\r\n{}"
+    async with peer(saying(answer)) as told:
+        for _ in range(2):
+            await transport.send(post(told.url), 5)
+
+        assert all(request.endswith(b"\r\n\r\n" + BODY) for request in told.requests)
+        assert not any(b"cookie" in request.lower() for request in told.requests)
+        assert all(b"Accept-Encoding: identity\r\n" in request for request in told.requests)

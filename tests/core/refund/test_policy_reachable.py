@@ -1,0 +1,101 @@
+"""Every state that a refund can reach under the real policy, and the laws that hold in each of them."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import attrs
+import pytest
+
+from refundry.provider import Resend, Terms, outcomes
+from refundry.refund import Event, Refund, policy
+from tests.core.refund.walk import EVERYTHING, MENDING, SENDING, Broken, explore
+from tests.core.strategies import TERMS
+
+_interpret = policy.interpret
+_next_step = policy.next_step
+_QUICK = attrs.evolve(TERMS["defaults of Antom"], not_found_tries=1)
+
+
+@pytest.mark.parametrize("rules", [_QUICK, *TERMS.values()], ids=["quick", *TERMS])
+def test_the_laws_hold_wherever_sending_leads(rules: Terms) -> None:
+    """No way of sending, losing, asking and being told leads to a state in which a law is broken."""
+    assert len(explore(rules, SENDING)) > 100
+
+
+@pytest.mark.parametrize("rules", [_QUICK, TERMS["never resent"]], ids=["quick", "never resent"])
+def test_the_laws_hold_wherever_mending_leads(rules: Terms) -> None:
+    """Neither does any way on which something blocks, and a person says "go on"."""
+    assert len(explore(rules, MENDING)) > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rules", TERMS.values(), ids=TERMS)
+def test_the_laws_hold_in_every_reachable_state(rules: Terms) -> None:
+    """Neither does any way at all, whatever the provider says, in answers and in notifications, early, late or old."""
+    assert len(explore(rules, EVERYTHING)) > 1000
+
+
+# --- planted defects --------------------------------------------------------------------------------------------------
+
+
+def _heard_as(outcome_of: Callable[[Any], Any]) -> Callable[..., Event | None]:
+    def interpret(refund: Refund, outcome: Any, source: policy.Source, rules: Terms) -> Event | None:
+        return _interpret(refund, outcome_of(outcome), source, rules)
+
+    return interpret
+
+
+def _timeout_is_failure(outcome: Any) -> Any:
+    return outcomes.DefinitiveFailure("TIMEOUT", "c", "a") if isinstance(outcome, outcomes.Unknown) else outcome
+
+
+def _pending_is_unknown(outcome: Any) -> Any:
+    """Forget that it must not be sent again."""
+    return outcomes.Unknown("works on it", resend=Resend.SAME) if isinstance(outcome, outcomes.Pending) else outcome
+
+
+def _fewer_tries(refund: Refund, rules: Terms, now: datetime) -> policy.Step:
+    return _next_step(refund, attrs.evolve(rules, not_found_tries=0), now)
+
+
+def _resend_after_anything(refund: Refund, rules: Terms, now: datetime) -> policy.Step:
+    return _next_step(attrs.evolve(refund, resend=Resend.AFTER_NOT_FOUND), rules, now)
+
+
+def _by_the_clock(refund: Refund, rules: Terms, now: datetime) -> policy.Step:
+    step = _next_step(refund, rules, now)
+    waited = isinstance(step, policy.Inquire) and (now - refund.updated_at).days > 30
+    return policy.Submit(now) if waited else step
+
+
+def _old_words_count(refund: Refund, outcome: Any, source: policy.Source, rules: Terms) -> Event | None:
+    return _interpret(refund, outcome, attrs.evolve(source, fresh=True), rules)
+
+
+def _older_answers_count(refund: Refund, outcome: Any, source: policy.Source, rules: Terms) -> Event | None:
+    return _interpret(refund, outcome, attrs.evolve(source, attempt=refund.attempts), rules)
+
+
+@pytest.mark.parametrize(
+    ("name", "defect"),
+    [
+        ("learn", _heard_as(_timeout_is_failure)),
+        ("learn", _heard_as(_pending_is_unknown)),
+        ("learn", _old_words_count),
+        ("learn", _older_answers_count),
+        ("next_step", _fewer_tries),
+        ("next_step", _resend_after_anything),
+        ("next_step", _by_the_clock),
+        ("_too_early", lambda *_: False),
+        ("_worth", lambda refund, outcome, source: outcome),
+        ("_first_word", lambda refund, source: source.channel == "reply"),
+        ("refused", lambda *_: None),
+    ],
+)
+def test_the_laws_find_planted_defects(name: str, defect: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy with a known defect comes to a state in which a law is broken."""
+    monkeypatch.setattr(policy, name, defect)
+
+    with pytest.raises(Broken):
+        explore(_QUICK, SENDING)
