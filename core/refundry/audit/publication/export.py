@@ -297,4 +297,4 @@ def _readme(part: Part, place: Path, *, prove: bool) -> str:
 
 
 def _packed(name: str) -> bytes:
-    return resources.files("refundry.audit").joinpath(name).read_bytes()
+    return resources.files("refundry.audit.publication").joinpath(name).read_bytes()
