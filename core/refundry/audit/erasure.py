@@ -18,7 +18,7 @@ import attrs
 from refundry.audit.signing.note import BadNote, Verifier, open_note, sign_note
 from refundry.audit.signing.signer import Signer
 from refundry.errors import Invalid
-from refundry.journal import Journal
+from refundry.journal import EvidenceEraser
 from refundry.refund import Refund
 
 __all__ = ["Erased", "Tombstone", "erase", "open_tombstone"]
@@ -81,7 +81,7 @@ class Erased:
 
 
 async def erase(
-    journal: Journal, signer: Callable[[], Signer], refund: Refund, *, at: datetime, by: str, why: str
+    journal: EvidenceEraser, signer: Callable[[], Signer], refund: Refund, *, at: datetime, by: str, why: str
 ) -> Erased:
     """Erase what persons wrote and the evidence of a refund; what was erased before is left as it is.
 

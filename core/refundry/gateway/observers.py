@@ -11,12 +11,12 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final
+from typing import Final, Protocol
 
 import attrs
 
 from refundry.errors import StoreError
-from refundry.journal import Journal, Recorded
+from refundry.journal import EventReader, ObserverPositions, Recorded
 from refundry.plugin_host import Plugins
 from refundry.ports import Ports
 
@@ -33,10 +33,14 @@ _log = logging.getLogger("refundry")
 Tell = Callable[[Sequence[Recorded]], object]
 
 
+class ObservedLog(EventReader, ObserverPositions, Protocol):
+    """The log, and how far each observer has read it."""
+
+
 class Observers:
     """Everybody who implements the `refundry_recorded` hook, each followed by a task of its own."""
 
-    def __init__(self, plugins: Plugins, journal: Journal, ports: Ports) -> None:
+    def __init__(self, plugins: Plugins, journal: ObservedLog, ports: Ports) -> None:
         holder = ports.new_id()
         self._followers = [
             _Follower(implementation.plugin_name, implementation.function, journal, ports, holder)
@@ -77,7 +81,7 @@ class _Follower:
 
     name: str
     _tell: Tell
-    _journal: Journal
+    _journal: ObservedLog
     _ports: Ports
     _holder: str
     wake: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)

@@ -7,13 +7,13 @@ came later is in it. Totals are exact whole numbers of minor units.
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from itertools import takewhile
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import attrs
 
 from refundry.errors import Invalid
 from refundry.formatting import money
-from refundry.journal import Journal, Recorded, Row, Selection
+from refundry.journal import EventReader, Recorded, RefundIndex, Row, Selection
 from refundry.journal.index import row_of
 from refundry.money import Money
 from refundry.refund import Status, fold
@@ -64,7 +64,13 @@ class AsOf:
 NOW: Final = AsOf()
 
 
-async def select_then(journal: Journal, selection: Selection, then: AsOf, *, after: str, limit: int) -> Sequence[Row]:
+class IndexedLog(RefundIndex, EventReader, Protocol):
+    """The index, and the log it is derived from."""
+
+
+async def select_then(
+    journal: IndexedLog, selection: Selection, then: AsOf, *, after: str, limit: int
+) -> Sequence[Row]:
     """Give rows as they stood then, in the order of their ids, from the one after `after`."""
     if then.now:
         return await journal.select(selection, after=after, limit=limit)
@@ -76,7 +82,7 @@ async def select_then(journal: Journal, selection: Selection, then: AsOf, *, aft
     return found
 
 
-async def _rows_then(journal: Journal, selection: Selection, then: AsOf, after: str) -> AsyncIterator[Row]:
+async def _rows_then(journal: IndexedLog, selection: Selection, then: AsOf, after: str) -> AsyncIterator[Row]:
     # Where a refund stands changes; whose it is does not.
     lasting = attrs.evolve(selection, status=None, review=False)
     while rows := await journal.select(lasting, after=after, limit=_PAGE):
@@ -129,7 +135,7 @@ class _Sum:
 
 
 async def total_up(
-    journal: Journal, then: AsOf, *, account: str | None = None, by_payment: bool = False
+    journal: IndexedLog, then: AsOf, *, account: str | None = None, by_payment: bool = False
 ) -> Sequence[Total]:
     """Add up all refunds, or those of one account, for each account and currency, and payment if that is wanted."""
     sums: dict[tuple[str, str, str, int], _Sum] = {}

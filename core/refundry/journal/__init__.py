@@ -1,10 +1,23 @@
-"""The journal: the append-only log of refunds, and the ports behind which every database is."""
+"""The journal: the append-only log of refunds, and the ports that every store implements."""
 
 from refundry.journal.port import (
+    EventReader,
+    EventWriter,
+    EvidenceEraser,
+    EvidenceStore,
+    IndexMaintenance,
+    Journal,
+    Leases,
+    ObserverPositions,
+    RefundIndex,
+    TreeStore,
+    UnmatchedNotifications,
+    WorkQueue,
+)
+from refundry.journal.values import (
     AlreadyRequested,
     Erasable,
-    Finding,
-    Journal,
+    IndexDifference,
     Recorded,
     Row,
     Selection,
@@ -16,12 +29,23 @@ from refundry.journal.port import (
 __all__ = [
     "AlreadyRequested",
     "Erasable",
-    "Finding",
+    "EventReader",
+    "EventWriter",
+    "EvidenceEraser",
+    "EvidenceStore",
+    "IndexDifference",
+    "IndexMaintenance",
     "Journal",
-    "UnmatchedNotification",
+    "Leases",
+    "ObserverPositions",
     "Recorded",
+    "RefundIndex",
     "Row",
-    "StoredCheckpoint",
     "Selection",
+    "StoredCheckpoint",
+    "TreeStore",
+    "UnmatchedNotification",
+    "UnmatchedNotifications",
+    "WorkQueue",
     "Write",
 ]

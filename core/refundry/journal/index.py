@@ -1,7 +1,7 @@
 """The index: one row for each refund, derived from its state.
 
-The rule of this module: pure. A row says nothing that the log does not say, so the index can be made again from it at
-any time; it answers what is due, what to list, and whether a payment has enough left.
+The rule of this module: pure. A row contains nothing that does not follow from the log, so the index can be rebuilt at
+any time. It answers what is due, what to list, and how much of a payment is left to refund.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,20 +11,20 @@ from typing import Final
 import attrs
 
 from refundry.errors import Invalid
-from refundry.journal import Finding, Row
+from refundry.journal import IndexDifference, Row
 from refundry.money import Money
 from refundry.provider import Scope
 from refundry.refund import MANUAL_REVIEW, Refund, Status
 
 
 def due_at(refund: Refund) -> datetime | None:
-    """Say when a worker should look at a refund; None when it is final or waits for a person."""
+    """Return when a worker should process a refund; None when it is final or needs an operator."""
     waits = refund.final or refund.next_step == MANUAL_REVIEW or refund.blocked is not None
     return None if waits else refund.next_at
 
 
 def blocks_account(refund: Refund) -> bool:
-    """Say whether everything of the account waits for what blocks this refund."""
+    """Return whether what blocks this refund blocks its whole account."""
     return refund.blocked == Scope.ACCOUNT
 
 
@@ -50,24 +50,24 @@ def row_of(refund: Refund) -> Row:
 
 @attrs.frozen(slots=True)
 class Sibling:
-    """What the guard has to know of an earlier refund of the same payment."""
+    """An earlier refund of the same payment, as far as the payment guard needs it."""
 
     amount: Money
     payment_total: int | None
     """In the minor units of `amount`."""
     counts: bool
-    """It moved money, or may have, or may yet: only a refund that failed beyond doubt does not count."""
+    """It moved money, or may have, or still may: only a confirmed failure does not count."""
 
 
 def counts(status: str, review: str | None) -> bool:
-    """Say whether the guard counts a refund: one that failed and still needs a person might have paid."""
+    """Return whether the guard counts a refund: one that failed and needs review might have paid."""
     return status != Status.FAILED or review is not None
 
 
 def check_total(amount: Money, payment_total: Money | None, siblings: Iterable[Sibling]) -> None:
     """Check that a new refund leaves its payment's refunds within the total; raise `Invalid` if it does not.
 
-    The smallest total that anybody gave for the payment holds. Refunds of one payment are in one currency.
+    The lowest total given for a payment applies. Refunds of one payment are in one currency.
     """
     if payment_total is not None and not payment_total.same_unit(amount):
         raise Invalid("payment_total", f"must be in {amount.currency} as the amount is")
@@ -96,17 +96,18 @@ def _written(minor: int, unit: Money) -> str:
 _COMPARED: Final = tuple(field.name for field in attrs.fields(Row))
 
 
-def differences(log: Row | None, index: Row | None) -> Iterator[Finding]:
-    """Give every field in which the row that the log gives and the row in the index differ."""
+def differences(log: Row | None, index: Row | None) -> Iterator[IndexDifference]:
+    """Yield every field in which the row derived from the log differs from the row in the index."""
     if log == index:
         return
     if log is None or index is None:
-        present, name = (log, "log") if log is not None else (index, "index")
+        in_log = "missing" if log is None else f"version {log.version}"
+        in_index = "missing" if index is None else f"version {index.version}"
+        present = log or index
         assert present is not None
-        text = f"version {present.version}"
-        yield Finding(present.id, "row", text if name == "log" else "missing", text if name == "index" else "missing")
+        yield IndexDifference(present.id, "row", in_log, in_index)
         return
     for field in _COMPARED:
         expected, found = getattr(log, field), getattr(index, field)
         if expected != found:
-            yield Finding(log.id, field, str(expected), str(found))
+            yield IndexDifference(log.id, field, str(expected), str(found))

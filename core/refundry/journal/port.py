@@ -1,240 +1,216 @@
-"""The journal: the append-only log of refunds, and the one small port behind which every database stands.
+"""The ports of the journal: one small protocol for each of its users, and `Journal`, which combines them.
 
-A `Write` is everything that must become durable together: new events of one refund, the evidence they rest on, and the
-refund's index row, which is derived from the refund's state. Many writes share one commit (group commit), and a write
-that conflicts fails alone.
+The rule of this module: declarations only. A store implements all of `Journal`; the code that uses a store names the
+protocol it needs. Every method may raise `StoreError`. `tests/core/journal/ports` has one abstract test case per port,
+which every store must pass.
+
+| port | used by |
+| --- | --- |
+| `EventWriter`, `RefundIndex`, `EvidenceStore`, `UnmatchedNotifications` | the gateway |
+| `EventReader` | the gateway, observers, queries |
+| `WorkQueue` | the worker |
+| `ObserverPositions` | the delivery of events to observers |
+| `TreeStore` | the checkpointer |
+| `EvidenceEraser` | erasure |
+| `IndexMaintenance` | `refundry index` |
+
+How an audit reads a store, without believing it, is `refundry.journal.log_source`.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-import attrs
-
-from refundry.money import Money
-from refundry.refund import Event, Refund, Status
+from refundry.journal.values import (
+    Erasable,
+    IndexDifference,
+    Recorded,
+    Row,
+    Selection,
+    StoredCheckpoint,
+    UnmatchedNotification,
+    Write,
+)
 
 __all__ = [
-    "AlreadyRequested",
-    "Erasable",
-    "Finding",
+    "EventReader",
+    "EventWriter",
+    "EvidenceEraser",
+    "EvidenceStore",
+    "IndexMaintenance",
     "Journal",
-    "UnmatchedNotification",
-    "Recorded",
-    "Row",
-    "StoredCheckpoint",
-    "Selection",
-    "Write",
+    "Leases",
+    "ObserverPositions",
+    "RefundIndex",
+    "TreeStore",
+    "UnmatchedNotifications",
+    "WorkQueue",
 ]
 
 
-@attrs.frozen(slots=True)
-class Recorded:
-    """An event as it stands in the log."""
-
-    position: int
-    """Its place in the whole log: dense, from 1, in the order of commits."""
-    refund_id: str
-    version: int
-    """Its place in its refund, from 1."""
-    event: Event
-
-
-@attrs.frozen(slots=True)
-class Write:
-    """What one refund has to say: committed whole or not at all."""
-
-    refund: Refund
-    """The state after the events; its version is the version of the last of them."""
-    events: Sequence[Event]
-    evidence: Mapping[str, bytes] = attrs.field(factory=dict, repr=False)
-    """Bytes by their SHA-256 in hex."""
-
-
-@attrs.frozen(slots=True)
-class Row:
-    """A refund in the index: derived from its state, never read to decide anything about money but the guard."""
-
-    id: str
-    version: int
-    account: str
-    refund_request_id: str
-    payment: str
-    amount: Money
-    payment_total: Money | None
-    retry_of: str | None
-    status: Status
-    review: str | None
-    due_at: datetime | None
-    """When a worker should look at it; None when it is final or waits for a person."""
-    blocks_account: bool
-    """Its provider said that the account's configuration is wrong: nothing of the account is sent until resumed."""
-    requested_at: datetime
-    updated_at: datetime
-
-
-@attrs.frozen(slots=True, kw_only=True)
-class Selection:
-    """Which rows to list; what is None does not narrow."""
-
-    status: Status | None = None
-    account: str | None = None
-    payment: str | None = None
-    refund_request_id: str | None = None
-    review: bool = False
-
-
-@attrs.frozen(slots=True)
-class UnmatchedNotification:
-    """A genuine notification about a refund that the store does not know (yet)."""
-
-    at: datetime
-    account: str
-    refund_request_id: str
-    evidence: str
-
-
-@attrs.frozen(slots=True)
-class Finding:
-    """A place where the index and the log do not agree."""
-
-    refund_id: str
-    field: str
-    log: str
-    index: str
-
-
-@attrs.frozen(slots=True)
-class StoredCheckpoint:
-    """A checkpoint of the tree over the log, signed outside the store."""
-
-    size: int
-    at: datetime
-    note: bytes
-    """A signed note; see `refundry.audit.signing.note`."""
-
-
-@attrs.frozen(slots=True)
-class Erasable:
-    """What can be erased of a refund."""
-
-    position: int
-    """Up to where the log was searched."""
-    digests: Sequence[str]
-    shared: int
-    """How many more the refund names that another refund names as well: they stay."""
-
-
-class AlreadyRequested(Exception):
-    """(account, refund_request_id) is taken; `refund_id` is the refund that has it."""
-
-    def __init__(self, refund_id: str) -> None:
-        super().__init__(refund_id)
-        self.refund_id = refund_id
-
-
-class Journal(Protocol):
-    """What the gateway and the worker ask of a store. Every method may raise `StoreError`."""
+class EventWriter(Protocol):
+    """Appends events."""
 
     async def save(self, write: Write) -> Sequence[Recorded]:
-        """Make it durable, then return what was recorded.
+        """Make a write durable, then return what was recorded.
 
-        Raises `Stale` if the refund has moved on, `AlreadyRequested` if its id is taken, and `Invalid` if the payment's
-        open and settled refunds would exceed its total (field `amount` or `payment_total`) or be in two currencies
-        (`currency`), or if the failed refund has a replacement already (`retry_of`). Then nothing of this write is
-        stored, and every other write is.
+        Many writes share one commit (group commit), and a write that conflicts fails alone: nothing of it is stored,
+        and every other write is.
+
+        Raises `Stale` if the refund has changed meanwhile, `AlreadyRequested` if its request id is taken, and `Invalid`
+        if the payment's open and settled refunds would exceed its total (field `amount` or `payment_total`) or be in
+        two currencies (`currency`), or if the failed refund already has a replacement (`retry_of`).
         """
 
+
+class EventReader(Protocol):
+    """Reads events."""
+
     async def load(self, refund_id: str) -> Sequence[Recorded]:
-        """Give all events of a refund, oldest first; empty if there is no such refund."""
+        """Return all events of a refund, oldest first; empty if there is no such refund."""
 
     async def histories(self, refund_ids: Sequence[str]) -> Sequence[Sequence[Recorded]]:
-        """Give all events of each of these refunds, in the order of the ids that are given."""
+        """Return all events of each of these refunds, in the order of the given ids."""
+
+    def log(self, after: int = 0, limit: int | None = None) -> AsyncIterator[Recorded]:
+        """Yield the events of the whole log in order, starting after position `after`."""
+
+
+class RefundIndex(Protocol):
+    """Finds and lists refunds."""
 
     async def find(self, account: str, refund_request_id: str) -> str | None:
-        """Give the id of the refund that has this request id."""
+        """Return the id of the refund that has this request id."""
 
     async def select(self, selection: Selection, *, after: str = "", limit: int = 1000) -> Sequence[Row]:
-        """Give index rows in the order of their ids, from the one after `after`."""
+        """Return index rows in the order of their ids, starting after the id `after`."""
+
+    async def blocked(self, account: str) -> Sequence[str]:
+        """Return the ids of the refunds that block this account."""
+
+
+class IndexMaintenance(Protocol):
+    """Compares the index with the log and rebuilds it."""
+
+    def compare_index(self) -> AsyncIterator[IndexDifference]:
+        """Fold the whole log and yield every difference between it and the index."""
+
+    async def rebuild_index(self) -> int:
+        """Rebuild the index from the log; return the number of refunds."""
+
+
+class EvidenceStore(Protocol):
+    """Reads evidence, the provider's messages and our calls byte for byte."""
+
+    async def evidence(self, digest: str) -> bytes | None:
+        """Return the stored bytes with this SHA-256 in hex; None if they are not stored, or were erased."""
+
+
+class UnmatchedNotifications(Protocol):
+    """Keeps verified notifications that match no refund."""
+
+    async def keep_unmatched(self, unmatched: UnmatchedNotification, evidence: bytes) -> None:
+        """Store a notification that matches no refund, durably; a repeated one is stored once."""
+
+    async def unmatched(self, account: str | None = None, limit: int = 1000) -> Sequence[UnmatchedNotification]:
+        """Return unmatched notifications, oldest first."""
+
+
+class Leases(Protocol):
+    """Releases leases.
+
+    A lease only prevents duplicate work. Safety comes from the version of each refund alone.
+    """
+
+    async def release(self, holder: str) -> None:
+        """Release all leases of a worker or an observer that stops."""
+
+
+class WorkQueue(Leases, Protocol):
+    """Hands out refunds that are due."""
 
     async def take_due(self, now: datetime, *, until: datetime, holder: str, limit: int) -> Sequence[str]:
         """Lease up to `limit` refunds that are due, oldest first, to `holder` until `until`; skip blocked accounts.
 
-        A lease only keeps workers out of each other's way; it ends with the next write to the refund. Safety comes
-        from the version alone.
+        A lease ends with the next write to the refund.
         """
-
-    async def release(self, holder: str) -> None:
-        """Give back the leases of a worker or an observer that stops."""
 
     async def waiting(self) -> tuple[int, datetime | None]:
-        """Say how many refunds the workers still have to drive, and when the next of them can be taken.
+        """Return how many refunds the workers still have to process, and when the next of them can be taken.
 
-        Refunds of a blocked account wait for a person and do not count.
+        Refunds of a blocked account wait for an operator and do not count.
         """
 
-    async def blocked(self, account: str) -> Sequence[str]:
-        """Give the ids of the refunds that block this account."""
 
-    async def keep_unmatched(self, unmatched: UnmatchedNotification, evidence: bytes) -> None:
-        """Keep a notification about an unknown refund, durably; a repeated one is kept once."""
-
-    async def unmatched(self, account: str | None = None, limit: int = 1000) -> Sequence[UnmatchedNotification]:
-        """Give parked notifications, oldest first."""
+class ObserverPositions(Leases, Protocol):
+    """Remembers how far each observer has read the log."""
 
     async def observe(self, observer: str) -> None:
-        """Give an observer that is new here its place: the end of the log."""
+        """Start a new observer at the end of the log; do nothing if the observer is known."""
 
     async def take_observer(self, observer: str, now: datetime, *, until: datetime, holder: str) -> int | None:
-        """Lease an observer's place to `holder`, or renew the lease; None while somebody else has it.
+        """Lease an observer's position to `holder`, or renew the lease; None while another process has it.
 
-        Gives the position of the last event that the observer took. The lease only keeps processes from telling it the
-        same twice.
+        Returns the position of the last event that was delivered to the observer. The lease only keeps two processes
+        from delivering the same event.
         """
 
     async def observed(self, observer: str, position: int, *, holder: str) -> None:
-        """Keep that the observer took everything up to `position`, if `holder` still has its place."""
+        """Record that everything up to `position` was delivered, if `holder` still has the lease."""
 
-    def log(self, after: int = 0, limit: int | None = None) -> AsyncIterator[Recorded]:
-        """Give the events of the whole log in their order, from the one after position `after`."""
 
-    async def evidence(self, digest: str) -> bytes | None:
-        """Give kept bytes by their SHA-256 in hex."""
+class TreeStore(Protocol):
+    """Keeps the Merkle tree over the log and its signed checkpoints.
+
+    Every `save` appends its events to the tree in their order in the log, in the transaction that stores them: it
+    passes the stored frontier and the entries of the stored bytes to `refundry.journal.merkle.extend`, and stores the
+    resulting frontier and leaves.
+    """
 
     async def tree(self) -> bytes:
-        """Give the frontier of the tree over the log.
-
-        Every `save` adds its events to the tree in their order in the log, in the transaction that stores them: it
-        hands the frontier it finds there and the entries of the stored bytes to `refundry.journal.merkle.extend`, and
-        keeps the frontier and the leaves that come out.
-        """
+        """Return the frontier of the tree over the log."""
 
     async def leaves(self, start: int, end: int) -> Sequence[bytes]:
-        """Give the hashes of the tree's leaves from `start` to before `end`; `Tampered` if one is missing."""
+        """Return the hashes of the tree's leaves from `start` to before `end`; raise `Tampered` if one is missing."""
 
-    async def keep_checkpoint(self, stored_checkpoint: StoredCheckpoint) -> None:
-        """Keep a signed checkpoint; the first of a size stays."""
+    async def keep_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
+        """Store a signed checkpoint; the first one of a size stays."""
 
     async def checkpoints(self, after: int = -1, limit: int = 1000) -> Sequence[StoredCheckpoint]:
-        """Give signed checkpoints, smallest first, from the one after the size `after`."""
+        """Return signed checkpoints, smallest first, starting after the size `after`."""
 
     async def last_checkpoint(self) -> StoredCheckpoint | None:
-        """Give the signed checkpoint of the largest tree."""
+        """Return the signed checkpoint of the largest tree."""
 
-    def compare_index(self) -> AsyncIterator[Finding]:
-        """Fold the whole log and give every place where the index says something else."""
 
-    async def rebuild_index(self) -> int:
-        """Make the index anew from the log; give the number of refunds."""
+class EvidenceEraser(Protocol):
+    """Erases what is personal of one refund."""
 
-    async def erasable(self, refund_id: str) -> "Erasable":
-        """Find the kept bytes that this refund names and no other; this reads the whole log."""
+    async def erasable(self, refund_id: str) -> Erasable:
+        """Find the records that this refund names and no other; this reads the whole log."""
 
     async def erase(self, refund_id: str, version: int, position: int, notes: Mapping[str, bytes]) -> bool:
-        """Overwrite kept bytes, by digest, and keep a note of each in their place; say whether no copy is left.
+        """Overwrite records, by digest, and store a note in place of each; return True if no copy is left.
 
-        Raises `Stale` if the refund has not this version any more, or if an event after `position` names such bytes.
+        Raises `Stale` if the refund does not have this version any more, or if an event after `position` names such a
+        record.
         """
 
+
+class Journal(
+    EventWriter,
+    EventReader,
+    RefundIndex,
+    IndexMaintenance,
+    EvidenceStore,
+    UnmatchedNotifications,
+    WorkQueue,
+    ObserverPositions,
+    TreeStore,
+    EvidenceEraser,
+    Protocol,
+):
+    """A store: all ports together."""
+
     async def close(self) -> None:
-        """Finish what was asked and let go of the store."""
+        """Finish pending work and close the store."""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refundry.errors import Invalid
-from refundry.journal import Finding
+from refundry.journal import IndexDifference
 from refundry.journal.index import Sibling, check_total, counts, differences, row_of
 from refundry.money import Money
 from refundry.refund import Channel
@@ -106,8 +106,8 @@ def test_rows_that_differ_are_named_field_by_field() -> None:
     wrong = attrs.evolve(row, version=7, review="x")
 
     assert [] == list(differences(row, row))
-    assert [Finding(row.id, "version", "1", "7"), Finding(row.id, "review", "None", "x")] == list(
+    assert [IndexDifference(row.id, "version", "1", "7"), IndexDifference(row.id, "review", "None", "x")] == list(
         differences(row, wrong)
     )
-    assert [Finding(row.id, "row", "version 1", "missing")] == list(differences(row, None))
-    assert [Finding(row.id, "row", "missing", "version 1")] == list(differences(None, row))
+    assert [IndexDifference(row.id, "row", "version 1", "missing")] == list(differences(row, None))
+    assert [IndexDifference(row.id, "row", "missing", "version 1")] == list(differences(None, row))

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from refundry.errors import Invalid, Stale, StoreError
-from refundry.journal import AlreadyRequested, Finding, Journal, Selection, UnmatchedNotification, Write
+from refundry.journal import AlreadyRequested, IndexDifference, Journal, Selection, UnmatchedNotification, Write
 from refundry.journal.index import row_of
 from refundry.journal.sqlite.journal import SqliteJournal
 from refundry.money import Money
@@ -29,7 +29,7 @@ from tests.core.journal.samples import (
 )
 
 
-async def findings(journal: Journal) -> list[Finding]:
+async def findings(journal: Journal) -> list[IndexDifference]:
     """Give all that the index and the log do not agree on."""
     return [finding async for finding in journal.compare_index()]
 

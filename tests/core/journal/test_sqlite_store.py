@@ -176,9 +176,9 @@ async def test_a_journal_that_failed_with_an_io_error_refuses_writes_and_still_r
     with pytest.raises(StoreError, match="I/O error"):
         await journal.save(new("b"))
     journal._recorder.insert_changes = works  # type: ignore[method-assign]
-    with pytest.raises(StoreError, match="opened again"):
+    with pytest.raises(StoreError, match="until it is reopened"):
         await journal.save(new("c"))
-    with pytest.raises(StoreError, match="opened again"):
+    with pytest.raises(StoreError, match="until it is reopened"):
         await journal.release("w")
 
     assert [*write.events] == events_of(await journal.load(write.refund.id))

@@ -13,7 +13,7 @@ from typing import Final
 from refundry.audit.signing.anchors import Anchors
 from refundry.audit.signing.signer import Last, Signer
 from refundry.errors import StoreError, Tampered
-from refundry.journal import Journal, StoredCheckpoint
+from refundry.journal import StoredCheckpoint, TreeStore
 from refundry.journal.merkle import Frontier
 from refundry.ports import Ports
 
@@ -34,7 +34,7 @@ _log = logging.getLogger("refundry")
 class Checkpointer:
     """Signs the tree of one store. It opens nothing, and makes nothing, before the first `notify` or `seal`."""
 
-    def __init__(self, journal: Journal, open_signer: Callable[[], Signer], anchors: Anchors, ports: Ports) -> None:
+    def __init__(self, journal: TreeStore, open_signer: Callable[[], Signer], anchors: Anchors, ports: Ports) -> None:
         self.problem: str | None = None
         """Why the log is not signed at present, in one line; None if it is."""
         self._journal = journal

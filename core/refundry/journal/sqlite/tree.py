@@ -110,9 +110,9 @@ def _in_a_row(rows: Sequence[tuple[int, bytes]], start: int) -> list[bytes]:
     return [leaf for _, leaf in rows]
 
 
-def keep_checkpoint(cursor: sqlite3.Cursor, stored_checkpoint: StoredCheckpoint) -> None:
+def keep_checkpoint(cursor: sqlite3.Cursor, checkpoint: StoredCheckpoint) -> None:
     """Keep a signed checkpoint; the first of a size stays."""
-    cursor.execute(_KEEP_CHECKPOINT, (stored_checkpoint.size, to_micros(stored_checkpoint.at), stored_checkpoint.note))
+    cursor.execute(_KEEP_CHECKPOINT, (checkpoint.size, to_micros(checkpoint.at), checkpoint.note))
 
 
 def read_checkpoints(connection: Readable, after: int, limit: int) -> list[StoredCheckpoint]:

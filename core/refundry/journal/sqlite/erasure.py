@@ -100,7 +100,7 @@ def overwrite(refund_id: str, version: int, position: int, notes: Mapping[str, b
     )
 
 
-def empty_log(path: Path) -> bool:
+def truncate_wal(path: Path) -> bool:
     """Copy the write-ahead log into the database and cut it off; False if somebody is reading what it holds."""
     connection = connect(path)
     try:
