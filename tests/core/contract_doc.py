@@ -1,12 +1,12 @@
-"""Write the page of the contract from its table of checks: `python -m tests.core.contract_doc` prints it."""
+"""Print the page of the contract, generated from its checks: `python -m tests.core.contract_doc`."""
 
 from refundry.testing.contract import CHECKS
 
 HEADER = """\
 # The contract of a provider plugin
 
-Written from the checks themselves; a test compares the two. A plugin passes when every check holds; `refundry plugins
-check NAME` runs them on an installed plugin, and a plugin's own tests run them one by one:
+Generated from the checks; a test keeps them in sync. A plugin passes if every check passes. `refundry plugins check NAME`
+runs the contract on an installed plugin; a plugin's own tests run each check as a test:
 
 ```python
 import pytest
@@ -23,24 +23,25 @@ class TestAcme(ProviderContract):
         return acme.simulator.PLUGIN  # the SimulatorPlugin
 ```
 
-Nothing in the checks knows a provider. What a plugin must do follows from its own `Terms` and code tables, and from the
-books of its own simulator, which must understand the options and control calls that
-`refundry.testing.simulator.server` gives every simulator. A row of a code table whose code is its status (`S` with
-status `S`) stands for every code with that status. What a plugin does not have (notifications, codes of a class) is
-reported as not applicable, never as passed.
+The checks know no provider. What a plugin must do follows from its own `Terms` and code tables, and from the ledger of
+its own simulator, which must support the options and control calls that `refundry.testing.simulator.server` gives every
+simulator. A row of a code table whose code equals its status (`S` with status `S`) covers every code with that status. A
+check about a feature that the plugin lacks (notifications, a class of codes) is reported as not applicable, never as
+passed.
 
-From code, `await check_plugin(plugin, simulator, only=[...])` gives a `Result` (`name`, `sentence`, `status`, `text`)
+In Python, `await check_plugin(plugin, simulator, only=[...])` returns a `Result` (`name`, `sentence`, `status`, `text`)
 for each check, without pytest.
 
-That the checks bite is tested with careless providers, each with one mistake (`tests/core/testing/faulty.py`).
+Faulty providers, each with one deliberate mistake, prove that the checks catch errors
+(`tests/core/testing/faulty.py`).
 
-| check | what holds |
+| check | what is true of a plugin that passes |
 | --- | --- |
 """
 
 
 def contract_page() -> str:
-    """Give the page."""
+    """Return the page."""
     return HEADER + "".join(f"| `{check.name}` | {check.sentence} |\n" for check in CHECKS.values())
 
 

@@ -23,7 +23,7 @@ from refundry.plugin_host import load_plugins
 from refundry.provider import MAX_BYTES, Notification
 from refundry.refund import Refund, Status
 from refundry.testing.contract.delivery import notified
-from refundry.testing.contract.environment import ACCOUNT, Stage, Subject
+from refundry.testing.contract.environment import ACCOUNT, Environment, Subject
 from tests.system.command import started
 
 PROVIDERS = ("alipay", "alphapay", "antom")
@@ -39,38 +39,38 @@ pytestmark = pytest.mark.slow
 class Served:
     """A stage whose account also listens in a process of its own."""
 
-    stage: Stage
+    env: Environment
     url: str
     session: aiohttp.ClientSession
 
-    async def post(self, told: Notification, path: str = PATH) -> tuple[int, bytes]:
+    async def post(self, verified: Notification, path: str = PATH) -> tuple[int, bytes]:
         """Post it as the provider would."""
         # Not what aiohttp writes itself.
-        headers = [(name, value) for name, value in told.headers if name.lower() not in ("host", "content-length")]
-        async with self.session.post(self.url + path, data=told.body, headers=headers) as answer:
+        headers = [(name, value) for name, value in verified.headers if name.lower() not in ("host", "content-length")]
+        async with self.session.post(self.url + path, data=verified.body, headers=headers) as answer:
             return answer.status, await answer.read()
 
     async def refund(self, number: int = 1) -> Refund:
         """Give a refund as the store has it."""
-        return await self.stage.gateway.get(self.stage.instruction(number).refund_request_id)
+        return await self.env.gateway.get(self.env.instruction(number).refund_request_id)
 
     async def events(self, number: int = 1) -> list[str]:
         """Give the names of its events."""
-        history = await self.stage.gateway.history(self.stage.instruction(number).refund_request_id)
+        history = await self.env.gateway.history(self.env.instruction(number).refund_request_id)
         return [item.event.topic for item in history]
 
     async def finish(self, number: int, status: str = "SUCCESS") -> None:
         """Let the provider end a refund."""
-        await self.stage.control.call(
-            "POST", f"refunds/{self.stage.instruction(number).refund_request_id}", {"status": status}
+        await self.env.control.call(
+            "POST", f"refunds/{self.env.instruction(number).refund_request_id}", {"status": status}
         )
 
-    async def told(self, number: int = 1) -> Notification:
+    async def verified(self, number: int = 1) -> Notification:
         """Let the provider end a refund, and give what it posts."""
         await self.finish(number)
-        letter = await self.stage.box.next()
-        letter.answered.set_result(web.Response(status=503))
-        return letter.notification
+        received = await self.env.receiver.next()
+        received.answered.set_result(web.Response(status=503))
+        return received.notification
 
 
 @pytest.fixture(scope="module", params=PROVIDERS)
@@ -94,14 +94,14 @@ async def serving(subject: Subject) -> AsyncIterator[Served]:
     # The notifications are heard when the test hands them over: however long that takes.
     terms = {"notification_freshness": 3600, "first_inquiry": 600, "inquiry_intervals": [600]}
     async with (
-        subject.stage(terms=terms, **LATER) as stage,
-        started(stage.config.path, "serve", "--port", "0", "--json") as process,
+        subject.environment(terms=terms, **LATER) as env,
+        started(env.config.path, "serve", "--port", "0", "--json") as process,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as session,
     ):
         assert process.stdout is not None
         url = json.loads(await process.stdout.readline())["url"]
         drain = [asyncio.create_task(_drain(stream)) for stream in (process.stdout, process.stderr) if stream]
-        yield Served(stage, url, session)
+        yield Served(env, url, session)
         for task in drain:
             task.cancel()
 
@@ -114,8 +114,8 @@ async def _drain(stream: asyncio.StreamReader) -> None:
 
 async def test_it_is_recorded_and_then_acknowledged(served: Served) -> None:
     """A genuine one is durable when its acknowledgement comes, and the provider takes it as such."""
-    await served.stage.request()
-    answer = await served.post(await served.told())
+    await served.env.request()
+    answer = await served.post(await served.verified())
 
     assert 200 == answer[0]
     assert Status.SETTLED is (await served.refund()).status
@@ -123,10 +123,10 @@ async def test_it_is_recorded_and_then_acknowledged(served: Served) -> None:
 
 async def test_played_again_it_changes_nothing(served: Served) -> None:
     """Replayed and duplicated, at once and after the end: the same acknowledgement, no further event."""
-    await served.stage.request()
-    told = await served.told()
-    at_once = await asyncio.gather(*(served.post(told) for _ in range(5)))
-    after, events = await served.post(told), await served.events()
+    await served.env.request()
+    verified = await served.verified()
+    at_once = await asyncio.gather(*(served.post(verified) for _ in range(5)))
+    after, events = await served.post(verified), await served.events()
 
     assert {after} == set(at_once)
     assert 200 == after[0]
@@ -136,10 +136,10 @@ async def test_played_again_it_changes_nothing(served: Served) -> None:
 async def test_in_any_order_all_are_heard(served: Served) -> None:
     """Notifications of many refunds that come in another order than they were sent: each settles its own."""
     for number in range(8):
-        await served.stage.request(number)
-    told = [await served.told(number) for number in range(8)]
-    random.Random(8).shuffle(told)
-    answers = [await served.post(one) for one in told]
+        await served.env.request(number)
+    verified = [await served.verified(number) for number in range(8)]
+    random.Random(8).shuffle(verified)
+    answers = [await served.post(one) for one in verified]
 
     assert {200} == {status for status, _ in answers}
     assert {Status.SETTLED} == {(await served.refund(number)).status for number in range(8)}
@@ -147,49 +147,49 @@ async def test_in_any_order_all_are_heard(served: Served) -> None:
 
 async def test_one_that_comes_before_our_own_reply_is_stored_loses_nothing(served: Served) -> None:
     """The refund is settled by what overtook the reply; the reply that comes then takes nothing back."""
-    stage = served.stage
-    await stage.control.fault("delay", "refund", seconds="1.5")
-    asking = asyncio.create_task(stage.request())
+    env = served.env
+    await env.control.fault("delay", "refund", seconds="1.5")
+    asking = asyncio.create_task(env.request())
     async with asyncio.timeout(10):
-        while await stage.control.entry(stage.instruction().refund_request_id) is None:  # noqa: ASYNC110  # asked over HTTP
+        while await env.control.refund(env.instruction().refund_request_id) is None:  # noqa: ASYNC110  # asked over HTTP
             await asyncio.sleep(0.02)
-    answer = await served.post(await served.told())
+    answer = await served.post(await served.verified())
     early = await served.refund()
     await asking
 
     assert 200 == answer[0]
     assert Status.SETTLED is early.status
     assert Status.SETTLED is (await served.refund()).status
-    assert 1 == (await stage.control.entry(stage.instruction().refund_request_id))["moved"]
+    assert 1 == (await env.control.refund(env.instruction().refund_request_id))["moved"]
 
 
 async def test_one_about_a_refund_that_is_not_here_is_kept(served: Served) -> None:
     """Genuine and unknown: acknowledged, kept with its bytes, and listed."""
-    await served.stage.ask("refund", served.stage.instruction(7))
-    told = await served.told(7)
-    answer = await served.post(told)
-    (unmatched,) = await served.stage.gateway.unmatched()
+    await served.env.send("refund", served.env.instruction(7))
+    verified = await served.verified(7)
+    answer = await served.post(verified)
+    (unmatched,) = await served.env.gateway.unmatched()
 
     assert 200 == answer[0]
-    assert served.stage.instruction(7).refund_request_id == unmatched.refund_request_id
-    assert (await served.stage.gateway.evidence(unmatched.evidence)).endswith(told.body)
+    assert served.env.instruction(7).refund_request_id == unmatched.refund_request_id
+    assert (await served.env.gateway.evidence(unmatched.evidence)).endswith(verified.body)
 
 
 async def test_one_that_is_too_long_is_refused(served: Served) -> None:
     """More than 64 KiB, also without a length given: 413, and the genuine one is heard after it."""
-    await served.stage.request()
-    told = await served.told()
+    await served.env.request()
+    verified = await served.verified()
 
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(40):
             yield b" " * 4096
 
-    long = attrs.evolve(told, body=told.body + b" " * MAX_BYTES)
+    long = attrs.evolve(verified, body=verified.body + b" " * MAX_BYTES)
     with_length = (await served.post(long))[0]
     async with served.session.post(served.url + PATH, data=pieces()) as answered:
         without = answered.status
     before = (await served.refund()).status
-    genuine = (await served.post(told))[0]
+    genuine = (await served.post(verified))[0]
 
     assert (413, 413, 200) == (with_length, without, genuine)
     assert Status.SETTLED is not before
@@ -198,11 +198,11 @@ async def test_one_that_is_too_long_is_refused(served: Served) -> None:
 
 async def test_another_accounts_is_refused(served: Served) -> None:
     """Posted to an account that does not exist it is refused, and nothing is recorded."""
-    await served.stage.request()
-    told = await served.told()
+    await served.env.request()
+    verified = await served.verified()
     before = await served.events()
 
-    assert 404 == (await served.post(told, "/notifications/nobody"))[0]
+    assert 404 == (await served.post(verified, "/notifications/nobody"))[0]
     assert before == await served.events()
 
 
@@ -219,25 +219,25 @@ def _means(body: bytes) -> object:
     return sorted(parse_qsl(body.decode("latin-1"), keep_blank_values=True)) if b"%" in body else body
 
 
-def _flipped(told: Notification, others: Sequence[Notification], dice: random.Random) -> Notification:
+def _flipped(verified: Notification, others: Sequence[Notification], dice: random.Random) -> Notification:
     while True:
-        body = _flip(told.body, dice)
-        if _means(body) != _means(told.body):
-            return attrs.evolve(told, body=body)
+        body = _flip(verified.body, dice)
+        if _means(body) != _means(verified.body):
+            return attrs.evolve(verified, body=body)
 
 
-def _mixed(told: Notification, others: Sequence[Notification], dice: random.Random) -> Notification:
+def _mixed(verified: Notification, others: Sequence[Notification], dice: random.Random) -> Notification:
     """Give the words of one notification with the signature of another."""
-    other = dice.choice([one for one in others if one.body != told.body])
-    if {name.lower() for name, _ in told.headers} & {"signature"}:
-        return attrs.evolve(told, headers=other.headers)
+    other = dice.choice([one for one in others if one.body != verified.body])
+    if {name.lower() for name, _ in verified.headers} & {"signature"}:
+        return attrs.evolve(verified, headers=other.headers)
     pair = dict(parse_qsl(other.body.decode("latin-1")))["sign"]
-    mine = dict(parse_qsl(told.body.decode("latin-1")))["sign"]
-    return attrs.evolve(told, body=told.body.replace(quote_plus(mine).encode(), quote_plus(pair).encode()))
+    mine = dict(parse_qsl(verified.body.decode("latin-1")))["sign"]
+    return attrs.evolve(verified, body=verified.body.replace(quote_plus(mine).encode(), quote_plus(pair).encode()))
 
 
-def _garbage(told: Notification, others: Sequence[Notification], dice: random.Random) -> Notification:
-    return attrs.evolve(told, body=dice.randbytes(dice.randrange(1, 600)))
+def _garbage(verified: Notification, others: Sequence[Notification], dice: random.Random) -> Notification:
+    return attrs.evolve(verified, body=dice.randbytes(dice.randrange(1, 600)))
 
 
 FORGERS: tuple[Callable[[Notification, Sequence[Notification], random.Random], Notification], ...] = (
@@ -250,16 +250,16 @@ async def test_forged_ones_are_refused_while_genuine_ones_are_served(served: Ser
 
     The attack goes on until the last genuine one is served.
     """
-    stage, dice = served.stage, random.Random(1122)
+    env, dice = served.env, random.Random(1122)
     count, genuine = -(-FORGED // len(PROVIDERS)), 24
     for number in range(genuine + 1):
-        await stage.request(number)
-    told = [await served.told(number) for number in range(genuine)]
-    forged = [await _badly_signed(stage, genuine, how) for how in ("wrong_key", "unsigned", "flipped_bit")]
+        await env.request(number)
+    verified = [await served.verified(number) for number in range(genuine)]
+    forged = [await _badly_signed(env, genuine, how) for how in ("wrong_key", "unsigned", "flipped_bit")]
     statuses: Counter[int] = Counter()
 
     async def attack(number: int) -> None:
-        made = dice.choice(FORGERS)(dice.choice(told), told, dice)
+        made = dice.choice(FORGERS)(dice.choice(verified), verified, dice)
         one = forged[number % 10] if number % 10 < len(forged) else made
         statuses[(await served.post(one))[0]] += 1
 
@@ -278,7 +278,7 @@ async def test_forged_ones_are_refused_while_genuine_ones_are_served(served: Ser
 
     attacking = asyncio.create_task(attackers())
     answers = []
-    for one in told:
+    for one in verified:
         answers.append((await served.post(one))[0])
         await asyncio.sleep(0)
     served_all.set()
@@ -291,17 +291,15 @@ async def test_forged_ones_are_refused_while_genuine_ones_are_served(served: Ser
     assert count <= statuses.total()
     assert {Status.SETTLED} == {(await served.refund(number)).status for number in range(genuine)}
     assert Status.SETTLED is not last.status
-    assert not await stage.gateway.unmatched()
+    assert not await env.gateway.unmatched()
     assert 200 == health.status
 
 
-async def _badly_signed(stage: Stage, number: int, how: str) -> Notification:
-    await stage.control.fault("bad_signature", "notification", how=how)
+async def _badly_signed(env: Environment, number: int, how: str) -> Notification:
+    await env.control.fault("bad_signature", "notification", how=how)
     if how == "wrong_key":
-        await stage.control.call(
-            "POST", f"refunds/{stage.instruction(number).refund_request_id}", {"status": "SUCCESS"}
-        )
-        letter = await stage.box.next()
-        letter.answered.set_result(web.Response(status=503))
-        return letter.notification
-    return await notified(stage, number)
+        await env.control.call("POST", f"refunds/{env.instruction(number).refund_request_id}", {"status": "SUCCESS"})
+        received = await env.receiver.next()
+        received.answered.set_result(web.Response(status=503))
+        return received.notification
+    return await notified(env, number)

@@ -1,4 +1,4 @@
-"""What ships for testing: providers on loopback with books of their own, and the faults they can be told to have.
+"""Tools for testing platforms and plugins: simulated providers with a ledger and injected faults, and the contract.
 
-The rule of this package: it is a product for the people who test their platforms, and it never reaches beyond loopback.
+The rule of this package: it is a product for users who test their platforms, and it never reaches beyond loopback.
 """

@@ -55,7 +55,7 @@ def caught_by(*checks: str) -> Any:
 # --- what an answer means ---------------------------------------------------------------------------------------------
 
 
-@caught_by("nonsense-not-believed", "http-errors-not-believed", "honest-under-every-fault")
+@caught_by("malformed-not-trusted", "http-errors-not-trusted", "consistent-under-every-fault")
 class ServerErrorIsFailure(Acme):
     """HTTP 5xx means that the refund failed."""
 
@@ -65,7 +65,7 @@ class ServerErrorIsFailure(Acme):
         return super().odd_status(answer)
 
 
-@caught_by("http-errors-not-believed")
+@caught_by("http-errors-not-trusted")
 class StatusCodeIgnored(Acme):
     """The HTTP status is not looked at."""
 
@@ -73,7 +73,7 @@ class StatusCodeIgnored(Acme):
         return None
 
 
-@caught_by("nonsense-not-believed", "inquiry-lost", "honest-under-every-fault")
+@caught_by("malformed-not-trusted", "inquiry-lost", "consistent-under-every-fault")
 class UnreadableIsFailure(Acme):
     """What cannot be read means that the refund failed."""
 
@@ -85,16 +85,16 @@ class UnreadableIsFailure(Acme):
 
 
 @caught_by(
-    "nonsense-not-believed",
-    "duplicate-keys-not-believed",
-    "http-errors-not-believed",
-    "unsigned-not-believed",
-    "wrong-key-not-believed",
-    "altered-not-believed",
+    "malformed-not-trusted",
+    "duplicate-keys-not-trusted",
+    "http-errors-not-trusted",
+    "unsigned-not-trusted",
+    "wrong-key-not-trusted",
+    "altered-not-trusted",
     "raw-bytes-signed",
     "headers-not-trusted",
-    "other-call-not-believed",
-    "other-account-not-believed",
+    "other-call-not-trusted",
+    "other-account-not-trusted",
 )
 class RaisesOnOddAnswers(Acme):
     """An answer that cannot be read is an exception."""
@@ -159,7 +159,7 @@ class CodeAloneDecides(Acme):
         return True
 
 
-@caught_by("pending-is-not-the-end", "settles-later", "fails-later", "honest-under-every-fault")
+@caught_by("pending-not-final", "settles-later", "fails-later", "consistent-under-every-fault")
 class PendingIsPayment(Acme):
     """What is in process counts as done."""
 
@@ -180,7 +180,7 @@ class PendingIsSentAgain(Acme):
         return super().by_class(row)
 
 
-@caught_by("not-found-is-not-failed", "codes-as-classified", "request-lost", "done-late", "pending-never-resent")
+@caught_by("not-found-not-failed", "codes-as-classified", "request-lost", "done-late", "pending-never-resent")
 class NotFoundIsFailure(Acme):
     """A refund that the provider does not know failed."""
 
@@ -188,7 +188,7 @@ class NotFoundIsFailure(Acme):
         return DefinitiveFailure(row.code, row.cause, row.advice)
 
 
-@caught_by("codes-as-classified", "doubtful-failure-asked-about")
+@caught_by("codes-as-classified", "unconfirmed-failure-inquired")
 class DoubtIsFailure(Acme):
     """A failure that may hide a payment is a failure."""
 
@@ -217,7 +217,7 @@ class IdInUseIsFailure(Acme):
         return DefinitiveFailure(row.code, row.cause, row.advice) if row.code == "ID_IN_USE" else super().not_known(row)
 
 
-@caught_by("failed-is-not-settled", "fails-later", "late-failure-noticed", "failure-told")
+@caught_by("failed-not-settled", "fails-later", "late-failure-flagged", "failure-notified")
 class FailedIsPayment(Acme):
     """Whatever the state is, an amount means that money moved."""
 
@@ -229,7 +229,7 @@ class FailedIsPayment(Acme):
 # --- what it is about -------------------------------------------------------------------------------------------------
 
 
-@caught_by("other-refund-not-believed", "notification-for-another-order")
+@caught_by("other-refund-not-trusted", "notification-matched")
 class IdNotCompared(Acme):
     """The id that is told is not compared."""
 
@@ -238,7 +238,7 @@ class IdNotCompared(Acme):
 
 
 @caught_by(
-    "amount-compared", "odd-amounts-not-believed", "other-notification-ends-nothing", "notification-for-another-order"
+    "amount-compared", "malformed-amounts-not-trusted", "other-notification-changes-nothing", "notification-matched"
 )
 class AmountNotCompared(Acme):
     """The amount that is told is neither compared nor read: what was asked for is what was done."""
@@ -250,7 +250,7 @@ class AmountNotCompared(Acme):
         return instruction.amount
 
 
-@caught_by("currency-compared", "other-notification-ends-nothing")
+@caught_by("currency-compared", "other-notification-changes-nothing")
 class CurrencyNotCompared(Acme):
     """The currency that is told is not compared."""
 
@@ -261,7 +261,7 @@ class CurrencyNotCompared(Acme):
         return instruction.amount
 
 
-@caught_by("odd-amounts-not-believed")
+@caught_by("malformed-amounts-not-trusted")
 class AmountsAsNumbers(Acme):
     """Amounts are compared as floats: 1e3, 1000.0 and the number 1000 are one amount."""
 
@@ -318,9 +318,9 @@ class ShowsUnknownCurrencies(Acme):
 
 
 @caught_by(
-    "unsigned-not-believed",
-    "wrong-key-not-believed",
-    "altered-not-believed",
+    "unsigned-not-trusted",
+    "wrong-key-not-trusted",
+    "altered-not-trusted",
     "raw-bytes-signed",
     "forged-notification-refused",
     "altered-notification-refused",
@@ -332,7 +332,7 @@ class SignatureNotChecked(Acme):
         pass
 
 
-@caught_by("unsigned-not-believed", "forged-notification-refused")
+@caught_by("unsigned-not-trusted", "forged-notification-refused")
 class SignatureMayBeMissing(Acme):
     """The signature is checked if there is one."""
 
@@ -351,7 +351,7 @@ class SignatureOverJsonWrittenAnew(Acme):
         return super().content(path, client, time, body)
 
 
-@caught_by("duplicate-keys-not-believed")
+@caught_by("duplicate-keys-not-trusted")
 class DuplicateKeysTaken(Acme):
     """Of a key that stands twice the last one counts."""
 
@@ -365,7 +365,7 @@ class DuplicateKeysTaken(Acme):
         return said
 
 
-@caught_by("other-account-not-believed", "other-accounts-notification-refused")
+@caught_by("other-account-not-trusted", "other-accounts-notification-refused")
 class ClientNotCompared(Acme):
     """Answers and notifications to any client are taken."""
 
@@ -376,7 +376,7 @@ class ClientNotCompared(Acme):
 @caught_by(
     "forged-notification-refused",
     "altered-notification-refused",
-    "odd-notification-refused",
+    "malformed-notification-refused",
     "other-accounts-notification-refused",
 )
 class NotificationsNotChecked(Acme):
@@ -399,7 +399,7 @@ class NotificationOfAnyClient(Acme):
         self.check_signature(signature, notification.path, client, time, notification.body)
 
 
-@caught_by("other-notification-ends-nothing", "notification-for-another-order")
+@caught_by("other-notification-changes-nothing", "notification-matched")
 class NotificationTakenAtItsWord(Acme):
     """What a notification says is not compared with the order."""
 
@@ -407,7 +407,7 @@ class NotificationTakenAtItsWord(Acme):
         return Succeeded(instruction.amount) if said.get("state") == "done" else self.by_state(instruction, said)
 
 
-@caught_by("nonsense-not-believed", "duplicate-keys-not-believed")
+@caught_by("malformed-not-trusted", "duplicate-keys-not-trusted")
 class ReadsWithoutCare(Acme):
     """Whatever JSON can be is read, and what it cannot be is an exception."""
 
@@ -426,7 +426,7 @@ class AcknowledgesInItsOwnWords(Acme):
 # --- purity -----------------------------------------------------------------------------------------------------------
 
 
-@caught_by("same-order-same-bytes", "pure")
+@caught_by("same-instruction-same-bytes", "pure")
 class NonceInTheBody(Acme):
     """Every attempt has a number of its own in its body."""
 
@@ -434,7 +434,7 @@ class NonceInTheBody(Acme):
         return super().fields(instruction) | {"nonce": os.urandom(8).hex()}
 
 
-@caught_by("same-order-same-bytes")
+@caught_by("same-instruction-same-bytes")
 class TimeInTheBody(Acme):
     """The moment of the attempt is in its body."""
 
@@ -458,7 +458,7 @@ class AsksTheClock(Acme):
         return super().call(path, body, datetime.now(UTC), interpret_outcome)
 
 
-@caught_by("reads-the-same-again", "other-ids-other-refunds", "notification-for-another-order")
+@caught_by("reads-the-same-again", "independent-refunds", "notification-matched")
 class RemembersTheInstruction(Acme):
     """The order that was composed last is the one that answers are read for."""
 
@@ -519,7 +519,7 @@ class NamesAnotherSetting(Acme):
 # --- limits and identity ----------------------------------------------------------------------------------------------
 
 
-@caught_by("as-long-as-allowed")
+@caught_by("longest-allowed-accepted")
 class RefusesWhatItsTermsAllow(Acme):
     """The terms allow longer reasons than the provider does."""
 
@@ -547,7 +547,7 @@ class AnotherIdentityEachTime(Acme):
         return f"{super().identity} {id(self)}"
 
 
-@caught_by("as-long-as-allowed")
+@caught_by("longest-allowed-accepted")
 class CutsLongIds(Acme):
     """Ids are written without what is beyond sixty characters."""
 
@@ -555,7 +555,7 @@ class CutsLongIds(Acme):
         return super().fields(instruction) | {"id": instruction.refund_request_id[:60]}
 
 
-@caught_by("too-long-is-refused")
+@caught_by("too-long-refused")
 class NamesAFieldOfItsOwn(Acme):
     """The terms allow points in ids, and the error about them names no field that the platform knows."""
 
@@ -629,7 +629,7 @@ class SendsTwiceToBeSure(Acme):
         return outcome
 
 
-@caught_by("money-exact", "settles-later", "answer-lost", "doubtful-failure-asked-about")
+@caught_by("money-exact", "settles-later", "response-lost", "unconfirmed-failure-inquired")
 class AsksByTheProvidersId(Acme):
     """An inquiry names the provider's id only, which nobody has whose answer was lost."""
 
@@ -639,7 +639,7 @@ class AsksByTheProvidersId(Acme):
         )
 
 
-@caught_by("other-call-not-believed")
+@caught_by("other-call-not-trusted")
 class AnyCallsAnswer(Acme):
     """The answer to any call is taken, and that it was answered well counts as paid."""
 
@@ -658,7 +658,7 @@ class AnyCallsAnswer(Acme):
 # --- being told -------------------------------------------------------------------------------------------------------
 
 
-@caught_by("pure", "notification-twice", "late-failure-noticed")
+@caught_by("pure", "notification-twice", "late-failure-flagged")
 class HearsOnce(Acme):
     """A notification that comes again is refused."""
 
@@ -674,7 +674,7 @@ class HearsOnce(Acme):
         return told
 
 
-@caught_by("notification-of-unknown-parked")
+@caught_by("unmatched-notification-kept")
 class HearsOfItsOwnOnly(Acme):
     """A notification about a refund that this process did not send is refused."""
 
@@ -694,11 +694,11 @@ class HearsOfItsOwnOnly(Acme):
 
 
 @caught_by(
-    "notification-heard",
+    "notification-verified",
     "notification-before-reply",
-    "notification-of-unknown-parked",
+    "unmatched-notification-kept",
     "altered-notification-refused",
-    "notification-for-another-order",
+    "notification-matched",
 )
 class HearsAfterTheReplyOnly(Acme):
     """A notification about a refund whose reply has not been read is refused."""
@@ -719,12 +719,12 @@ class HearsAfterTheReplyOnly(Acme):
 
 
 @caught_by(
-    "notification-heard",
+    "notification-verified",
     "notification-settles",
     "notification-twice",
     "notification-before-reply",
-    "late-failure-noticed",
-    "failure-told",
+    "late-failure-flagged",
+    "failure-notified",
 )
 class TimesWithoutOffset(Acme):
     """The moment of a notification has no offset."""
@@ -776,4 +776,4 @@ declares(
 )
 declares("no time to answer", "terms-sane", terms=Terms(timeout=0.0))
 declares("for ever", "terms-sane", terms=Terms(escalate_after=float("inf")))
-declares("no version", "described", version="")
+declares("no version", "declared", version="")

@@ -48,13 +48,13 @@ def failed(results: Sequence[Result]) -> set[str]:
 
 async def test_the_whole_contract_in_one_call(keys: Path) -> None:
     """A careful provider passes; every check is told as it ends, and given in the order of the table."""
-    told: list[Result] = []
+    reported: list[Result] = []
 
-    results = await check_plugin(plugin(), SIMULATOR, progress=told.append, keys=keys)
+    results = await check_plugin(plugin(), SIMULATOR, progress=reported.append, keys=keys)
 
     assert [] == [result for result in results if result.status != "passed"]
     assert list(CHECKS) == [result.name for result in results]
-    assert sorted(CHECKS) == sorted(result.name for result in told)
+    assert sorted(CHECKS) == sorted(result.name for result in reported)
 
 
 @pytest.mark.parametrize("name", PLUGINS)

@@ -1,8 +1,8 @@
-"""The contract that every provider plugin keeps, ours and a stranger's alike.
+"""The contract that every provider plugin must satisfy, built-in or third-party.
 
 The rule of this package: it knows no provider. What a plugin must do follows from its own terms and codes and from the
-books of its own simulator, and everything goes through the doors that a platform uses: refundry.toml, the gateway on a
-real store, HTTP on loopback, and the simulator's control calls.
+ledger of its own simulator, and everything goes through the interfaces that a platform uses: refundry.toml, the gateway
+on a real store, HTTP on loopback, and the simulator's control API.
 
 In a plugin's tests:
 
@@ -20,6 +20,6 @@ In a plugin's tests:
 from refundry.testing.contract import declaration, limits, purity, money, answers  # noqa: F401, I001
 from refundry.testing.contract import matching, codes, lifecycle, notifications, secrecy  # noqa: F401
 from refundry.testing.contract.base import CHECKS, Breach, Check, NotApplicable, Result
-from refundry.testing.contract.runner import ProviderContract, check_plugin, look
+from refundry.testing.contract.runner import ProviderContract, check_plugin, run
 
-__all__ = ["CHECKS", "Breach", "Check", "NotApplicable", "ProviderContract", "Result", "check_plugin", "look"]
+__all__ = ["CHECKS", "Breach", "Check", "NotApplicable", "ProviderContract", "Result", "check_plugin", "run"]

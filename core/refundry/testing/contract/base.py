@@ -1,6 +1,6 @@
-"""What a check of the contract is: a name, one sentence that holds, and a function that finds out.
+"""What a check of the contract is: a name, one sentence, and the function that tests it.
 
-The rule of this module: a check passes, is broken, or does not apply, and says why; nothing else can come of it.
+The rule of this module: a check passes, fails or does not apply, and states why.
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,12 +10,12 @@ import attrs
 
 from refundry.testing.contract.environment import Subject
 
-Look = Callable[[Subject], Awaitable[None]]
+CheckFunction = Callable[[Subject], Awaitable[None]]
 Status = Literal["passed", "failed", "not applicable"]
 
 
 class Breach(AssertionError):
-    """A plugin does not keep to the contract."""
+    """A plugin violates the contract."""
 
     def __init__(self, name: str, text: str) -> None:
         super().__init__(f"{name}: {text}")
@@ -23,12 +23,12 @@ class Breach(AssertionError):
         self.text = text
 
 
-class Broken(AssertionError):
-    """What a check found to be wrong; whoever runs the check adds its name."""
+class Violation(AssertionError):
+    """What a check found to be wrong; the runner adds the name of the check."""
 
 
 class NotApplicable(Exception):
-    """A check has nothing to look at: the plugin has no such thing."""
+    """A check does not apply: the plugin lacks the feature."""
 
 
 @attrs.frozen
@@ -36,45 +36,45 @@ class Check:
     """One row of the contract."""
 
     name: str
-    """Stable: what a report, a test and a plugin author call it by."""
+    """Stable: reports, tests and plugin authors refer to it."""
     sentence: str
-    """What holds of a plugin that passes."""
-    look: Look
+    """What is true of a plugin that passes."""
+    run: CheckFunction
 
 
 @attrs.frozen
 class Result:
-    """What became of one check."""
+    """The result of one check."""
 
     name: str
     sentence: str
     status: Status
     text: str = ""
-    """Why it failed, or why it does not apply."""
+    """Why it failed or does not apply."""
 
 
 CHECKS: Final[dict[str, Check]] = {}
-"""Every check by its name, in the order in which they are run and shown."""
+"""Every check by its name, in the order in which checks are run and listed."""
 
 
-def check(name: str, sentence: str) -> Callable[[Look], Look]:
+def check(name: str, sentence: str) -> Callable[[CheckFunction], CheckFunction]:
     """Add a function to the contract."""
 
-    def add(look: Look) -> Look:
+    def add(run: CheckFunction) -> CheckFunction:
         if name in CHECKS:
-            raise ValueError(f"two checks are called {name}")
-        CHECKS[name] = Check(name, sentence, look)
-        return look
+            raise ValueError(f"two checks have the name {name}")
+        CHECKS[name] = Check(name, sentence, run)
+        return run
 
     return add
 
 
-def broken(text: str) -> NoReturn:
-    """Say that the plugin breaks the contract here."""
-    raise Broken(text)
+def fail(text: str) -> NoReturn:
+    """Raise a violation of the contract."""
+    raise Violation(text)
 
 
-def demand(holds: bool, text: str) -> None:
-    """Say that the plugin breaks the contract here, unless `holds`."""
+def require(holds: bool, text: str) -> None:
+    """Raise a violation of the contract unless `holds`."""
     if not holds:
-        raise Broken(text)
+        raise Violation(text)

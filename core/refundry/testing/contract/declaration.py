@@ -1,6 +1,6 @@
-"""What a plugin says of itself: its name, its settings, its terms, its codes.
+"""What a plugin declares: its name, settings, terms and codes.
 
-The rule of this module: only what is declared is looked at; nothing is sent.
+The rule of this module: only declarations are examined; nothing is sent.
 """
 
 import math
@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 
 from refundry.provider import Code, CodeClass, NotificationHandler, Provider, ProviderPlugin, Resend, Terms
-from refundry.testing.contract.base import broken, check, demand
+from refundry.testing.contract.base import check, fail, require
 from refundry.testing.contract.environment import Subject
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}", re.ASCII)
@@ -23,104 +23,105 @@ _INQUIRE_BY: Final = frozenset({"refund_request_id", "provider_refund_id"})
 
 
 def rows(plugin: ProviderPlugin) -> Iterator[tuple[str, str, Code]]:
-    """Give every code of every table: the operation, the key, the row."""
+    """Yield every code of every table: the operation, the key, the row."""
     for operation, table in plugin.codes.items():
         for key, row in table.items():
             yield operation, key, row
 
 
 @check(
-    "described", "It has a name, a version, attrs settings and a Provider for them; its simulator has the same name."
+    "declared",
+    "It declares a name, a version, attrs settings and a Provider for them; its simulator has the same name.",
 )
 async def described(subject: Subject) -> None:
-    """Look at the registration."""
+    """Check the registration."""
     plugin = subject.plugin
-    demand(_NAME.fullmatch(plugin.name) is not None, f"the name {plugin.name!r} is not like acme or acme-pay")
-    demand(bool(plugin.version.strip()), "there is no version")
-    demand(attrs.has(plugin.settings), "settings is not an attrs class")
-    demand(subject.simulator.name == plugin.name, f"the simulator is called {subject.simulator.name!r}")
+    require(_NAME.fullmatch(plugin.name) is not None, f"the name {plugin.name!r} does not look like acme or acme-pay")
+    require(bool(plugin.version.strip()), "there is no version")
+    require(attrs.has(plugin.settings), "settings is not an attrs class")
+    require(subject.simulator.name == plugin.name, f"the simulator's name is {subject.simulator.name!r}")
     provider = subject.account().provider
-    demand(isinstance(provider, Provider), f"build gives a {type(provider).__name__}, which is no Provider")
+    require(isinstance(provider, Provider), f"build returns a {type(provider).__name__}, which is not a Provider")
     parses_notifications = isinstance(provider, NotificationHandler)
-    demand(
+    require(
         parses_notifications == plugin.notifications,
-        f"notifications is {plugin.notifications}, and the Provider hears: {parses_notifications}",
+        f"notifications is {plugin.notifications}, but parse_notification exists: {parses_notifications}",
     )
 
 
-@check(
-    "identity-stable", "The identity is one short line that is the same for the same settings, with and without keys."
-)
+@check("identity-stable", "The identity is one short line, the same for the same settings, with and without keys.")
 async def identity_stable(subject: Subject) -> None:
     """Open the account three times."""
     identities = {subject.account().provider.identity, subject.account().provider.identity}
     identities.add(subject.account(keys=False).provider.identity)
-    demand(len(identities) == 1, f"the same account is {' and '.join(sorted(identities))}")
+    require(len(identities) == 1, f"the same account has the identities {' and '.join(sorted(identities))}")
     identity = identities.pop()
-    demand(
+    require(
         0 < len(identity) <= 300 and identity.isprintable(), "the identity is not one line of at most 300 characters"
     )
 
 
-@check("terms-sane", "Every term is a number that the core can work with, and they do not contradict each other.")
+@check("terms-sane", "Every term is a number that the core can use, and no two terms contradict each other.")
 async def terms_sane(subject: Subject) -> None:
-    """Look at the plugin's own terms and at those of the account."""
+    """Check the plugin's own terms and those of the account."""
     account = subject.account()
-    demand(account.provider.terms == account.terms, "the provider's terms are not those it was built with")
+    require(account.provider.terms == account.terms, "the provider does not use the terms it was built with")
     terms = subject.plugin.terms
     for field in attrs.fields(Terms):
         value = getattr(terms, field.name)
         numbers = value if field.name == "inquiry_intervals" else (value,)
         if isinstance(value, int | float | tuple) and not isinstance(value, bool) and field.name != "inquire_by":
             fine = bool(numbers) and all(math.isfinite(number) and number > 0 for number in numbers)
-            demand(fine, f"{field.name} is {value}; it must be more than zero")
+            require(fine, f"{field.name} is {value}; it must be greater than zero")
     unknown = set(terms.inquire_by) - _INQUIRE_BY
-    demand(bool(terms.inquire_by) and not unknown, f"inquire_by must be of {', '.join(sorted(_INQUIRE_BY))}")
-    demand(Resend.NEVER not in terms.resend_after, "resend_after holds `never`, after which nothing is sent")
+    require(bool(terms.inquire_by) and not unknown, f"inquire_by must name some of {', '.join(sorted(_INQUIRE_BY))}")
+    require(Resend.NEVER not in terms.resend_after, "resend_after contains `never`, after which nothing may be sent")
     try:
         re.compile(f"[{terms.id_characters}]+", re.ASCII)
     except re.error:
-        broken("id_characters is not the inside of a character class")
+        fail("id_characters is not valid inside a character class")
 
 
-@check("codes-sane", "Every code stands under its own name, with a cause and an advice, and with known rules.")
+@check("codes-sane", "Every code is listed under its own name, with a cause, an advice and known rules.")
 async def codes_sane(subject: Subject) -> None:
-    """Look at every row by itself."""
+    """Check each row."""
     for operation in ("refund", "inquire"):
-        demand(bool(subject.plugin.codes.get(operation)), f"there is no table for {operation}")
+        require(bool(subject.plugin.codes.get(operation)), f"there is no table for {operation}")
     for operation, key, row in rows(subject.plugin):
         where = f"{operation} {key}"
-        demand(row.code == key, f"{where}: its row is about {row.code}")
-        demand(len(row.cause) > 3 and len(row.advice) > 3, f"{where}: has no cause or no advice")
+        require(row.code == key, f"{where}: its row is about {row.code}")
+        require(len(row.cause) > 3 and len(row.advice) > 3, f"{where}: lacks a cause or an advice")
         for field, known in (("same_id", _SAME_ID), ("new_id", _NEW_ID), ("breaker", _BREAKER)):
             value = getattr(row, field)
-            demand(value in known, f"{where}: {field} is {value!r}, which is none of {', '.join(sorted(known))}")
+            require(value in known, f"{where}: {field} is {value!r}, which is not one of {', '.join(sorted(known))}")
 
 
-@check("codes-consistent", "What a code allows (same id, new id, what must wait) fits its class and the terms.")
+@check(
+    "codes-consistent", "What a code allows (same id, new id, what is put on hold) agrees with its class and the terms."
+)
 async def codes_consistent(subject: Subject) -> None:
-    """Look at every row beside its class."""
+    """Compare each row with its class."""
     for operation, key, row in rows(subject.plugin):
         wrong = _inconsistent(operation, row, subject.plugin.terms)
-        demand(wrong is None, f"{operation} {key} is {row.meaning}: {wrong}")
+        require(wrong is None, f"{operation} {key} is {row.meaning}: {wrong}")
 
 
 def _inconsistent(operation: str, row: Code, terms: Terms) -> str | None:
     meaning, resend = row.meaning, _RESENT_BY_ITSELF.get(row.same_id)
     if resend is not None and meaning not in _RESENDABLE:
-        return f"same_id is {row.same_id!r}; that is for what is not known"
+        return f"same_id is {row.same_id!r}; only an outcome that is not known may be sent again"
     if resend is not None and resend not in terms.resend_after:
         return f"same_id is {row.same_id!r}, which the terms do not allow"
     if meaning is CodeClass.NOT_FOUND and operation != "inquire":
-        return "only an inquiry can be told that"
+        return "only an inquiry can be answered with it"
     if row.new_id != "never" and meaning not in _MAY_BE_REPLACED:
-        return f"new_id is {row.new_id!r}; a new id can pay twice while this one may still pay"
+        return f"new_id is {row.new_id!r}; a new id could pay twice while this one may still pay"
     if (meaning is CodeClass.FAIL_NEW) != (row.new_id == "required"):
-        return "new_id is `required` exactly where the class says so"
+        return "new_id must be `required` exactly if the class requires a new id"
     if (meaning is CodeClass.CONF) != (row.breaker == "account"):
-        return "breaker is `account` exactly where our configuration is wrong"
+        return "breaker must be `account` exactly if the configuration is wrong"
     if meaning is CodeClass.BUG and row.breaker != "request":
-        return "breaker is `request` where one request of ours is wrong"
+        return "breaker must be `request` if a single request is wrong"
     return None
 
 
@@ -130,6 +131,6 @@ _MAY_BE_REPLACED: Final = frozenset(
 )
 
 
-def listens(subject: Subject) -> bool:
-    """Say whether the plugin takes notifications."""
+def handles_notifications(subject: Subject) -> bool:
+    """Return whether the plugin handles notifications."""
     return isinstance(subject.account().provider, NotificationHandler)

@@ -1,6 +1,6 @@
-"""Getting a genuine notification out of the simulator, as it was posted.
+"""Collecting genuine notifications from the simulator, exactly as they were posted.
 
-The rule of this module: it only collects; what a notification is worth is for the checks to say.
+The rule of this module: it only collects; the checks judge.
 """
 
 from typing import Final
@@ -9,24 +9,25 @@ from aiohttp import web
 
 from refundry.provider import Notification
 from refundry.testing.contract.base import NotApplicable
-from refundry.testing.contract.environment import Stage, Stuck
+from refundry.testing.contract.environment import Environment, Stuck
 
 _SOON: Final = 1.5
-"""Seconds after which a notification that some providers do not send counts as not sent."""
+"""Seconds after which a notification that not every provider sends counts as not sent."""
 
 
-async def notified(stage: Stage, number: int = 1, status: str | None = None) -> Notification:
-    """Let the simulator notify of the refund with this number, which must be in its books; it is not acknowledged.
+async def notified(env: Environment, number: int = 1, status: str | None = None) -> Notification:
+    """Return the simulator's notification about the refund with this number, without acknowledging it.
 
-    `status` is what is told instead of the refund's own; a provider that never tells that is no subject for the check.
+    The refund must be in the simulator's ledger. `status` replaces the refund's own; the check does not apply to a
+    provider that never notifies of that status.
     """
     data = {} if status is None else {"status": status}
-    await stage.control.call("POST", f"refunds/{stage.instruction(number).refund_request_id}/notify", data)
+    await env.control.call("POST", f"refunds/{env.instruction(number).refund_request_id}/notify", data)
     try:
-        letter = await (stage.box.next() if status is None else stage.box.next(_SOON))
+        received = await (env.receiver.next() if status is None else env.receiver.next(_SOON))
     except Stuck:
         if status is None:
             raise
         raise NotApplicable(f"the provider sends no notification of {status}") from None
-    letter.answered.set_result(web.Response(status=503))
-    return letter.notification
+    received.answered.set_result(web.Response(status=503))
+    return received.notification

@@ -1,7 +1,7 @@
-"""Where a plugin is put to the test: its account, its simulator on loopback, a gateway on a real store.
+"""The environment in which a plugin is checked: its account, its simulator on loopback, a gateway on a real store.
 
-The rule of this module: nothing is handed to the plugin but what a platform would give it. The account comes out of a
-refundry.toml that the simulator wrote; the simulator is told what to do over HTTP.
+The rule of this module: the plugin gets exactly what a platform would give it. The account comes from a refundry.toml
+that the simulator wrote, and the simulator is controlled over HTTP.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ from refundry.refund import Refund, policy
 
 ACCOUNT: Final = "contract"
 MINOR: Final = 739_100
-"""The usual amount: digits that are easy to find in a message, in whole hundreds for currencies that want that."""
+"""The usual amount: digits that are easy to find in a message, in whole hundreds for currencies that require it."""
 TERMS: Final = {
     "timeout": 2.0,
     "first_inquiry": 0.02,
@@ -55,17 +55,17 @@ TERMS: Final = {
     "requests_per_second": 10_000,
 }
 PATIENCE: Final = 12.0
-"""Seconds after which a refund that has neither ended nor called a person counts as stuck."""
+"""Seconds after which a refund that is neither final nor flagged for review counts as stuck."""
 _CURRENCIES: Final = ("EUR", "USD", "CNY", "CAD", "GBP", "JPY", "KWD")
 
 
 class Stuck(RefundryError):
-    """Something that had to happen did not."""
+    """Something that should have happened did not."""
 
 
 @attrs.frozen
 class Subject:
-    """What a check looks at: the plugin, its simulator, an empty directory and one with keys."""
+    """What a check examines: the plugin, its simulator, an empty directory and a directory with keys."""
 
     plugin: ProviderPlugin
     simulator: SimulatorPlugin
@@ -74,7 +74,7 @@ class Subject:
 
     @property
     def plugins(self) -> Plugins:
-        """Give the plugin as the core finds it: by its hook, beside no other."""
+        """The plugin as the core finds it: through its hook, and no other plugin."""
         return load_plugins((), [_Hooks(self.plugin)])
 
     def configure(self, url: str, notify_url: str | None = None, **terms: Any) -> Config:
@@ -87,26 +87,26 @@ class Subject:
         return read_config(path)
 
     def account(self, url: str = "http://127.0.0.1:9", *, keys: bool = True, notify_url: str | None = None) -> Account:
-        """Open the account alone, for what needs no simulator."""
+        """Open the account without a simulator."""
         return open_accounts(self.configure(url, notify_url), self.plugins, keys=keys)[ACCOUNT]
 
     @asynccontextmanager
-    async def stage(self, *, terms: dict[str, Any] | None = None, **options: Any) -> AsyncIterator["Stage"]:
-        """Start the simulator and open a gateway with an account there; `options` are the simulator's."""
+    async def environment(self, *, terms: dict[str, Any] | None = None, **options: Any) -> AsyncIterator["Environment"]:
+        """Start the simulator and open a gateway with an account there; `options` are simulator options."""
         async with AsyncExitStack() as stack:
-            box = await stack.enter_async_context(_letterbox())
-            # A check that wants a notification asks for it: others would meet its faults first.
-            given = {"notify_url": box.url, "notify_sync": "false"} | options
-            running = await stack.enter_async_context(self.simulator.run("127.0.0.1", 0, self.keys, given))
-            config = self.configure(running.url, box.url, **(terms or {}))
+            receiver = await stack.enter_async_context(_notification_receiver())
+            # A check requests the notifications it needs; unrequested ones would consume its faults first.
+            settings = {"notify_url": receiver.url, "notify_sync": "false"} | options
+            running = await stack.enter_async_context(self.simulator.run("127.0.0.1", 0, self.keys, settings))
+            config = self.configure(running.url, receiver.url, **(terms or {}))
             session = await stack.enter_async_context(aiohttp.ClientSession())
             transport = await stack.enter_async_context(HttpTransport())
             gateway = await stack.enter_async_context(Gateway.open(config, plugins=self.plugins))
-            yield Stage(self, gateway, transport, Control(running.url, session), box, config)
+            yield Environment(self, gateway, transport, Control(running.url, session), receiver, config)
 
 
 class _Hooks:
-    """The plugin's hook, as its package would have it."""
+    """The plugin's hook, as its package would define it."""
 
     def __init__(self, plugin: ProviderPlugin) -> None:
         self.__name__ = plugin.name
@@ -128,85 +128,86 @@ class Control:
     _session: aiohttp.ClientSession
 
     async def call(self, method: str, path: str, data: Any = None) -> Any:
-        """Make one call; give its JSON, or None where there is nothing of that name."""
+        """Make one call; return its JSON, or None for HTTP 404."""
         async with self._session.request(method, f"{self.url}/control/{path}", json=data) as answer:
-            said = await answer.json(content_type=None)
+            content = await answer.json(content_type=None)
             if answer.status == 404:
                 return None
             if answer.status != 200:
-                raise Stuck(f"the simulator refuses {method} /control/{path}: {said}")
-            return said
+                raise Stuck(f"the simulator rejected {method} /control/{path}: {content}")
+            return content
 
     async def fault(self, name: str, operation: str = "any", **fields: Any) -> None:
         """Add a fault."""
         await self.call("POST", "faults", {"fault": name, "operation": operation, **fields})
 
-    async def well(self) -> None:
-        """Forget every fault."""
+    async def clear_faults(self) -> None:
+        """Clear every fault."""
         await self.call("DELETE", "faults")
 
-    async def entry(self, refund_request_id: str) -> Any:
-        """Give what the books say of a refund; None if it is not in them."""
+    async def refund(self, refund_request_id: str) -> Any:
+        """Return the simulator's ledger entry of a refund; None if it has none."""
         return await self.call("GET", f"refunds/{refund_request_id}")
 
 
 @attrs.frozen
-class Letter:
-    """A notification as it came, and what it was answered with."""
+class ReceivedNotification:
+    """A notification as it was received, and the response to it."""
 
     notification: Notification
     answered: asyncio.Future[web.Response]
 
 
-class Letterbox:
-    """Takes what the simulator posts; a check says how each is answered."""
+class NotificationReceiver:
+    """An HTTP server for the simulator's notifications; each check decides how they are answered."""
 
     def __init__(self) -> None:
         self.url = ""
-        self.letters: asyncio.Queue[Letter] = asyncio.Queue()
+        self.received: asyncio.Queue[ReceivedNotification] = asyncio.Queue()
         self.gateway: Gateway | None = None
-        """Set: every notification goes to it at once, as in production, and its acknowledgement is the answer."""
+        """If set, it receives every notification immediately, as in production, and its acknowledgement is the
+        response."""
 
     async def take(self, request: web.BaseRequest) -> web.Response:
-        """Take one notification."""
+        """Receive one notification."""
         body = await request.read()
         headers = tuple((name, value) for name, value in request.headers.items())
         notification = Notification(request.method, request.raw_path, headers, body)
-        letter = Letter(notification, asyncio.get_running_loop().create_future())
-        self.letters.put_nowait(letter)
+        received = ReceivedNotification(notification, asyncio.get_running_loop().create_future())
+        self.received.put_nowait(received)
         if self.gateway is not None:
-            letter.answered.set_result(await _answer(self.gateway, notification))
-        return await letter.answered
+            received.answered.set_result(await _answer(self.gateway, notification))
+        return await received.answered
 
-    async def next(self, patience: float = PATIENCE) -> Letter:
-        """Wait for the next notification; `Stuck` if none comes."""
+    async def next(self, patience: float = PATIENCE) -> ReceivedNotification:
+        """Wait for the next notification; raise `Stuck` if none arrives."""
         try:
             async with asyncio.timeout(patience):
-                return await self.letters.get()
+                return await self.received.get()
         except TimeoutError:
             raise Stuck("the simulator sent no notification") from None
 
 
 async def _answer(gateway: Gateway, notification: Notification) -> web.Response:
-    """Let the gateway hear a notification, and answer as a web server would."""
+    """Return the response of a web server that passes the notification to the gateway."""
     try:
         done = await gateway.receive_notification(ACCOUNT, notification)
     except (Forged, Unreadable, Invalid) as error:
         return web.Response(status=401, text=type(error).__name__)
-    except Exception as error:  # a plugin's own: whoever posted it is told that it was not taken
+    except Exception as error:  # raised by the plugin: the sender must learn that it was not accepted
         return web.Response(status=500, text=type(error).__name__)
     return web.Response(status=done.status, headers=list(done.headers), body=done.body)
 
 
 @asynccontextmanager
-async def _letterbox() -> AsyncIterator[Letterbox]:
-    box = Letterbox()
-    runner = web.ServerRunner(web.Server(box.take), access_log=None, shutdown_timeout=0.1)
+async def _notification_receiver() -> AsyncIterator[NotificationReceiver]:
+    receiver = NotificationReceiver()
+    runner = web.ServerRunner(web.Server(receiver.take), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    box.url = f"http://127.0.0.1:{runner.addresses[0][1]}/notifications/{ACCOUNT}"
+    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/notifications/{ACCOUNT}"
     try:
-        yield box
+        yield receiver
     finally:
         await runner.cleanup()
 
@@ -216,7 +217,7 @@ async def _letterbox() -> AsyncIterator[Letterbox]:
 
 @attrs.frozen
 class Sample:
-    """One call to the provider with its answer: what an outcome is read from."""
+    """One call to the provider with its answer, from which an outcome is read."""
 
     operation: str
     """`refund` or `inquiry`."""
@@ -224,61 +225,61 @@ class Sample:
     call: ProviderCall
     request: Request
     answer: Answer | None
-    """None: no whole answer came."""
+    """None: no complete answer arrived."""
 
     def read(self, answer: Answer | None = None) -> Outcome:
-        """Read the answer, or another in its place."""
+        """Read the answer, or another one instead of it."""
         found = answer or self.answer
-        return Unknown("no whole answer came") if found is None else self.call.read(found)
+        return Unknown("no complete answer arrived") if found is None else self.call.read(found)
 
 
 @attrs.frozen
-class Stage:
-    """A gateway with an account at a simulator that listens, both freshly opened."""
+class Environment:
+    """A gateway with one account at a running simulator, both freshly started."""
 
     subject: Subject
     gateway: Gateway
     transport: HttpTransport
     control: Control
-    box: Letterbox
+    receiver: NotificationReceiver
     config: Config
 
     @property
     def account(self) -> Account:
-        """Give the account."""
+        """The account."""
         return self.gateway.accounts[ACCOUNT]
 
     @property
     def provider(self) -> Provider:
-        """Give the account's provider."""
+        """The account's provider."""
         return self.account.provider
 
     def instruction(self, number: int = 1, minor: int = MINOR, **changes: Any) -> RefundInstruction:
-        """Give an order that the provider takes; equal arguments give equal orders."""
+        """Return an instruction that the provider accepts; equal arguments return equal instructions."""
         return instruction(self.account, number, minor, **changes)
 
     # --- through the provider alone -----------------------------------------------------------------------------------
 
-    async def ask(self, operation: str, asked: RefundInstruction, provider: Provider | None = None) -> Sample:
-        """Call the simulator with what the provider composes, and keep the answer."""
+    async def send(self, operation: str, asked: RefundInstruction, provider: Provider | None = None) -> Sample:
+        """Send the call that the provider composes to the simulator, and keep the answer."""
         asker = provider or self.provider
         compose = asker.refund if operation == "refund" else asker.inquire
         call = compose(asked, now())
         request = call.sign()
         reply = await self.transport.send(request, 10.0)
         if isinstance(reply, NotSent):
-            raise Stuck(f"nothing answers at {request.url}: {reply.cause}")
+            raise Stuck(f"nothing listens at {request.url}: {reply.cause}")
         return Sample(operation, asked, call, request, None if isinstance(reply, NoAnswer) else reply)
 
-    async def both(self, number: int = 1, **changes: Any) -> Sequence[Sample]:
-        """Ask for a refund and then about it; give the two samples."""
+    async def refund_and_inquire(self, number: int = 1, **changes: Any) -> Sequence[Sample]:
+        """Send a refund and then an inquiry about it; return the two samples."""
         asked = self.instruction(number, **changes)
-        return [await self.ask("refund", asked), await self.ask("inquiry", asked)]
+        return [await self.send("refund", asked), await self.send("inquiry", asked)]
 
     # --- through the gateway ------------------------------------------------------------------------------------------
 
     async def request(self, number: int = 1, **changes: Any) -> Refund:
-        """Ask the gateway for a refund."""
+        """Request a refund from the gateway."""
         asked = self.instruction(number, **changes)
         return await self.gateway.request(
             account=ACCOUNT,
@@ -290,25 +291,25 @@ class Stage:
         )
 
     async def finish(self, refund: Refund, patience: float = PATIENCE) -> Refund:
-        """Drive a refund until it has ended or a person is called; `Stuck` if neither comes."""
+        """Process a refund until it is final or needs an operator; raise `Stuck` if it does neither."""
         refund = await process(self.gateway, refund, patience)
         refund = await self.gateway.advance(refund.id)
         if not refund.final and not await self.waits(refund):
-            raise Stuck(f"the refund is {refund.status} after {patience:g} seconds, and no person is called")
+            raise Stuck(f"the refund is {refund.status} after {patience:g} seconds and is not flagged for review")
         return refund
 
     async def waits(self, refund: Refund) -> bool:
-        """Say whether a refund waits for a person."""
+        """Return whether a refund needs an operator."""
         return isinstance(await self.gateway.next_step(refund), policy.ManualReview)
 
 
 def now() -> datetime:
-    """Give the time in UTC, as the gateway passes it in."""
+    """Return the time in UTC, as the gateway passes it in."""
     return datetime.now(UTC)
 
 
 def instruction(account: Account, number: int = 1, minor: int = MINOR, **changes: Any) -> RefundInstruction:
-    """Give an order that fits the account's terms; equal arguments give equal orders."""
+    """Return an instruction within the account's terms; equal arguments return equal instructions."""
     amount = changes.pop("amount", None) or _amount(account.provider, minor)
     fields: dict[str, Any] = {
         "refund_request_id": request_id(account, number),
@@ -320,7 +321,7 @@ def instruction(account: Account, number: int = 1, minor: int = MINOR, **changes
 
 
 def request_id(account: Account, number: int) -> str:
-    """Give an id of the characters that the provider takes."""
+    """Return an id of characters that the provider accepts."""
     prefix = next((text for text in ("CONTRACT-", "CONTRACT", "contract", "") if _fits(account, f"{text}0")), "")
     return f"{prefix}{number:06d}"[-account.terms.id_length :]
 
@@ -334,11 +335,11 @@ def _amount(provider: Provider, minor: int) -> Money:
         amount = money(provider, minor, currency)
         if amount is not None:
             return amount
-    raise Stuck("there is no currency that the provider takes")
+    raise Stuck("the provider accepts no currency")
 
 
 def money(provider: Provider, minor: int, currency: str) -> Money | None:
-    """Give so many of a currency's minor units, or None where the provider does not take that."""
+    """Return an amount in minor units of a currency, or None if the provider does not accept it."""
     try:
         amount = Money(minor, currency, provider.exponent(currency))
     except Invalid:

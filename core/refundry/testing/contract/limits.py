@@ -1,6 +1,6 @@
-"""What a provider does not take is refused before anything is stored, and what the terms allow is taken.
+"""Limits: what a provider does not accept is refused before anything is stored, and what the terms allow is accepted.
 
-The rule of this module: an error names the field that is wrong; the simulator says whether a limit is the right one.
+The rule of this module: an error names the wrong field; the simulator decides whether a limit is right.
 """
 
 from typing import Any, Final
@@ -8,10 +8,10 @@ from typing import Any, Final
 from refundry.errors import Invalid
 from refundry.money import Money
 from refundry.provider import RefundInstruction
-from refundry.testing.contract.base import Broken, broken, check, demand
-from refundry.testing.contract.environment import ACCOUNT, Stage, Subject
+from refundry.testing.contract.base import Violation, check, fail, require
+from refundry.testing.contract.environment import ACCOUNT, Environment, Subject
 
-_ODD: Final = (
+_UNUSUAL: Final = (
     "",
     " ",
     "a b",
@@ -29,85 +29,93 @@ _ODD: Final = (
 )
 
 
-@check("too-long-is-refused", "What the terms do not allow is refused by its field, and nothing is stored or sent.")
+@check(
+    "too-long-refused",
+    "What the terms do not allow is refused with the name of the field, and nothing is stored or sent.",
+)
 async def too_long(subject: Subject) -> None:
-    """Ask for refunds with an id, a payment and a reason of one character too many."""
-    async with subject.stage() as stage:
-        terms, good = stage.account.terms, stage.instruction()
+    """Request refunds whose id, payment or reason is one character too long."""
+    async with subject.environment() as env:
+        terms, good = env.account.terms, env.instruction()
         await _refused(
-            stage, "refund_request_id", refund_request_id=_stretched(good.refund_request_id, terms.id_length + 1)
+            env, "refund_request_id", refund_request_id=_stretched(good.refund_request_id, terms.id_length + 1)
         )
-        await _refused(stage, "payment", payment=_stretched(good.payment, terms.payment_length + 1))
-        await _refused(stage, "reason", reason="x" * (terms.reason_length + 1))
-        for text in _ODD:
-            if text and not _takes(stage, text):
-                await _refused(stage, "refund_request_id", refund_request_id=text)
-        demand(not await stage.gateway.list(), "something that was refused is in the store")
-        demand(not (await stage.control.call("GET", "books"))["refunds"], "something that was refused was sent")
+        await _refused(env, "payment", payment=_stretched(good.payment, terms.payment_length + 1))
+        await _refused(env, "reason", reason="x" * (terms.reason_length + 1))
+        for text in _UNUSUAL:
+            if text and not _accepts(env, text):
+                await _refused(env, "refund_request_id", refund_request_id=text)
+        require(not await env.gateway.list(), "a refused refund is in the store")
+        require(not (await env.control.call("GET", "books"))["refunds"], "a refused refund was sent")
 
 
 def _stretched(text: str, length: int) -> str:
     return (text * (length // len(text) + 1))[:length]
 
 
-def _takes(stage: Stage, text: str) -> bool:
+def _accepts(env: Environment, text: str) -> bool:
     try:
-        stage.provider.check(stage.instruction(refund_request_id=text))
+        env.provider.check(env.instruction(refund_request_id=text))
     except Invalid:
         return False
     return True
 
 
-async def _refused(stage: Stage, field: str, **changes: Any) -> None:
+async def _refused(env: Environment, field: str, **changes: Any) -> None:
     try:
-        await stage.request(**changes)
+        await env.request(**changes)
     except Invalid as error:
-        demand(error.field == field, f"the error about {field} names {error.field}: {error.rule}")
-        demand(bool(error.rule), f"the error about {field} does not say the rule")
+        require(error.field == field, f"the error about {field} names {error.field}: {error.rule}")
+        require(bool(error.rule), f"the error about {field} does not state the rule")
     else:
-        broken(f"a {field} that breaks the terms was taken")
+        fail(f"a {field} that violates the terms was accepted")
 
 
-@check("as-long-as-allowed", "What is exactly as long as the terms allow is taken, here and by the simulator.")
+@check(
+    "longest-allowed-accepted",
+    "What is exactly as long as the terms allow is accepted by Refundry and by the simulator.",
+)
 async def as_long_as_allowed(subject: Subject) -> None:
-    """Refund with the longest id, payment and reason."""
-    async with subject.stage() as stage:
-        terms = stage.account.terms
+    """Request refunds with the longest id, payment and reason."""
+    async with subject.environment() as env:
+        terms = env.account.terms
         longest: tuple[dict[str, Any], ...] = (
-            {"refund_request_id": _stretched(stage.instruction(1).refund_request_id, terms.id_length)},
-            {"payment": _stretched(stage.instruction(2).payment, terms.payment_length)},
+            {"refund_request_id": _stretched(env.instruction(1).refund_request_id, terms.id_length)},
+            {"payment": _stretched(env.instruction(2).payment, terms.payment_length)},
             {"reason": "x" * terms.reason_length},
             {"reason": None},
         )
         for number, changes in enumerate(longest, 1):
-            asked = stage.instruction(number, **changes)
+            asked = env.instruction(number, **changes)
             what = next(iter(changes))
             try:
-                stage.provider.check(asked)
+                env.provider.check(asked)
             except Invalid as error:
-                broken(f"{what}: the terms allow it, and the provider says {error}")
-            await stage.ask("refund", asked)
-            book = await stage.control.entry(asked.refund_request_id)
-            demand(bool(book and book["moved"]), f"{what}: the terms allow it, and the simulator does not take it")
+                fail(f"{what}: the terms allow it, but the provider refuses it: {error}")
+            await env.send("refund", asked)
+            entry = await env.control.refund(asked.refund_request_id)
+            require(bool(entry and entry["moved"]), f"{what}: the terms allow it, but the simulator does not accept it")
 
 
-@check("checks-raise-invalid-only", "Checking an odd order raises `Invalid` or nothing, and never anything else.")
+@check("checks-raise-invalid-only", "Checking an unusual instruction raises `Invalid` or nothing.")
 async def invalid_only(subject: Subject) -> None:
-    """Check orders that nobody would place."""
+    """Check instructions with unusual values."""
     account = subject.account()
     good = RefundInstruction("A1", "20261122000000000001", Money(100, "EUR", 2))
-    odd: list[dict[str, Any]] = [{"payment": text} for text in _ODD] + [{"refund_request_id": text} for text in _ODD]
-    odd += [{"reason": text} for text in _ODD]
-    odd += [{"amount": Money(0, "EUR", 2)}, {"amount": Money(10**40, "JPY", 0)}, {"amount": Money(5, "XXX", 9)}]
-    odd += [{"details": value} for value in ({}, {"": ""}, {"x": {"y": [1, None, True]}}, {"\udcff": "x"})]
-    odd += [{"payment": f"merchant:{text}"} for text in _ODD]
-    for changes in odd:
+    unusual: list[dict[str, Any]] = [{"payment": text} for text in _UNUSUAL] + [
+        {"refund_request_id": text} for text in _UNUSUAL
+    ]
+    unusual += [{"reason": text} for text in _UNUSUAL]
+    unusual += [{"amount": Money(0, "EUR", 2)}, {"amount": Money(10**40, "JPY", 0)}, {"amount": Money(5, "XXX", 9)}]
+    unusual += [{"details": value} for value in ({}, {"": ""}, {"x": {"y": [1, None, True]}}, {"\udcff": "x"})]
+    unusual += [{"payment": f"merchant:{text}"} for text in _UNUSUAL]
+    for changes in unusual:
         fields = {"refund_request_id": good.refund_request_id, "payment": good.payment, "amount": good.amount}
         try:
-            account.provider.check(RefundInstruction(**fields | changes))  # type: ignore[arg-type]  # odd on purpose
+            account.provider.check(RefundInstruction(**fields | changes))  # type: ignore[arg-type]  # deliberately unusual
         except Invalid as error:
-            demand(bool(error.field and error.rule), "the error names no field or no rule")
-            demand(not any(ord(mark) < 32 for mark in str(error)), "the error holds control characters")
+            require(bool(error.field and error.rule), "the error names no field or no rule")
+            require(not any(ord(mark) < 32 for mark in str(error)), "the error contains control characters")
         except Exception as error:
-            raise Broken(f"check raised {type(error).__name__} for an odd {next(iter(changes))}") from error
-    demand(ACCOUNT == account.name, "the account has another name")
+            raise Violation(f"check raised {type(error).__name__} for an unusual {next(iter(changes))}") from error
+    require(ACCOUNT == account.name, "the account has another name")

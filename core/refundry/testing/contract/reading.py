@@ -1,6 +1,6 @@
-"""Reading an answer as a check reads it, and spoiling one as nobody who can sign would.
+"""Reading answers in checks, and altering them as an attacker without the key could.
 
-The rule of this module: a reader that raises has broken the contract; so has one that gives what is no outcome.
+The rule of this module: a reader that raises, or returns anything but an outcome, violates the contract.
 """
 
 import re
@@ -23,8 +23,8 @@ from refundry.provider import (
     Succeeded,
     Unknown,
 )
-from refundry.testing.contract.base import Broken, broken, demand
-from refundry.testing.contract.environment import MINOR, Sample, Stage, Subject
+from refundry.testing.contract.base import Violation, fail, require
+from refundry.testing.contract.environment import MINOR, Environment, Sample, Subject
 
 _OUTCOMES: Final = (Succeeded, Pending, DefinitiveFailure, NotFound, Unknown, Blocked, Informational)
 _TRANSPORTS_OWN: Final = frozenset({"date", "server", "content-length", "connection", "transfer-encoding"})
@@ -32,86 +32,86 @@ OPERATIONS: Final = ("refund", "inquiry")
 
 
 def read(sample: Sample, answer: Answer | None = None, what: str = "an answer") -> Outcome:
-    """Read an answer; it is a breach if the reader raises, or gives what is no outcome."""
+    """Read an answer; a reader that raises or returns anything but an outcome violates the contract."""
     try:
         outcome = sample.read(answer)
     except Exception as error:
-        raise Broken(f"the reader raised {type(error).__name__} on {what} to {sample.operation}") from error
+        raise Violation(f"the reader raised {type(error).__name__} on {what} to {sample.operation}") from error
     if not isinstance(outcome, _OUTCOMES):
-        broken(f"the reader gave a {type(outcome).__name__} for {what} to {sample.operation}")
+        fail(f"the reader returned a {type(outcome).__name__} for {what} to {sample.operation}")
     return outcome
 
 
-def unbelieved(sample: Sample, what: str, answer: Answer | None = None) -> None:
-    """Demand that nothing follows from an answer but to ask again."""
+def not_trusted(sample: Sample, what: str, answer: Answer | None = None) -> None:
+    """Require that an answer leads to an inquiry and to nothing else."""
     outcome = read(sample, answer, what)
-    demand(isinstance(outcome, Unknown), f"{what} to {sample.operation} was read as {shown(outcome)}, not as Unknown")
+    require(isinstance(outcome, Unknown), f"{what} to {sample.operation} was read as {shown(outcome)}, not as Unknown")
     again = isinstance(outcome, Unknown) and outcome.resend is Resend.SAME
-    demand(not again, f"after {what} to {sample.operation} the refund would be sent again without asking first")
+    require(not again, f"after {what} to {sample.operation} the refund would be sent again without an inquiry")
 
 
-def unmoved(sample: Sample, what: str, answer: Answer | None = None) -> None:
-    """Demand that an answer is read as the genuine one, or not believed: a change must not change its meaning."""
+def unchanged_or_not_trusted(sample: Sample, what: str, answer: Answer | None = None) -> None:
+    """Require that an answer is read like the genuine one or not trusted."""
     outcome = read(sample, answer, what)
     same = outcome == read(sample)
-    demand(same or isinstance(outcome, Unknown), f"{what} to {sample.operation} was read as {shown(outcome)}")
+    require(same or isinstance(outcome, Unknown), f"{what} to {sample.operation} was read as {shown(outcome)}")
 
 
 def ends_nothing(sample: Sample, what: str) -> None:
-    """Demand that an answer does not end the refund, and does not say that it is not there."""
+    """Require that an answer neither ends the refund nor is read as "not found"."""
     outcome = read(sample, None, what)
     ended = isinstance(outcome, Succeeded | DefinitiveFailure | NotFound)
-    demand(not ended, f"{what} to {sample.operation} was read as {shown(outcome)}")
+    require(not ended, f"{what} to {sample.operation} was read as {shown(outcome)}")
 
 
 def shown(outcome: Outcome) -> str:
-    """Name an outcome with its code."""
+    """Return the name of an outcome with its code."""
     code = getattr(outcome, "code", None)
     return type(outcome).__name__ + (f" ({code})" if code else "")
 
 
 def genuine(sample: Sample) -> Answer:
-    """Give the answer, which must have come."""
-    return sample.answer if sample.answer is not None else broken(f"no answer to {sample.operation} came")
+    """Return the answer; a missing one violates the contract."""
+    return sample.answer if sample.answer is not None else fail(f"no answer to {sample.operation} arrived")
 
 
-async def spoilt(stage: Stage, fault: str, number: int, **fields: Any) -> Sequence[Sample]:
-    """Ask for a refund and then about it, each answer with a fault."""
-    asked = stage.instruction(number)
+async def with_fault(env: Environment, fault: str, number: int, **fields: Any) -> Sequence[Sample]:
+    """Send a refund and an inquiry about it, with a fault in each answer."""
+    asked = env.instruction(number)
     samples = []
     for operation in OPERATIONS:
-        await stage.control.fault(fault, operation, **fields)
-        samples.append(await stage.ask(operation, asked))
-    await stage.control.well()
+        await env.control.fault(fault, operation, **fields)
+        samples.append(await env.send(operation, asked))
+    await env.control.clear_faults()
     return samples
 
 
 async def first_answer(
-    stage: Stage, operation: str, asked: RefundInstruction, fault: str | None = None, **fields: Any
+    env: Environment, operation: str, asked: RefundInstruction, fault: str | None = None, **fields: Any
 ) -> Sample:
-    """Give the first answer to a call about an order that nobody has sent yet, with a fault if one is named.
+    """Return the first answer to a call about a fresh instruction, with a fault if one is named.
 
-    Where it is an inquiry the refund is sent before. Some providers say of a repeated refund less than of the first.
+    For an inquiry the refund is sent first. Some providers report less about a repeated refund than about the first.
     """
     if operation == "inquiry":
-        await stage.ask("refund", asked)
+        await env.send("refund", asked)
     if fault is not None:
-        await stage.control.fault(fault, operation, **fields)
-    return await stage.ask(operation, asked)
+        await env.control.fault(fault, operation, **fields)
+    return await env.send(operation, asked)
 
 
-# --- spoiling and searching messages ----------------------------------------------------------------------------------
+# --- altering and searching messages ----------------------------------------------------------------------------------
 
 
 def flipped(answer: Any, position: int) -> Any:
-    """Give a message with one bit of one byte of its body flipped."""
+    """Return a message with one bit of one byte of its body flipped."""
     body = bytearray(answer.body)
     body[position] ^= 1 << (position % 7)
     return attrs.evolve(answer, body=bytes(body))
 
 
 def with_other_headers(message: Any) -> Iterator[Any]:
-    """Give a message with each of its headers left out, doubled and changed."""
+    """Yield a message with each of its headers removed, duplicated and changed."""
     for index, (name, value) in enumerate(message.headers):
         if name.lower() not in _TRANSPORTS_OWN:
             before, after = tuple(message.headers[:index]), tuple(message.headers[index + 1 :])
@@ -120,8 +120,8 @@ def with_other_headers(message: Any) -> Iterator[Any]:
                 yield attrs.evolve(message, headers=before + instead + after)
 
 
-def neighbours(subject: Subject, stage: Stage) -> Iterator[tuple[str, Provider]]:
-    """Give providers like the account's own, each with one text of its settings changed that says who it is."""
+def neighbors(subject: Subject, env: Environment) -> Iterator[tuple[str, Provider]]:
+    """Yield providers like the account's own, each with one identifying setting changed."""
     caught: list[Any] = []
     build = subject.plugin.build
 
@@ -130,31 +130,31 @@ def neighbours(subject: Subject, stage: Stage) -> Iterator[tuple[str, Provider]]
         return build(settings, terms)
 
     watched = attrs.evolve(subject, plugin=attrs.evolve(subject.plugin, build=catch))
-    own = watched.account(stage.control.url, notify_url=stage.box.url)
+    own = watched.account(env.control.url, notify_url=env.receiver.url)
     settings = caught[-1]
     for field in attrs.fields(type(settings)):
         value = getattr(settings, field.name)
         if type(value) is str and len(value) >= 4:
             other = value[:-1] + ("1" if value[-1] != "1" else "2")
             try:
-                stranger = build(attrs.evolve(settings, **{field.alias or field.name: other}), own.terms)
-            except Exception:  # noqa: S112 - a text that cannot be otherwise
+                neighbor = build(attrs.evolve(settings, **{field.alias or field.name: other}), own.terms)
+            except Exception:  # noqa: S112 - a setting that must keep its value
                 continue
-            if stranger.identity != own.provider.identity:
-                yield value, stranger
+            if neighbor.identity != own.provider.identity:
+                yield value, neighbor
 
 
 def holds(message: Any, value: str) -> bool:
-    """Say whether a text stands in a message."""
+    """Return whether a message contains a value."""
     return value.encode() in message.body or any(value in header for _, header in message.headers)
 
 
 def holds_amount(message: Any) -> bool:
-    """Say whether a message holds the usual amount, in minor units or as a decimal."""
+    """Return whether a message contains the usual amount, in minor units or as a decimal."""
     return any(re.search(rb"(?<![0-9.])" + re.escape(text) + rb"(?![0-9.])", message.body) for text in amount_texts())
 
 
 def amount_texts(minor: int = MINOR) -> tuple[bytes, ...]:
-    """Give the ways in which an amount can be written: as minor units, and with two or three decimals."""
+    """Return the ways to write an amount: in minor units, and with two or three decimals."""
     digits = str(minor)
     return digits.encode(), f"{digits[:-2]}.{digits[-2:]}".encode(), f"{digits[:-3]}.{digits[-3:]}".encode()

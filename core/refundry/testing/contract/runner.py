@@ -1,6 +1,6 @@
 """Running the contract: as a whole with a report, or check by check under pytest.
 
-The rule of this module: whatever a plugin does (raise, hang, lie), a check ends, and the others run all the same.
+The rule of this module: whatever a plugin does (raise, hang, lie), each check ends and the others still run.
 """
 
 import asyncio
@@ -14,13 +14,13 @@ from unittest import SkipTest
 
 from refundry.plugin_host.interfaces import SimulatorPlugin
 from refundry.provider import ProviderPlugin
-from refundry.testing.contract.base import CHECKS, Breach, Broken, Check, NotApplicable, Result
+from refundry.testing.contract.base import CHECKS, Breach, Check, NotApplicable, Result, Violation
 from refundry.testing.contract.environment import Subject
 
 TOO_LONG: Final = 60.0
-"""Seconds after which a check is given up: something in the plugin waits for ever."""
+"""Seconds after which a check is aborted: something in the plugin never returns."""
 _AT_ONCE: Final = 4
-"""So many checks run beside each other: they wait more than they work."""
+"""How many checks run concurrently: they wait more than they compute."""
 
 
 async def check_plugin(
@@ -31,10 +31,10 @@ async def check_plugin(
     keys: Path | None = None,
     only: Collection[str] | None = None,
 ) -> Sequence[Result]:
-    """Run the contract, or `only` the checks of these names; give a result for each, in the order of the table.
+    """Run the contract, or `only` the checks with these names; return a result for each, in the order of the table.
 
-    `progress` is called with every result as it comes. `keys` is a directory for the keys of the simulator, to be used
-    again; they are made in a temporary one otherwise.
+    `progress` is called with every result as it arrives. `keys` is a directory in which the simulator's keys are kept
+    for the next run; by default they are created in a temporary directory.
     """
     turn = asyncio.Semaphore(_AT_ONCE)
 
@@ -53,17 +53,17 @@ async def check_plugin(
         return await asyncio.gather(*(result_of(one, Path(place, one.name)) for one in wanted))
 
 
-async def look(name: str, subject: Subject) -> None:
-    """Run one check; raise `Breach` if the plugin breaks it and `NotApplicable` if there is nothing to look at."""
+async def run(name: str, subject: Subject) -> None:
+    """Run one check; raise `Breach` if the plugin fails it and `NotApplicable` if it does not apply."""
     try:
         async with asyncio.timeout(TOO_LONG):
-            await CHECKS[name].look(subject)
-    except Broken as error:
+            await CHECKS[name].run(subject)
+    except Violation as error:
         raise Breach(name, str(error)) from None
     except NotApplicable:
         raise
     except TimeoutError:
-        raise Breach(name, f"did not end within {TOO_LONG:g} seconds") from None
+        raise Breach(name, f"did not finish within {TOO_LONG:g} seconds") from None
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise Breach(name, f"the plugin or its simulator raised {text}") from error
@@ -71,7 +71,7 @@ async def look(name: str, subject: Subject) -> None:
 
 async def _result(one: Check, subject: Subject) -> Result:
     try:
-        await look(one.name, subject)
+        await run(one.name, subject)
     except Breach as breach:
         return Result(one.name, one.sentence, "failed", breach.text)
     except NotApplicable as reason:
@@ -81,7 +81,7 @@ async def _result(one: Check, subject: Subject) -> Result:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep warnings about answers that are wrong on purpose off a terminal where nobody set up logging."""
+    """Keep warnings about deliberately wrong answers off the terminal if logging is not configured."""
     root, handler = logging.getLogger(), logging.NullHandler()
     root.addHandler(handler)
     try:
@@ -91,9 +91,9 @@ def _quiet() -> Iterator[None]:
 
 
 class ProviderContract:
-    """The contract as a class of tests: subclass it as `Test...` with the fixtures `plugin` and `simulator`.
+    """The contract as a test class: subclass it as `Test...` with the fixtures `plugin` and `simulator`.
 
-    Each check is one test; one that does not apply is skipped with the reason.
+    Each check is one test; a check that does not apply is skipped with its reason.
     """
 
 
@@ -106,9 +106,9 @@ def _test_of(name: str, sentence: str) -> Callable[..., None]:
         tmp_path_factory: Any,
     ) -> None:
         keys = tmp_path_factory.getbasetemp() / f"keys-of-{plugin.name}"
-        simulator.make_keys(keys)  # makes what is missing: once for all checks
+        simulator.make_keys(keys)  # creates missing keys, once for all checks
         try:
-            asyncio.run(look(name, Subject(plugin, simulator, tmp_path, keys)))
+            asyncio.run(run(name, Subject(plugin, simulator, tmp_path, keys)))
         except NotApplicable as reason:
             raise SkipTest(str(reason)) from None
 

@@ -1,7 +1,7 @@
-"""What must stay out of sight: keys and tokens.
+"""Secrets: keys and tokens must never be exposed.
 
-The rule of this module: the texts that are looked for are those of the account's own settings, line by line, and
-whatever can be shown, raised, logged or stored is searched for them.
+The rule of this module: everything that can be shown, raised, logged or stored is searched for the secret settings of
+the account, line by line.
 """
 
 import logging
@@ -14,17 +14,17 @@ import attrs
 
 from refundry.errors import Invalid
 from refundry.provider import NotificationHandler, Provider, Secret
-from refundry.testing.contract.base import NotApplicable, check, demand
+from refundry.testing.contract.base import NotApplicable, check, require
 from refundry.testing.contract.delivery import notified
-from refundry.testing.contract.environment import Stage, Subject, now
+from refundry.testing.contract.environment import Environment, Subject, now
 from refundry.testing.contract.reading import read
 
 _SHORT: Final = 12
-"""A line of fewer characters may stand anywhere by chance."""
+"""A line of fewer characters may occur anywhere by chance."""
 
 
 def settings_of(subject: Subject, **where: Any) -> tuple[Any, Any]:
-    """Give the settings and the terms that the account's provider is built from."""
+    """Return the settings and terms that the account's provider is built from."""
     caught: list[tuple[Any, Any]] = []
 
     def catch(settings: Any, terms: Any) -> Provider:
@@ -36,7 +36,7 @@ def settings_of(subject: Subject, **where: Any) -> tuple[Any, Any]:
 
 
 def secret_fields(settings: Any) -> dict[str, bytes]:
-    """Give the settings that must not be seen: of type `Secret`, and texts that the class itself does not show."""
+    """Return the secret settings: those of type `Secret`, and strings that the class hides from its repr."""
     found: dict[str, bytes] = {}
     for field in attrs.fields(type(settings)):
         value = getattr(settings, field.name)
@@ -53,67 +53,71 @@ def _lines(secrets: dict[str, bytes]) -> set[str]:
 
 
 def _hidden(text: str, lines: set[str], where: str) -> None:
-    demand(not any(line in text for line in lines), f"a secret stands in {where}")
+    require(not any(line in text for line in lines), f"a secret is exposed in {where}")
 
 
-@check("secrets-not-shown", "No key and no token stands in what is shown: of the provider, a request, an outcome.")
+@check("secrets-not-shown", "No key or token appears in the repr or text of a provider, a request or an outcome.")
 async def not_shown(subject: Subject) -> None:
-    """Show everything that a plugin makes."""
+    """Convert everything that a plugin returns to text."""
     lines = _lines(secret_fields(settings_of(subject)[0]))
-    async with subject.stage() as stage:
-        samples = await stage.both()
-        shown: list[tuple[str, Any]] = [("settings", settings_of(subject)[0]), ("provider", stage.provider)]
-        shown += [("account", stage.account), ("identity", stage.provider.identity), ("plugin", subject.plugin)]
+    async with subject.environment() as env:
+        samples = await env.refund_and_inquire()
+        shown: list[tuple[str, Any]] = [("settings", settings_of(subject)[0]), ("provider", env.provider)]
+        shown += [
+            ("account", env.account),
+            ("identity", env.provider.identity),
+            ("plugin", subject.plugin),
+        ]
         for sample in samples:
             shown += [
-                ("exchange", sample.call),
+                ("call", sample.call),
                 ("request", sample.request),
                 ("answer's reader", sample.call.read),
             ]
             shown += [("outcome", read(sample)), ("key version", sample.call.key_version)]
             for header in (*sample.request.headers, ("url", sample.request.url)):
                 shown.append((f"header {header[0]}", header[1]))
-        if isinstance(stage.provider, NotificationHandler):
-            shown.append(("notification", stage.provider.parse_notification(await notified(stage))))
+        if isinstance(env.provider, NotificationHandler):
+            shown.append(("notification", env.provider.parse_notification(await notified(env))))
     for name, thing in shown:
         for text in (repr(thing), str(thing), f"{thing}"):
-            _hidden(text, lines, f"the {name} as it is shown")
+            _hidden(text, lines, f"the text of the {name}")
 
 
-@check("secrets-not-raised", "A key that cannot be used is an error that names the setting and never shows the key.")
+@check("secrets-not-raised", "An unusable key raises an error that names the setting and never shows the key.")
 async def not_raised(subject: Subject) -> None:
-    """Build with keys that are cut, garbled, empty and of another kind."""
+    """Build with keys that are truncated, corrupt, empty and of another type."""
     settings, terms = settings_of(subject)
     secrets = secret_fields(settings)
     if not secrets:
-        raise NotApplicable("no setting is a secret")
+        raise NotApplicable("it has no secret settings")
     for name, value in secrets.items():
-        for spoilt in _spoilt(value):
+        for damaged in _damaged(value):
             instead = (
-                Secret(spoilt) if isinstance(getattr(settings, name), Secret) else spoilt.decode("utf-8", "replace")
+                Secret(damaged) if isinstance(getattr(settings, name), Secret) else damaged.decode("utf-8", "replace")
             )
             try:
                 subject.plugin.build(attrs.evolve(settings, **{name: instead}), terms)
             except Invalid as error:
-                demand(error.field == name, f"the error about {name} names {error.field}")
-                _hidden("".join(traceback.format_exception(error)), _lines({name: spoilt}), f"the error about {name}")
+                require(error.field == name, f"the error about {name} names {error.field}")
+                _hidden("".join(traceback.format_exception(error)), _lines({name: damaged}), f"the error about {name}")
             except Exception as error:
-                demand(False, f"build raised {type(error).__name__} for a {name} that cannot be used")
+                require(False, f"build raised {type(error).__name__} for an unusable {name}")
 
 
-def _spoilt(value: bytes) -> Iterator[bytes]:
+def _damaged(value: bytes) -> Iterator[bytes]:
     lines = value.splitlines(keepends=True)
     middle = len(lines) // 2
     yield b"".join(lines[:middle] + lines[middle + 1 :])
     yield value[: len(value) // 2]
     yield value.replace(b"-----BEGIN", b"----BEGIN")
     yield value.replace(b"PRIVATE", b"PUBLIC")
-    yield b"A-KEY-THAT-IS-NONE-" + bytes(range(48, 90))
+    yield b"NOT-A-USABLE-KEY---" + bytes(range(48, 90))
     yield b""
 
 
 class _Notebook(logging.Handler):
-    """Keeps every record as it would be written."""
+    """A handler that keeps every record as it would be written."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -121,12 +125,12 @@ class _Notebook(logging.Handler):
         self.setFormatter(logging.Formatter("%(name)s %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep it."""
+        """Keep the formatted record."""
         self.written.append(self.format(record))
 
 
 @contextmanager
-def _noted() -> Iterator[list[str]]:
+def _captured_log() -> Iterator[list[str]]:
     root, notebook = logging.getLogger(), _Notebook()
     level = root.level
     root.addHandler(notebook)
@@ -138,15 +142,15 @@ def _noted() -> Iterator[list[str]]:
         root.removeHandler(notebook)
 
 
-@check("secrets-not-logged-or-stored", "No key and no token gets into the log or into the store, whatever happens.")
+@check("secrets-not-logged-or-stored", "No key or token reaches the log or the store, whatever happens.")
 async def not_logged(subject: Subject) -> None:
-    """Search the log and the store's files after refunds that went well and badly."""
+    """Search the log and the store's files after successful and failed refunds."""
     lines = _lines(secret_fields(settings_of(subject)[0]))
-    with _noted() as written:
-        async with subject.stage() as stage:
+    with _captured_log() as written:
+        async with subject.environment() as env:
             for number, fault in enumerate(("corrupt", "bad_signature", "other_refund", "drop_response", None)):
-                await _one(stage, number, fault)
-            subject.account(keys=False).provider.refund(stage.instruction(), now())
+                await _one(env, number, fault)
+            subject.account(keys=False).provider.refund(env.instruction(), now())
     for record in written:
         _hidden(record, lines, f"the log: {record[:40]}...")
     for file in subject.directory.glob("refunds.db*"):
@@ -154,7 +158,7 @@ async def not_logged(subject: Subject) -> None:
             _hidden(file.read_bytes().decode("latin-1"), lines, f"the store's file {file.name}")
 
 
-async def _one(stage: Stage, number: int, fault: str | None) -> None:
+async def _one(env: Environment, number: int, fault: str | None) -> None:
     if fault is not None:
-        await stage.control.fault(fault, "refund", **({"kind": "half_json"} if fault == "corrupt" else {}))
-    await stage.finish(await stage.request(number))
+        await env.control.fault(fault, "refund", **({"kind": "half_json"} if fault == "corrupt" else {}))
+    await env.finish(await env.request(number))

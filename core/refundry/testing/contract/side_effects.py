@@ -1,7 +1,7 @@
-"""Seeing what a plugin does beside translating.
+"""Detecting side effects of a plugin.
 
-The rule of this module: every call into C that reaches a clock, randomness, a file or the network is seen, under
-whatever name the plugin imported it and whatever it catches.
+The rule of this module: every call into C that reaches a clock, randomness, a file or the network is detected, whatever
+name the plugin imported it under and whatever it catches.
 """
 
 import random
@@ -27,12 +27,12 @@ _NAMES: Final = {
     "_posixsubprocess": frozenset({"fork_exec"}),
 }  # fmt: skip
 _ALLOWED_IN: Final = ("logging", "importlib", "_frozen_importlib")
-"""Whose own needs are not the plugin's doing: a log record has a time, an import reads a file."""
+"""Modules whose side effects are not the plugin's: a log record has a time, an import reads a file."""
 
 
 @contextmanager
 def watched() -> Iterator[list[str]]:
-    """Give a list that is filled with what is touched in this thread meanwhile."""
+    """Yield a list that collects the side effects of this thread while the context is open."""
     touched: list[str] = []
 
     def see(frame: FrameType, event: str, function: Any) -> None:
