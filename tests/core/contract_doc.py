@@ -5,8 +5,8 @@ from refundry.testing.contract import CHECKS
 HEADER = """\
 # The contract of a provider plugin
 
-Generated from the checks; a test keeps them in sync. A plugin passes if every check passes. `refundry plugins check NAME`
-runs the contract on an installed plugin; a plugin's own tests run each check as a test:
+Generated from the checks; a test keeps them in sync. A plugin passes if every check passes. `refundry plugins check
+NAME` runs the contract on an installed plugin; a plugin's own tests run each check as a test:
 
 ```python
 import pytest
@@ -25,8 +25,8 @@ class TestAcme(ProviderContract):
 
 The checks know no provider. What a plugin must do follows from its own `Terms` and code tables, and from the ledger of
 its own simulator, which must support the options and control calls that `refundry.testing.simulator.server` gives every
-simulator. A row of a code table whose code equals its status (`S` with status `S`) covers every code with that status. A
-check about a feature that the plugin lacks (notifications, a class of codes) is reported as not applicable, never as
+simulator. A row of a code table whose code equals its status (`S` with status `S`) covers every code with that status.
+A check about a feature that the plugin lacks (notifications, a class of codes) is reported as not applicable, never as
 passed.
 
 In Python, `await check_plugin(plugin, simulator, only=[...])` returns a `Result` (`name`, `sentence`, `status`, `text`)
