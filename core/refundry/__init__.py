@@ -14,8 +14,9 @@ from refundry.errors import (
     StoreError,
     UnknownRefund,
 )
-from refundry.gateway import Gateway
+from refundry.gateway import AsOf, Gateway, RefundRequest
 from refundry.gateway.worker import Worker, process
+from refundry.inputs import Operator
 from refundry.money import Money
 from refundry.ports import Ports
 from refundry.provider import Acknowledgement, Notification, Unreadable
@@ -23,6 +24,7 @@ from refundry.refund import Refund, Status
 
 __all__ = [
     "Acknowledgement",
+    "AsOf",
     "ConfigError",
     "Conflict",
     "Forged",
@@ -30,9 +32,11 @@ __all__ = [
     "Invalid",
     "Money",
     "Notification",
+    "Operator",
     "PluginError",
     "Ports",
     "Refund",
+    "RefundRequest",
     "RefundryError",
     "Stale",
     "Status",

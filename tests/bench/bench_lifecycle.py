@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from refundry.gateway import Gateway
+from refundry.gateway.request import RefundRequest
 from refundry.money import Money
 from refundry.outbound.transport import HttpTransport
 from refundry.provider import Answer, RefundInstruction
@@ -113,7 +114,9 @@ async def _turns(there: Stand, count: int, turns: int) -> dict[str, list[float]]
 
             async def durable(id: str) -> None:
                 refund = await gateway.request(
-                    account="shop", payment=f"P-{id}", amount="12.33", currency="EUR", refund_request_id=id
+                    RefundRequest(
+                        account="shop", payment=f"P-{id}", amount="12.33", currency="EUR", refund_request_id=id
+                    )
                 )
                 assert refund.status is Status.SETTLED, refund
 

@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from refundry.gateway import Gateway
+from refundry.gateway.request import RefundRequest
 from refundry.journal import Write
 from refundry.journal.sqlite.journal import SqliteJournal
 from refundry.refund import Status, fold
@@ -80,9 +81,14 @@ async def _cost(config: Path, count: int, name: str) -> float:
 
         async def one(number: int) -> None:
             refund = await gateway.request(
-                account="shop", payment=f"{name}-{number}", amount="12.33", currency="EUR",
-                refund_request_id=f"{name}-{number}",
-            )  # fmt: skip
+                RefundRequest(
+                    account="shop",
+                    payment=f"{name}-{number}",
+                    amount="12.33",
+                    currency="EUR",
+                    refund_request_id=f"{name}-{number}",
+                )
+            )
             assert refund.status is Status.SETTLED
 
         await at_once(200, lambda number: one(-number))

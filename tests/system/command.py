@@ -62,14 +62,14 @@ async def started(
 
 def asking(instruction: RefundInstruction) -> list[str]:
     """Give the arguments that ask for a refund."""
-    words = instruction.words
-    named = {"account": words["account"], "payment": words["payment"], "amount": words["amount"], "currency": "EUR"}
+    asked = instruction.request
+    named = {"account": asked.account, "payment": asked.payment, "amount": str(asked.amount), "currency": "EUR"}
     options = [part for name, value in named.items() for part in (f"--{name}", value)]
     return ["request", *options, "--id", instruction.id, "--json", *([] if instruction.submit else ["--record-only"])]
 
 
 def write_csv(path: Path, instructions: list[RefundInstruction]) -> Path:
     """Write the file that `import` takes."""
-    rows = [",".join((o.account, o.words["payment"], o.words["amount"], "EUR", o.id)) for o in instructions]
+    rows = [",".join((o.account, o.request.payment, str(o.request.amount), "EUR", o.id)) for o in instructions]
     path.write_text("\n".join(["account,payment,amount,currency,id", *rows, ""]), "utf-8")
     return path

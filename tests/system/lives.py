@@ -93,7 +93,7 @@ async def _ask(gateway: Gateway, life: Life) -> None:
     async def ask() -> None:
         while waiting:
             instruction = waiting.pop()
-            await gateway.request(**instruction.words)
+            await gateway.request(instruction.request, submit=instruction.submit)
             os.write(notes, f"{instruction.id}\n".encode())
 
     await asyncio.gather(*(ask() for _ in range(4)))

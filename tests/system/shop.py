@@ -12,6 +12,7 @@ from typing import Any, Final
 import attrs
 
 from refundry.gateway import Gateway
+from refundry.gateway.request import RefundRequest
 from refundry.journal import Row
 from refundry.refund import Status, fold
 from refundry.testing.simulator.settings import Keys
@@ -45,16 +46,15 @@ class RefundInstruction:
     submit: bool = False
 
     @property
-    def words(self) -> dict[str, Any]:
+    def request(self) -> RefundRequest:
         """What `Gateway.request` takes."""
-        return {
-            "account": self.account,
-            "payment": f"PAY-{self.id}",
-            "amount": f"{self.cents // 100}.{self.cents % 100:02d}",
-            "currency": "EUR",
-            "refund_request_id": self.id,
-            "submit": self.submit,
-        }
+        return RefundRequest(
+            account=self.account,
+            payment=f"PAY-{self.id}",
+            amount=f"{self.cents // 100}.{self.cents % 100:02d}",
+            currency="EUR",
+            refund_request_id=self.id,
+        )
 
 
 def instructions(

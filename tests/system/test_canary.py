@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from refundry.gateway import Gateway
+from refundry.gateway.request import RefundRequest
+from refundry.inputs import Operator
 from refundry.refund import Status
 from refundry.testing.simulator.settings import Keys
 from tests.system.command import Ended, asking, refundry, started
@@ -140,9 +142,17 @@ async def with_a_gateway(shop: Shop) -> list[Ended]:
     """Use the library in this process, whose log is kept at every level."""
     async with Gateway.open(shop.config) as gateway:
         await gateway.request(
-            account="now", payment="PAY-LIB", amount="1.00", currency="EUR", refund_request_id="LIB", by=MANUAL_REVIEW,
-            reason=REASON, details={"metadata": REASON},
-        )  # fmt: skip
+            RefundRequest(
+                account="now",
+                payment="PAY-LIB",
+                amount="1.00",
+                currency="EUR",
+                refund_request_id="LIB",
+                by=MANUAL_REVIEW,
+                reason=REASON,
+                details={"metadata": REASON},
+            )
+        )
         accounts = gateway.accounts.values()
         shown = [repr(gateway.accounts), repr(gateway.plugins), *(repr(account.provider) for account in accounts)]
     return [Ended(0, "\n".join(shown), "")]
@@ -173,6 +183,6 @@ async def erase_all(shop: Shop) -> None:
     async with Gateway.open(shop.config) as gateway:
         for row in await gateway.list():
             if row.status not in (Status.SETTLED, Status.FAILED) or row.review is not None:
-                await gateway.resolve(row.id, settled=False, by=MANUAL_REVIEW, why=REASON)
-            done = await gateway.erase(row.id, by="privacy officer", why="the test asks")
+                await gateway.resolve(row.id, Operator(by=MANUAL_REVIEW, why=REASON), settled=False)
+            done = await gateway.erase(row.id, Operator(by="privacy officer", why="the test asks"))
             assert done.gone

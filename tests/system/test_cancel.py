@@ -104,10 +104,9 @@ async def test_a_request_cut_anywhere(
 
     async def call(place: int) -> bool:
         instruction = next(wanted)
-        words = instruction.words | {"submit": True}
-        cut = await _was_cut(gateway.request(**words), place, late)
+        cut = await _was_cut(gateway.request(instruction.request, submit=True), place, late)
         if again or not cut:
-            await gateway.request(**words)
+            await gateway.request(instruction.request, submit=True)
             acknowledged.append(instruction)
         return cut
 
@@ -126,7 +125,7 @@ async def test_an_advance_cut_anywhere(
 
     async def call(place: int) -> bool:
         asked.append(next(wanted))
-        refund = await gateway.request(**asked[-1].words | {"submit": False})
+        refund = await gateway.request(asked[-1].request, submit=False)
         return await _was_cut(gateway.advance(refund.id), place, late)
 
     await _cut_everywhere(call)
@@ -146,7 +145,7 @@ async def test_an_inquiry_cut_anywhere(
 
     async def call(place: int) -> bool:
         asked.append(next(wanted))
-        refund = await gateway.request(**asked[-1].words | {"submit": True})
+        refund = await gateway.request(asked[-1].request, submit=True)
         assert Status.UNKNOWN is refund.status
         return await _was_cut(gateway.inquire(refund.id), place, late)
 
@@ -201,7 +200,7 @@ async def test_a_notification_cut_anywhere(
 
     async def call(place: int) -> bool:
         asked.append(attrs.evolve(next(wanted), account="later", submit=True))
-        refund = await gateway.request(**asked[-1].words)
+        refund = await gateway.request(asked[-1].request, submit=asked[-1].submit)
         door.place = place
         provider.finish(refund.refund_request_id, State.SUCCESS)
         cut = await door.cuts.get()
@@ -224,7 +223,7 @@ async def _until_final(gateway: Gateway, refund: Refund) -> None:
 async def test_a_worker_cut_anywhere(shop: Shop, gateway: Gateway, late: bool) -> None:
     """A worker that is cancelled anywhere ends, and leaves every refund to the next."""
     asked = instructions("MANY", 60, random.Random(2))
-    await asyncio.gather(*(gateway.request(**instruction.words | {"submit": False}) for instruction in asked))
+    await asyncio.gather(*(gateway.request(instruction.request, submit=False) for instruction in asked))
     for place in range(1, 16):
         assert await _was_cut(Worker(gateway, concurrency=4, lease=0.5).run(), place, late)
     await Worker(gateway).run(until_idle=True)
@@ -235,7 +234,7 @@ async def test_a_worker_cut_anywhere(shop: Shop, gateway: Gateway, late: bool) -
 async def test_a_worker_cancelled_again_and_again(shop: Shop, gateway: Gateway) -> None:
     """A worker that is cancelled while it drives many refunds leaves every one of them to the next."""
     asked = instructions("MANY", 60, random.Random(2))
-    await asyncio.gather(*(gateway.request(**instruction.words | {"submit": False}) for instruction in asked))
+    await asyncio.gather(*(gateway.request(instruction.request, submit=False) for instruction in asked))
     for iterations in (1, 3, 10, 30, 60, 100, 200, 300):
         worker = asyncio.create_task(Worker(gateway, concurrency=8, lease=0.5).run())
         for _ in range(iterations):

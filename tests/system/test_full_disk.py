@@ -33,7 +33,7 @@ async def _record(shop: Shop, count: int) -> list[RefundInstruction]:
     """Fill the store a little, with everything in the database file and nothing in its log."""
     made = instructions("BEFORE", count, random.Random(5), ["now"])
     async with Gateway.open(shop.config) as gateway:
-        await asyncio.gather(*(gateway.request(**instruction.words | {"submit": False}) for instruction in made))
+        await asyncio.gather(*(gateway.request(instruction.request, submit=False) for instruction in made))
     return made
 
 
@@ -96,7 +96,7 @@ async def test_a_request_without_room(shop: Shop) -> None:
 
 async def _ask_all(gateway: Gateway, wanted: list[RefundInstruction], acknowledged: list[RefundInstruction]) -> None:
     for instruction in wanted:
-        await gateway.request(**instruction.words | {"submit": False})
+        await gateway.request(instruction.request, submit=False)
         acknowledged.append(instruction)
 
 
@@ -119,7 +119,7 @@ async def test_a_database_that_is_full(shop: Shop, monkeypatch: pytest.MonkeyPat
                 await _ask_all(gateway, more, acknowledged)
     async with Gateway.open(shop.config) as gateway:
         stored = await all_rows(gateway)
-        await asyncio.gather(*(gateway.request(**instruction.words | {"submit": False}) for instruction in more))
+        await asyncio.gather(*(gateway.request(instruction.request, submit=False) for instruction in more))
 
     assert {instruction.id for instruction in made + acknowledged} == {row.refund_request_id for row in stored}
     assert 0 == (await refundry(shop.config, "work", "--until-idle")).status

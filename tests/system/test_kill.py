@@ -20,6 +20,7 @@ from typing import Any, Final
 import pytest
 
 from refundry.gateway import Gateway
+from refundry.inputs import Operator
 from refundry.ports import STEPS
 from refundry.testing.simulator.settings import Keys
 from tests.system.lives import Life, live
@@ -109,7 +110,9 @@ class Campaign:
             resumed = [
                 refund
                 for account in self.gateway.accounts
-                for refund in await self.gateway.resume_account(account, by="ada", why="the network was at fault")
+                for refund in await self.gateway.resume_account(
+                    account, Operator(by="ada", why="the network was at fault")
+                )
             ]
             if not resumed:
                 break
@@ -162,9 +165,7 @@ class Campaign:
             if waiting < ENOUGH:
                 more = instructions(f"STORED{self._stored}", 50, self._dice)
                 self._stored += 1
-                await asyncio.gather(
-                    *(self.gateway.request(**instruction.words | {"submit": False}) for instruction in more)
-                )
+                await asyncio.gather(*(self.gateway.request(instruction.request, submit=False) for instruction in more))
                 self.acknowledged += more
             await asyncio.sleep(0.1)
 

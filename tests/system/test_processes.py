@@ -93,7 +93,7 @@ async def test_a_worker_stops_amid_its_work(shop: Shop) -> None:
     shop.fault("drop_response", operation="refund", how="hang", times=40)
     asked = instructions("HUNG", 80, random.Random(4))
     async with Gateway.open(shop.config) as gateway:
-        await asyncio.gather(*(gateway.request(**instruction.words | {"submit": False}) for instruction in asked))
+        await asyncio.gather(*(gateway.request(instruction.request, submit=False) for instruction in asked))
         async with started(shop.config, "work", "--concurrency", "16", "--json") as worker:
             await _first_request(shop)
             end = await _stop(worker)

@@ -19,6 +19,7 @@ import attrs
 from refundry.config import Config
 from refundry.errors import Conflict, Invalid, RefundryError
 from refundry.gateway import Gateway
+from refundry.gateway.request import RefundRequest
 from refundry.journal import Row, Selection
 from refundry.journal.index import Sibling, check_total, counts
 from refundry.ports import Ports
@@ -46,7 +47,7 @@ class Imported:
 @attrs.frozen(slots=True)
 class _Row:
     line: int
-    values: dict[str, str | None]
+    request: RefundRequest
 
 
 async def import_file(
@@ -88,9 +89,9 @@ async def _check(gateway: Gateway, path: Path, by: str, progress: Progress) -> t
     """Give how many rows there are, and how many of them are refunds that are there already."""
     ahead = _Ahead(gateway)
     rows = known = 0
-    for row in _rows(path):
+    for row in _rows(path, by):
         with _Line(row.line):
-            refund = await gateway.check(**row.values, by=by)  # type: ignore[arg-type]  # the columns are its parameters
+            refund = await gateway.check(row.request)
             known += not await ahead.is_new(row, refund)
         rows += 1
         if rows % _TOGETHER == 0:
@@ -137,10 +138,10 @@ class _Ahead:
 
     def _is_first(self, row: _Row) -> bool:
         """Two rows of one id must be the same refund."""
-        key = _digest(row.values["account"], row.values["refund_request_id"])
-        whole = _digest(*row.values.values())
+        key = _digest(row.request.account, row.request.refund_request_id)
+        whole = _digest(row.request)
         if self._ids.get(key, whole) != whole:
-            raise Conflict(f"id: {row.values['refund_request_id']!r} stands in an earlier line with other data")
+            raise Conflict(f"id: {row.request.refund_request_id!r} stands in an earlier line with other data")
         first = key not in self._ids
         self._ids[key] = whole
         return first
@@ -164,7 +165,7 @@ def _together(earlier: Sibling | None, more: Iterable[Sibling]) -> Sibling | Non
     return earlier
 
 
-def _digest(*parts: str | None) -> bytes:
+def _digest(*parts: object) -> bytes:
     return hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()
 
 
@@ -172,9 +173,9 @@ def _digest(*parts: str | None) -> bytes:
 
 
 async def _record_all(gateway: Gateway, path: Path, by: str, total: int, progress: Progress) -> None:
-    rows, before, done = _rows(path), list[int](), 0
+    rows, before, done = _rows(path, by), list[int](), 0
     while batch := list(islice(rows, _TOGETHER)):
-        results = await asyncio.gather(*(_record(gateway, row, by) for row in batch), return_exceptions=True)
+        results = await asyncio.gather(*(_record(gateway, row) for row in batch), return_exceptions=True)
         lines = [*before, *(row.line for row in batch)]
         errors = [*(None for _ in before), *results]
         for error in results:
@@ -184,9 +185,9 @@ async def _record_all(gateway: Gateway, path: Path, by: str, total: int, progres
         progress("recording", done, total)
 
 
-async def _record(gateway: Gateway, row: _Row, by: str) -> None:
+async def _record(gateway: Gateway, row: _Row) -> None:
     with _Line(row.line):
-        await gateway.request(**row.values, by=by, submit=False)  # type: ignore[arg-type]  # as above
+        await gateway.request(row.request, submit=False)
 
 
 def _recorded(lines: Sequence[int], errors: Sequence[BaseException | None]) -> str:
@@ -225,17 +226,17 @@ class _Line:
             raise Conflict(f"line {self._line}: {error}") from None
 
 
-def _rows(path: Path) -> Iterator[_Row]:
+def _rows(path: Path, by: str) -> Iterator[_Row]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from _read(csv.reader(file, strict=True))
+            yield from _read(csv.reader(file, strict=True), by)
     except FileNotFoundError:
         raise Invalid("FILE", f"there is no file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid("FILE", f"{path} cannot be read as UTF-8 text: {type(error).__name__}") from None
 
 
-def _read(reader: "_csv.Reader") -> Iterator[_Row]:
+def _read(reader: "_csv.Reader", by: str) -> Iterator[_Row]:
     try:
         header = next(reader, None)
         if header is None:
@@ -248,7 +249,7 @@ def _read(reader: "_csv.Reader") -> Iterator[_Row]:
                 raise Invalid(
                     f"line {reader.line_num}", f"has {len(cells)} columns; the first line names {len(header)}"
                 )
-            yield _Row(reader.line_num, _values(dict(zip(header, cells, strict=True))))
+            yield _Row(reader.line_num, _request(dict(zip(header, cells, strict=True)), by))
     except csv.Error as error:
         raise Invalid(f"line {reader.line_num}", f"is not CSV: {error}") from None
 
@@ -264,7 +265,14 @@ def _check_header(header: list[str]) -> None:
             raise Invalid("line 1", f"the column {column} stands twice")
 
 
-def _values(cells: dict[str, str]) -> dict[str, str | None]:
-    values: dict[str, str | None] = {column: cells[column] for column in REQUIRED if column != "id"}
-    values["refund_request_id"] = cells["id"]
-    return values | {column: cells.get(column) or None for column in OPTIONAL}
+def _request(cells: dict[str, str], by: str) -> RefundRequest:
+    return RefundRequest(
+        account=cells["account"],
+        payment=cells["payment"],
+        amount=cells["amount"],
+        currency=cells["currency"],
+        refund_request_id=cells["id"],
+        reason=cells.get("reason") or None,
+        payment_total=cells.get("payment_total") or None,
+        by=by,
+    )

@@ -18,6 +18,7 @@ import attrs
 
 from refundry.errors import ConfigError, Invalid, UnknownRefund
 from refundry.gateway import Gateway
+from refundry.inputs import Operator
 from refundry.money import Money
 from refundry.provider import ReportFormat
 from refundry.refund import Refund, Status
@@ -242,12 +243,14 @@ async def reconcile(
         finding = _compare(line, refund, twice=line.refund_request_id in seen)
         seen.add(line.refund_request_id)
         if finding.refund_id is not None and finding.text and not dry_run:
-            await gateway.flag_for_review(finding.refund_id, finding.text, by=by, why=why, evidence=line.text.encode())
+            await gateway.flag_for_review(
+                finding.refund_id, finding.text, Operator(by=by, why=why), evidence=line.text.encode()
+            )
         say("comparing", count, total)
         yield finding
     async for finding in _missing_there(gateway, account, seen, period):
         if finding.refund_id is not None and not dry_run:
-            await gateway.flag_for_review(finding.refund_id, finding.text, by=by, why=why)
+            await gateway.flag_for_review(finding.refund_id, finding.text, Operator(by=by, why=why))
         yield finding
 
 

@@ -28,6 +28,7 @@ from rich.table import Table
 from refundry.config import Account, open_accounts, read_config
 from refundry.errors import ConfigError, Invalid, RefundryError
 from refundry.gateway import Gateway
+from refundry.inputs import Operator
 from refundry.money import Money
 from refundry.plugin_host import load_plugins
 from refundry.plugin_host.interfaces import SimulatorPlugin
@@ -283,11 +284,11 @@ class _Demo:
         for row in waiting:
             refund = await gateway.get(row.id)
             if refund.blocked is not None:
-                await gateway.resume(row.id, by="demo", why="what was wrong is mended")
+                await gateway.resume(row.id, Operator(by="demo", why="what was wrong is mended"))
                 continue
             moved = any(item["refund_request_id"] == row.refund_request_id for item in ledger[row.account]["movements"])
             why = f"the provider, asked by a person, has {'paid it' if moved else 'not paid it and never will'}"
-            await gateway.resolve(row.id, settled=moved, by="demo", why=why)
+            await gateway.resolve(row.id, Operator(by="demo", why=why), settled=moved)
         if waiting:
             self._say(f"  {len(waiting)} refunds need a person, who asks the provider and decides")
         self._decided += len(waiting)

@@ -11,6 +11,7 @@ from refundry.audit.erasure import Erased
 from refundry.cli.base import WHOSE, command, print_json, warn
 from refundry.errors import Invalid
 from refundry.gateway import Gateway
+from refundry.inputs import Operator
 
 _QUESTION = "Erase what persons wrote and all evidence of {id} ({status}, {amount} {currency})? It cannot be undone"
 
@@ -35,7 +36,7 @@ async def erase(config: str, as_json: bool, id: str, account: str | None, by: st
                     id=refund.id, status=refund.status, amount=refund.amount, currency=refund.amount.currency
                 )
             )
-        _say(await gateway.erase(refund.id, by=by, why=why), as_json)
+        _say(await gateway.erase(refund.id, Operator(by=by, why=why)), as_json)
 
 
 def _confirm(question: str) -> None:

@@ -32,7 +32,6 @@ from refundry.cli.base import (
     command,
     console,
     fail,
-    moment,
     new_table,
     person,
     print_json,
@@ -47,11 +46,13 @@ from refundry.cli.base import (
 from refundry.cli.erase import erase
 from refundry.cli.plugins import config_in, plugins, plugins_of
 from refundry.cli.reconcile import reconcile_
-from refundry.cli.totals import as_of_options, totals
+from refundry.cli.totals import as_of_options, read_as_of, totals
 from refundry.errors import Invalid, RefundryError
 from refundry.gateway import Gateway
 from refundry.gateway.queries import AsOf, select_then
+from refundry.gateway.request import RefundRequest
 from refundry.gateway.worker import Worker, process
+from refundry.inputs import Operator
 from refundry.journal import Recorded, Selection
 from refundry.provider.strict_json import Unreadable, read_object
 from refundry.refund import FINAL, Refund, Status, fold
@@ -143,16 +144,16 @@ async def request_(
     record_only: bool,
     by: str | None,
     details: tuple[str, ...],
-    **instruction: str | None,
+    **fields: Any,
 ) -> int:
     """Record a refund and make the first attempt."""
     if record_only and wait is not None:
         raise Invalid("--wait", "goes with an attempt; --record-only makes none")
     if wait is not None and not math.isfinite(wait):
         raise Invalid("--wait", "must be a number of seconds")
-    given: dict[str, Any] = instruction | {"by": person(by), "details": _details(details) or None}
+    request = RefundRequest(**fields, by=person(by), details=_details(details) or None)
     async with Gateway.open(config) as gateway:
-        refund = await gateway.request(**given, submit=not record_only)
+        refund = await gateway.request(request, submit=not record_only)
         if wait is not None:
             refund = await process(gateway, refund, wait)
         await _show(gateway, refund, as_json)
@@ -287,7 +288,7 @@ async def resolve(
         raise Invalid("--settled/--failed", "say which of the two")
     async with Gateway.open(config) as gateway:
         refund = await gateway.get(id, account=account)
-        await _show(gateway, await gateway.resolve(refund.id, settled=settled, by=by, why=why), as_json)
+        await _show(gateway, await gateway.resolve(refund.id, Operator(by=by, why=why), settled=settled), as_json)
 
 
 @cli.command()
@@ -301,9 +302,9 @@ async def resume(config: str, as_json: bool, id: str | None, account: str | None
     async with Gateway.open(config) as gateway:
         if id is not None:
             refund = await gateway.get(id, account=account)
-            await _show(gateway, await gateway.resume(refund.id, by=by, why=why), as_json)
+            await _show(gateway, await gateway.resume(refund.id, Operator(by=by, why=why)), as_json)
         elif account is not None:
-            resumed = await gateway.resume_account(account, by=by, why=why)
+            resumed = await gateway.resume_account(account, Operator(by=by, why=why))
             if not as_json:
                 click.echo(f"{len(resumed)} refunds of {account} go on")
             for refund in resumed if as_json else ():
@@ -358,9 +359,9 @@ async def show(
     config: str, as_json: bool, id: str, account: str | None, as_of: str | None, as_of_position: int | None
 ) -> None:
     """Show a refund and everything that happened to it. ID is Refundry's id or the refund_request_id."""
-    at = moment(as_of)
+    then = read_as_of(as_of, as_of_position)
     async with Gateway.open(config) as gateway:
-        history = await gateway.history(id, account=account, as_of=at, as_of_position=as_of_position)
+        history = await gateway.history(id, account=account, as_of=then)
         refund = fold(history[0].refund_id, [item.event for item in history])
         await _show(gateway, refund, as_json, history)
 
@@ -369,7 +370,7 @@ async def show(
 @click.option("--status", type=click.Choice([str(status) for status in Status]), help="Only refunds that stand there.")
 @click.option("--account", help="Only refunds of this account.")
 @click.option("--payment", help="Only refunds of this payment: the provider's id.")
-@click.option("--needs-review", is_flag=True, help="Only what a person should look at.")
+@click.option("--needs-review", "review", is_flag=True, help="Only what a person should look at.")
 @click.option("--unmatched", is_flag=True, help="Instead: notifications about refunds that the store does not know.")
 @as_of_options
 @command
@@ -385,7 +386,7 @@ async def list_(
     as_of_position: int | None,
 ) -> None:
     """List refunds, oldest first."""
-    then = AsOf.of(moment(as_of), as_of_position)
+    then = read_as_of(as_of, as_of_position)
     if unmatched and (status or payment or review or not then.now):
         raise Invalid("--unmatched", "goes with --account only")
     async with Gateway.open(config) as gateway:

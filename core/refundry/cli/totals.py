@@ -10,8 +10,9 @@ import click
 
 from refundry import formatting
 from refundry.cli.base import command, moment, print_json, print_page
+from refundry.errors import Invalid
 from refundry.gateway import Gateway
-from refundry.gateway.queries import Total, total_as_json
+from refundry.gateway.queries import AsOf, Total, total_as_json
 
 _NAMES = ("requested", "settled", "failed", "open")
 
@@ -26,6 +27,13 @@ def as_of_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
+def read_as_of(time: str | None, position: int | None) -> AsOf:
+    """Return the moment that the options of `as_of_options` name; raise `Invalid` for both at once."""
+    if time is not None and position is not None:
+        raise Invalid("--as-of", "cannot be combined with --as-of-position")
+    return AsOf(moment(time), position=position)
+
+
 @click.command("totals")
 @click.option("--account", help="Only refunds of this account.")
 @click.option("--by-payment", is_flag=True, help="For each payment by itself.")
@@ -35,9 +43,9 @@ async def totals(
     config: str, as_json: bool, account: str | None, by_payment: bool, as_of: str | None, as_of_position: int | None
 ) -> None:
     """Add up what was requested, settled, failed and is open, for each account and currency."""
-    at = moment(as_of)
+    then = read_as_of(as_of, as_of_position)
     async with Gateway.open(config) as gateway:
-        found = await gateway.totals(account=account, by_payment=by_payment, as_of=at, as_of_position=as_of_position)
+        found = await gateway.totals(account=account, by_payment=by_payment, as_of=then)
     if as_json:
         for total in found:
             print_json(total_as_json(total))

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Final, Self
+from typing import Final, Self
 from uuid import UUID
 
 import attrs
@@ -25,13 +25,13 @@ from refundry.audit.signing.signer import Signer, open_signer
 from refundry.config import Account, Config, open_accounts, read_config
 from refundry.errors import ConfigError, Conflict, Invalid, Stale, UnknownAccount, UnknownRefund
 from refundry.gateway.observers import Observers
-from refundry.gateway.queries import AsOf, Total, select_then, total_up
-from refundry.gateway.request import check_details, check_name, check_text, check_total, read_money
+from refundry.gateway.queries import NOW, AsOf, Total, select_then, total_up
+from refundry.gateway.request import RefundRequest, check_details, check_total, read_money
+from refundry.inputs import Operator, check_name, check_text
 from refundry.journal import AlreadyRequested, Journal, Recorded, Row, Selection, UnmatchedNotification, Write
 from refundry.journal.codec import ERASED, ERASED_DETAILS
 from refundry.journal.evidence import digest_of, keep_notification
 from refundry.journal.sqlite.journal import SqliteJournal
-from refundry.money import Money
 from refundry.outbound.calls import Caller, understood
 from refundry.outbound.transport import HttpTransport, Transport
 from refundry.plugin_host import Plugins, load_plugins
@@ -120,88 +120,45 @@ class Gateway:
 
     # --- asking for a refund ------------------------------------------------------------------------------------------
 
-    async def request(
-        self,
-        *,
-        account: str,
-        payment: str,
-        amount: str | Money,
-        currency: str | None = None,
-        refund_request_id: str,
-        reason: str | None = None,
-        payment_total: str | Money | None = None,
-        retry_of: str | None = None,
-        details: Mapping[str, Any] | None = None,
-        by: str = "platform",
-        submit: bool = True,
-    ) -> Refund:
-        """Record a refund and make the first attempt; with `submit=False` leave that to the workers.
+    async def request(self, request: RefundRequest, *, submit: bool = True) -> Refund:
+        """Record a refund and make the first attempt; with `submit=False` leave the attempt to the workers.
 
-        `details` are further fields of the request under the provider's own names. The same id with the same data gives
-        the refund that is there, as it is now. Raises `Invalid` (nothing is stored), `Conflict` if the id is in use for
-        other data, `StoreError`.
+        A repeated request (same id, same data) returns the existing refund in its current state. Raises `Invalid` if
+        the request breaks a rule, `Conflict` if the id is in use with other data, and `StoreError`; then nothing is
+        stored.
         """
-        taken = self.account(account)
-        refund, requested = await self._compose(
-            taken, payment, amount, currency, refund_request_id, reason, payment_total, retry_of, details, by
-        )
+        account = self.account(request.account)
+        refund, requested = await self._compose(account, request)
         try:
-            if submit and not await self._is_blocked(taken):
-                return await self._submit(taken, refund, first=requested)
+            if submit and not await self._is_blocked(account):
+                return await self._submit(account, refund, first=requested)
             await self._save(Write(refund, [requested]))
-        except AlreadyRequested as taken_by:
-            return await self.same_or_conflict(taken_by.refund_id, refund)
+        except AlreadyRequested as existing:
+            return await self.same_or_conflict(existing.refund_id, refund)
         self.ports.step("refund recorded")
         return refund
 
-    async def check(
-        self,
-        *,
-        account: str,
-        payment: str,
-        amount: str | Money,
-        currency: str | None = None,
-        refund_request_id: str,
-        reason: str | None = None,
-        payment_total: str | Money | None = None,
-        retry_of: str | None = None,
-        details: Mapping[str, Any] | None = None,
-        by: str = "platform",
-    ) -> Refund:
-        """Give the refund that `request` would record, and store nothing; `Invalid` if it would refuse."""
-        composed = await self._compose(
-            self.account(account), payment, amount, currency, refund_request_id, reason, payment_total, retry_of,
-            details, by,
-        )  # fmt: skip
-        return composed[0]
+    async def check(self, request: RefundRequest) -> Refund:
+        """Return the refund that `request` would record, and store nothing; raise `Invalid` if it would refuse."""
+        return (await self._compose(self.account(request.account), request))[0]
 
-    async def _compose(
-        self,
-        account: Account,
-        payment: str,
-        amount: str | Money,
-        currency: str | None,
-        refund_request_id: str,
-        reason: str | None,
-        payment_total: str | Money | None,
-        retry_of: str | None,
-        details: Mapping[str, Any] | None,
-        by: str,
-    ) -> tuple[Refund, Requested]:
-        money = read_money(account, amount, currency, "amount")
-        total = None if payment_total is None else read_money(account, payment_total, money.currency, "payment_total")
+    async def _compose(self, account: Account, request: RefundRequest) -> tuple[Refund, Requested]:
+        amount = read_money(account, request.amount, request.currency, "amount")
+        total = request.payment_total
         event = Requested(
             at=self.ports.now(),
             account=account.name,
             provider=account.plugin.name,
-            payment=check_name("payment", payment),
-            amount=money,
-            refund_request_id=check_name("refund_request_id", refund_request_id),
-            by=check_name("by", by),
-            reason=None if reason is None else check_text("reason", reason),
-            payment_total=check_total(money, total),
-            retry_of=None if retry_of is None else await self._may_retry(account, payment, refund_request_id, retry_of),
-            details=check_details(details),
+            payment=check_name("payment", request.payment),
+            amount=amount,
+            refund_request_id=check_name("refund_request_id", request.refund_request_id),
+            by=check_name("by", request.by),
+            reason=None if request.reason is None else check_text("reason", request.reason),
+            payment_total=None
+            if total is None
+            else check_total(amount, read_money(account, total, amount.currency, "payment_total")),
+            retry_of=None if request.retry_of is None else await self._may_retry(account, request, request.retry_of),
+            details=check_details(request.details),
             plugin=account.plugin_id,
         )
         refund = fold(self.ports.new_id(), [event])
@@ -219,14 +176,14 @@ class Gateway:
                 raise Conflict(f"{field}: {there.refund_request_id!r} was requested with {known}, not with {wanted}")
         return there
 
-    async def _may_retry(self, account: Account, payment: str, new_id: str, retry_of: str) -> str:
+    async def _may_retry(self, account: Account, request: RefundRequest, retry_of: str) -> str:
         """A new id needs a definitive failure and an inquiry that confirms it; each failure has one replacement."""
         first = await self.get(retry_of, account=account.name)
-        if first.refund_request_id == new_id:
+        if first.refund_request_id == request.refund_request_id:
             raise Invalid("retry_of", "a new refund needs a new id")
-        if await self.journal.find(account.name, new_id) is not None:
+        if await self.journal.find(account.name, request.refund_request_id) is not None:
             return first.id
-        if first.account != account.name or first.payment != payment:
+        if first.account != account.name or first.payment != request.payment:
             raise Invalid("retry_of", "is a refund of another account or payment")
         if first.status is not Status.FAILED or first.review is not None:
             raise Invalid("retry_of", f"is {first.status}; only a refund that failed, with no doubt left, is replaced")
@@ -391,21 +348,19 @@ class Gateway:
 
     # --- persons ------------------------------------------------------------------------------------------------------
 
-    async def resolve(self, refund_id: str, *, settled: bool, by: str, why: str) -> Refund:
+    async def resolve(self, refund_id: str, operator: Operator, *, settled: bool) -> Refund:
         """Record a person's decision about a refund, final or not; `Stale` if it changed while they decided."""
         refund = await self.get(refund_id)
-        who, reason, at = check_name("by", by), check_text("why", why), self.ports.now()
+        by, why, at = operator.by, operator.why, self.ports.now()
         event: Settled | Failed
         if settled:
-            event = Settled(at=at, channel=Channel.OPERATOR, amount=refund.amount, by=who, why=reason)
+            event = Settled(at=at, channel=Channel.OPERATOR, amount=refund.amount, by=by, why=why)
         else:
             cause, advice = "A person decided that it will not pay.", "Ask for a new refund if one is still wanted."
-            event = Failed(
-                at=at, channel=Channel.OPERATOR, code="OPERATOR", cause=cause, advice=advice, by=who, why=reason
-            )
+            event = Failed(at=at, channel=Channel.OPERATOR, code="OPERATOR", cause=cause, advice=advice, by=by, why=why)
         return await self._decide(refund, event)
 
-    async def resume(self, refund_id: str, *, by: str, why: str) -> Refund:
+    async def resume(self, refund_id: str, operator: Operator) -> Refund:
         """Record that what stood in the way is mended: the refund goes on, with the same id.
 
         On a final refund it says that a person has looked at the contradiction; where there is none, nothing changes.
@@ -414,11 +369,11 @@ class Gateway:
         if refund.final and refund.review is None:
             return refund
         terms = self.account(refund.account).terms
-        event = policy.resumed(refund, self.ports.now(), check_name("by", by), check_text("why", why), terms)
+        event = policy.resumed(refund, self.ports.now(), operator.by, operator.why, terms)
         self._breakers.pop(refund.account, None)
         return await self._decide(refund, event)
 
-    async def resume_account(self, account: str, *, by: str, why: str) -> Sequence[Refund]:
+    async def resume_account(self, account: str, operator: Operator) -> Sequence[Refund]:
         """Resume every refund of an account that waits for a person, and with them the account."""
         self.account(account)
         resumed: list[Refund] = []
@@ -426,11 +381,17 @@ class Gateway:
         while rows := await self.list(account=account, review=True, after=after):
             after = rows[-1].id
             waiting = [row.id for row in rows if row.due_at is None and row.status not in FINAL]
-            resumed += [await self.resume(refund_id, by=by, why=why) for refund_id in waiting]
+            resumed += [await self.resume(refund_id, operator) for refund_id in waiting]
         return resumed
 
     async def flag_for_review(
-        self, refund_id: str, text: str, *, by: str, why: str, evidence: bytes | None = None, code: str = RECONCILIATION
+        self,
+        refund_id: str,
+        text: str,
+        operator: Operator,
+        *,
+        evidence: bytes | None = None,
+        code: str = RECONCILIATION,
     ) -> Refund:
         """Call a person to a refund because of something outside the log; where it stands does not change.
 
@@ -441,7 +402,7 @@ class Gateway:
         while True:
             refund = await self.get(refund_id)
             event = policy.flagged(
-                refund, check_text("text", text), self.ports.now(), check_name("by", by), check_text("why", why),
+                refund, check_text("text", text), self.ports.now(), operator.by, operator.why,
                 next(iter(kept), None), code,
             )  # fmt: skip
             if event is None:
@@ -451,17 +412,18 @@ class Gateway:
             except Stale:
                 continue
 
-    async def erase(self, refund_id: str, *, by: str, why: str) -> Erased:
+    async def erase(self, refund_id: str, operator: Operator) -> Erased:
         """Erase what persons wrote and the evidence of a refund that is final and waits for nobody; no event changes.
 
         `by` and `why` are kept in clear in the signed notes that say so. What was erased before stays as it is. Raises
         `Invalid` if the refund may still need its bytes, `Stale` if something was recorded meanwhile.
         """
         refund = await self.get(refund_id)
-        who, reason = check_name("by", by), check_text("why", why)
         if self._open_signer is None:
             raise ConfigError("audit", "a gateway that was made without a configuration has no key to sign with")
-        return await erase(self.journal, self._open_signer, refund, at=self.ports.now(), by=who, why=reason)
+        return await erase(
+            self.journal, self._open_signer, refund, at=self.ports.now(), by=operator.by, why=operator.why
+        )
 
     async def _decide(self, refund: Refund, event: Event, kept: Mapping[str, bytes] | None = None) -> Refund:
         if event.plugin is None:
@@ -480,14 +442,13 @@ class Gateway:
         id: str,
         *,
         account: str | None = None,
-        as_of: datetime | None = None,
-        as_of_position: int | None = None,
+        as_of: AsOf = NOW,
     ) -> Refund:
         """Give a refund by its id or its refund_request_id, as it is or as we knew it at a time or place in the log.
 
         Raises `UnknownRefund` if there is none (or was none then), `Invalid` if several accounts have such an id.
         """
-        recorded = await self.history(id, account=account, as_of=as_of, as_of_position=as_of_position)
+        recorded = await self.history(id, account=account, as_of=as_of)
         return fold(recorded[0].refund_id, _events(recorded))
 
     async def history(
@@ -495,14 +456,12 @@ class Gateway:
         id: str,
         *,
         account: str | None = None,
-        as_of: datetime | None = None,
-        as_of_position: int | None = None,
+        as_of: AsOf = NOW,
     ) -> Sequence[Recorded]:
         """Give every event of a refund, or those that were there then, oldest first; raises what `get` does."""
-        then = AsOf.of(as_of, as_of_position)
-        recorded = then.history(await self._history(id, account))
+        recorded = as_of.history(await self._history(id, account))
         if not recorded:
-            raise UnknownRefund(f"there is no refund {id!r} as of {then}")
+            raise UnknownRefund(f"there is no refund {id!r} as of {as_of}")
         return recorded
 
     async def _history(self, id: str, account: str | None) -> Sequence[Recorded]:
@@ -523,26 +482,23 @@ class Gateway:
         account: str | None = None,
         payment: str | None = None,
         review: bool = False,
-        as_of: datetime | None = None,
-        as_of_position: int | None = None,
+        as_of: AsOf = NOW,
         after: str = "",
         limit: int = 1000,
     ) -> Sequence[Row]:
         """Give refunds as they are or as we knew them then, oldest first, from the one after the id `after`."""
         selection = Selection(status=status, account=account, payment=payment, review=review)
-        then = AsOf.of(as_of, as_of_position)
-        return await select_then(self.journal, selection, then, after=after, limit=limit)
+        return await select_then(self.journal, selection, as_of, after=after, limit=limit)
 
     async def totals(
         self,
         *,
         account: str | None = None,
         by_payment: bool = False,
-        as_of: datetime | None = None,
-        as_of_position: int | None = None,
+        as_of: AsOf = NOW,
     ) -> Sequence[Total]:
         """Add up what was requested, settled, failed and is open, now or then, for each account and currency."""
-        return await total_up(self.journal, AsOf.of(as_of, as_of_position), account=account, by_payment=by_payment)
+        return await total_up(self.journal, as_of, account=account, by_payment=by_payment)
 
     async def readings(self, history: Sequence[Recorded]) -> Sequence[Reading]:
         """Read the kept answers of a refund again: give where today's plugin comes to something else than then."""

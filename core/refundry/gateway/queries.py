@@ -23,25 +23,29 @@ __all__ = ["NOW", "AsOf", "Total", "select_then", "total_up"]
 _PAGE: Final = 500
 
 
+def _check_zone(_: object, attribute: "attrs.Attribute[datetime | None]", value: datetime | None) -> None:
+    if value is not None and value.tzinfo is None:
+        raise Invalid("as_of", "needs a time zone")
+
+
 @attrs.frozen
 class AsOf:
-    """A moment in the life of a store; without a time and a position it is now."""
+    """A moment in the life of a store: a time, or a position in the log. With neither of them it is now.
 
-    at: datetime | None = None
-    """Up to and with what was recorded at this time."""
-    position: int | None = None
-    """Up to and with the event at this place in the log."""
+    Raises `Invalid` for both at once, for a time without a zone and for a position below zero.
+    """
 
-    @classmethod
-    def of(cls, at: datetime | None, position: int | None) -> "AsOf":
-        """Take one of the two; `Invalid` for both, for a position below zero and for a time without a zone."""
-        if at is not None and position is not None:
-            raise Invalid("as_of", "goes without as_of_position: give one of the two")
-        if at is not None and at.tzinfo is None:
-            raise Invalid("as_of", "needs a time zone")
-        if position is not None and position < 0:
-            raise Invalid("as_of_position", "must be a place in the log, from 0")
-        return cls(at, position)
+    at: datetime | None = attrs.field(default=None, validator=_check_zone)
+    """What was recorded up to and including this time."""
+    position: int | None = attrs.field(default=None, kw_only=True)
+    """What was recorded up to and including the event at this position."""
+
+    @position.validator
+    def _check_position(self, _: object, value: int | None) -> None:
+        if value is not None and self.at is not None:
+            raise Invalid("as_of", "takes a time or a position, not both")
+        if value is not None and value < 0:
+            raise Invalid("as_of_position", "must be a position in the log, from 0")
 
     @property
     def now(self) -> bool:

@@ -1,39 +1,52 @@
-"""What a platform or a person says, checked before anything is made of it.
+"""What a platform asks for: `RefundRequest`, and the checks that turn it into a `Requested` event.
 
 The rule of this module: pure; every refusal is an `Invalid` that names the field and the rule.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, Final
+
+import attrs
 
 from refundry.config import Account
 from refundry.errors import Invalid
 from refundry.money import Money
 
+__all__ = ["MAX_DETAILS", "RefundRequest", "check_details", "check_total", "read_money"]
+
 MAX_DETAILS: Final = 16 * 1024
-"""Bytes of JSON that the further fields of a request may take."""
-_NAME: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
-_TEXT: Final = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]{1,2000}")
+"""The number of bytes that `details` may have as JSON."""
 
 
-def check_name(field: str, text: str) -> str:
-    """Check an id or a name: one line of 1 to 200 characters."""
-    if not isinstance(text, str) or _NAME.fullmatch(text) is None:
-        raise Invalid(field, "must be 1 to 200 characters without control characters")
-    return text
+@attrs.frozen(kw_only=True)
+class RefundRequest:
+    """A refund as a platform asks for it. The gateway checks it against the account's provider and its terms."""
 
-
-def check_text(field: str, text: str) -> str:
-    """Check a text for people: 1 to 2000 characters."""
-    if not isinstance(text, str) or _TEXT.fullmatch(text) is None:
-        raise Invalid(field, "must be 1 to 2000 characters without control characters")
-    return text
+    account: str
+    """The account's name in the configuration."""
+    payment: str
+    """The provider's id of the payment, or `merchant:NUMBER` for the merchant's order number if the provider has it."""
+    amount: str | Money
+    """A decimal text such as "12.33", or a `Money`; never a float."""
+    currency: str | None = None
+    """An ISO 4217 code; required unless `amount` is a `Money`."""
+    refund_request_id: str
+    """The caller's id of this refund and its idempotency key: the same id is the same refund, permanently."""
+    reason: str | None = None
+    """Why the customer is refunded, in words that the customer may see."""
+    payment_total: str | Money | None = None
+    """What was paid in total. All refunds of the payment together may not exceed it."""
+    retry_of: str | None = None
+    """The failed refund that this one replaces: Refundry's id or the `refund_request_id`."""
+    details: Mapping[str, Any] | None = None
+    """Further fields of the request, under the provider's own names."""
+    by: str = "platform"
+    """Who asks: a user, a service or a file."""
 
 
 def read_money(account: Account, amount: str | Money, currency: str | None, field: str) -> Money:
-    """Read an amount in the provider's minor units."""
+    """Return an amount in the provider's minor units."""
     if isinstance(amount, Money):
         if currency not in (None, amount.currency):
             raise Invalid("currency", f"{field} is in {amount.currency}, not {currency}")
@@ -44,14 +57,14 @@ def read_money(account: Account, amount: str | Money, currency: str | None, fiel
 
 
 def check_total(amount: Money, total: Money | None) -> Money | None:
-    """Check what was paid in all against what is to be refunded."""
+    """Return the payment's total; raise `Invalid` if it is less than the amount or in another currency."""
     if total is not None and (not total.same_unit(amount) or total.minor < amount.minor):
         raise Invalid("payment_total", f"must be at least the amount, in {amount.currency}")
     return total
 
 
 def check_details(details: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Check further fields for the provider: a small JSON object without numbers that could lose digits."""
+    """Return the further fields as stored: a small JSON object without numbers that could lose digits."""
     if not details:
         return None
     if not isinstance(details, Mapping) or not all(isinstance(name, str) for name in details):
@@ -63,7 +76,7 @@ def check_details(details: Mapping[str, Any] | None) -> Mapping[str, Any] | None
         raise Invalid("details", "must be JSON values in UTF-8") from None
     if len(written) > MAX_DETAILS:
         raise Invalid("details", f"has {len(written)} bytes as JSON; {MAX_DETAILS} are allowed")
-    # Read back: what is stored and compared later is what JSON can hold, not what was handed over.
+    # Read back: what is stored, and compared later, is what JSON can hold, not what was passed in.
     return dict(json.loads(written))
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from refundry.errors import StoreError, UnknownAccount
 from refundry.gateway import Gateway
+from refundry.inputs import Operator
 from refundry.refund import WORKER_GAVE_UP, Refund, policy
 
 _log = logging.getLogger("refundry")
@@ -146,7 +147,7 @@ class Worker:
         text = f"a worker gave up after {_MAX_FAILURES} unexpected errors in a row, which are in its log"
         try:
             refund = await self._gateway.flag_for_review(
-                refund_id, text, by="refundry", why="it cannot be driven on", code=WORKER_GAVE_UP
+                refund_id, text, Operator("refundry", "it cannot be processed"), code=WORKER_GAVE_UP
             )
             self._versions[refund_id] = refund.version
         except StoreError as failed:

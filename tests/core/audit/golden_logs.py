@@ -18,6 +18,7 @@ from typing import Any, Final
 import attrs
 
 from refundry.gateway import Gateway
+from refundry.inputs import Operator
 from refundry.journal import Write
 from refundry.journal.codec import decode, private_digest
 from refundry.journal.merkle import entry, leaf_hash, root_of
@@ -223,7 +224,7 @@ async def _write_flows(name: str, directory: Path) -> Path:
             if code is not None:
                 provider.fault("answer", code=code, operation="refund", refund_request_id=f"R{number}")
             await shop.request(f"R{number}", payment=f"P{number}", reason="too small", by="orders")
-            await shop.gateway.resume_account("shop", by="Ben", why="mended")
+            await shop.gateway.resume_account("shop", Operator(by="Ben", why="mended"))
         provider.fault("drop_response", operation="refund", refund_request_id="LOST")
         await shop.request("LOST", payment="PLOST")
         provider.fault("corrupt", kind="html", operation="refund", refund_request_id="HTML")
@@ -239,10 +240,10 @@ async def _write_flows(name: str, directory: Path) -> Path:
 
 
 async def _decide(gateway: Gateway) -> None:
-    await gateway.resume_account("shop", by="Ben", why="mended")
+    await gateway.resume_account("shop", Operator(by="Ben", why="mended"))
     for row in await gateway.list():
         if row.review is not None and not (await gateway.get(row.id)).final:
-            await gateway.resolve(row.id, settled=False, by="Cem", why="seen at the bank")
+            await gateway.resolve(row.id, Operator(by="Cem", why="seen at the bank"), settled=False)
 
 
 def _dump(store: Path) -> Iterator[dict[str, Any]]:

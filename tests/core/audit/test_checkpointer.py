@@ -27,6 +27,7 @@ from refundry.audit.signing.signer import open_signer, read_last_note, read_veri
 from refundry.cli import cli
 from refundry.errors import Tampered
 from refundry.gateway import Gateway
+from refundry.gateway.request import RefundRequest
 from refundry.journal.merkle import (
     Frontier,
     consistency_proof,
@@ -376,7 +377,13 @@ async def test_what_is_configured_is_where_it_says_and_verifies(tmp_path: Path) 
         async with shop.reopened() as gateway:
             for number in range(3):
                 await gateway.request(
-                    account="shop", payment=f"P{number}", amount="1.00", currency="EUR", refund_request_id=f"R{number}"
+                    RefundRequest(
+                        account="shop",
+                        payment=f"P{number}",
+                        amount="1.00",
+                        currency="EUR",
+                        refund_request_id=f"R{number}",
+                    )
                 )
     (anchored,) = read_notes((tmp_path / "anchor.txt").read_bytes())
     verify = [
@@ -414,7 +421,8 @@ async def test_health_says_that_a_log_is_not_signed_and_refunds_go_on(tmp_path: 
             async with session.get(f"http://127.0.0.1:{runner.addresses[0][1]}/health") as answer:
                 status, said = answer.status, await answer.json()
         asked = await gateway.request(
-            account="shop", payment="P2", amount="1.00", currency="EUR", refund_request_id="R2", submit=False
+            RefundRequest(account="shop", payment="P2", amount="1.00", currency="EUR", refund_request_id="R2"),
+            submit=False,
         )
         await runner.cleanup()
 

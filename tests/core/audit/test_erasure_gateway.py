@@ -17,6 +17,7 @@ from refundry.cli import cli
 from refundry.config import read_config
 from refundry.errors import ConfigError, Conflict, Invalid
 from refundry.gateway import Gateway
+from refundry.inputs import Operator
 from refundry.plugin_host import load_plugins
 from refundry.refund import Status
 from tests.core.shop import Shop, open_shop
@@ -32,7 +33,7 @@ async def erased(shop: Shop, **more: Any) -> str:
     """Record, settle and erase a refund; give its id."""
     refund = await shop.request(reason="canary", by="ann", **more)
     assert Status.SETTLED is refund.status
-    await shop.gateway.erase(refund.id, by="privacy officer", why="asked")
+    await shop.gateway.erase(refund.id, Operator(by="privacy officer", why="asked"))
     return refund.id
 
 
@@ -89,7 +90,7 @@ async def test_an_open_refund_is_not_erased(tmp_path: Path) -> None:
         refund = await shop.request(reason="canary")
 
         with pytest.raises(Invalid, match="^id: is pending; only a refund that is final"):
-            await shop.gateway.erase(refund.id, by="ann", why="asked")
+            await shop.gateway.erase(refund.id, Operator(by="ann", why="asked"))
         assert "canary" == (await shop.gateway.get(refund.id)).reason
 
 
@@ -100,7 +101,7 @@ async def test_a_gateway_without_a_configuration_cannot_sign(tmp_path: Path) -> 
         other = Gateway(shop.gateway.accounts, shop.gateway.journal, None, load_plugins(), shop.gateway.ports)  # type: ignore[arg-type]
 
         with pytest.raises(ConfigError, match="^audit: "):
-            await other.erase(refund.id, by="ann", why="asked")
+            await other.erase(refund.id, Operator(by="ann", why="asked"))
         await other._close()
 
 

@@ -18,6 +18,7 @@ from refundry.audit.replay.replay import NOTES, replay
 from refundry.audit.verification.findings import Finding
 from refundry.config import read_config
 from refundry.errors import StoreError
+from refundry.inputs import Operator
 from refundry.plugin_host import Plugins, hookimpl, load_plugins
 from refundry.provider import (
     Answer,
@@ -65,7 +66,7 @@ async def lives(shop: Shop, count: int, seed: int) -> list[Refund]:
             case _:
                 pass
         await shop.request(id, payment=f"P-{id}", reason=f"reason of {id}", by="orders")
-        await shop.gateway.resume_account("shop", by="ops", why="mended")
+        await shop.gateway.resume_account("shop", Operator(by="ops", why="mended"))
     for _ in range(6):
         for id in ids:
             book = shop.antom.ledger.refunds.get(id)
@@ -374,8 +375,8 @@ async def test_a_log_that_does_not_fold_is_found(shop: Shop, statement: str) -> 
 async def test_what_was_erased_is_said_and_is_no_difference(shop: Shop) -> None:
     """After erasing, states, index and totals are the same; that answers are gone is said once for the refund."""
     await shop.request(reason="canary")
-    refund = await shop.gateway.resolve((await shop.gateway.get("R1")).id, settled=True, by="ops", why="seen")
-    await shop.gateway.erase(refund.id, by="privacy officer", why="asked")
+    refund = await shop.gateway.resolve((await shop.gateway.get("R1")).id, Operator(by="ops", why="seen"), settled=True)
+    await shop.gateway.erase(refund.id, Operator(by="privacy officer", why="asked"))
 
     (finding,) = found(shop)
 

@@ -11,7 +11,7 @@ import pytest
 
 from refundry.batch.csv_import import Imported, Progress, import_file
 from refundry.errors import Conflict, Invalid
-from refundry.gateway import Gateway
+from refundry.gateway import Gateway, RefundRequest
 from refundry.ports import Ports
 from refundry.refund import Refund
 from tests.core.shop import Shop, open_shop
@@ -192,12 +192,12 @@ async def test_whoever_comes_in_between_stops_an_import_with_what_is_recorded(
     taken = False
     request = Gateway.request
 
-    async def others_first(gateway: Gateway, **instruction: Any) -> Refund:
+    async def others_first(gateway: Gateway, asked: RefundRequest, **more: Any) -> Refund:
         nonlocal taken
-        if instruction["refund_request_id"] == "R4" and not taken:
+        if asked.refund_request_id == "R4" and not taken:
             taken = True
             await shop.request("OTHER", "60", payment="P4", payment_total="100", submit=False)
-        return await request(gateway, **instruction)
+        return await request(gateway, asked, **more)
 
     monkeypatch.setattr(Gateway, "request", others_first)
     with pytest.raises(Invalid, match=r"line 6: amount: .*; recorded: line 2 to 5, 7$"):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from refundry import cli
 from refundry.batch.reconcile import Finding, Line, Period, _lines, chosen_format, read_format, read_report, reconcile
 from refundry.errors import ConfigError, Invalid
+from refundry.inputs import Operator
 from refundry.money import Money, exponent_of
 from refundry.provider import ReportFormat
 from refundry.refund import Status
@@ -90,7 +91,7 @@ async def test_compared_again_it_calls_nobody_twice(shop: Shop) -> None:
     assert first == again
     assert called == await shop.gateway.get("R1")
 
-    cleared = await shop.gateway.resume(called.id, by="ann", why="asked the provider")
+    cleared = await shop.gateway.resume(called.id, Operator(by="ann", why="asked the provider"))
 
     assert (Status.SETTLED, None) == (cleared.status, cleared.review)
 

@@ -15,6 +15,9 @@ import pytest
 from refundry.config import open_accounts, read_config
 from refundry.errors import Conflict, Forged, Invalid, UnknownRefund
 from refundry.gateway import Gateway
+from refundry.gateway.queries import AsOf
+from refundry.gateway.request import RefundRequest
+from refundry.inputs import Operator
 from refundry.journal.evidence import read_answer, read_notification
 from refundry.money import Money
 from refundry.outbound.transport import NoAnswer
@@ -69,7 +72,7 @@ async def test_ten_lines_are_enough(tmp_path: Path) -> None:
         config = write_config(tmp_path, {"shop": antom.url})
         async with Gateway.open(config) as gateway:
             refund = await gateway.request(
-                account="shop", payment="P1", amount="12.33", currency="EUR", refund_request_id="R1"
+                RefundRequest(account="shop", payment="P1", amount="12.33", currency="EUR", refund_request_id="R1")
             )
 
             assert Status.SETTLED is refund.status
@@ -152,7 +155,7 @@ async def test_a_wrong_request_stores_nothing(shop: Shop) -> None:
     given = {"account": "shop", "payment": "P1", "amount": "12.33", "currency": "EUR", "refund_request_id": "R1"}
     for field, value in WRONG:
         with pytest.raises((Invalid, UnknownRefund)) as caught:
-            await shop.gateway.request(**(given | {field: value}))
+            await shop.gateway.request(RefundRequest(**(given | {field: value})))
 
         assert field == getattr(caught.value, "field", "retry_of"), (field, value)
     assert [] == [item async for item in shop.gateway.journal.log()]
@@ -162,9 +165,9 @@ async def test_a_wrong_request_stores_nothing(shop: Shop) -> None:
 async def test_check_says_what_request_would_do_and_stores_nothing(shop: Shop) -> None:
     """A check gives the refund that would be recorded, and leaves no trace."""
     given: dict[str, Any] = {"account": "shop", "payment": "P1", "currency": "EUR", "refund_request_id": "R1"}
-    checked = await shop.gateway.check(amount="12.33", **given)
+    checked = await shop.gateway.check(RefundRequest(amount="12.33", **given))
     with pytest.raises(Invalid):
-        await shop.gateway.check(amount="12.333", **given)
+        await shop.gateway.check(RefundRequest(amount="12.333", **given))
 
     assert Status.REQUESTED is checked.status
     assert [] == [item async for item in shop.gateway.journal.log()]
@@ -203,7 +206,7 @@ async def test_the_same_id_may_be_in_two_accounts(tmp_path: Path) -> None:
         async with Gateway.open(config) as gateway:
             for account in ("east", "west"):
                 await gateway.request(
-                    account=account, payment="P1", amount="1.00", currency="EUR", refund_request_id="R1"
+                    RefundRequest(account=account, payment="P1", amount="1.00", currency="EUR", refund_request_id="R1")
                 )
             with pytest.raises(Invalid, match="several accounts"):
                 await gateway.get("R1")
@@ -276,7 +279,7 @@ async def test_not_found_is_no_reason_for_a_new_id_but_a_person_is(shop: Shop) -
     first = await shop.request("R1")
     with pytest.raises(Invalid, match="resolve --failed"):
         await shop.request("R2", retry_of="R1")
-    await shop.gateway.resolve(first.id, settled=False, by="ada", why="the provider said so on the telephone")
+    await shop.gateway.resolve(first.id, Operator(by="ada", why="the provider said so on the telephone"), settled=False)
     with pytest.raises(Invalid, match="ask again later"):
         await shop.request("R2", retry_of="R1")
     shop.clock.move(shop.gateway.account("shop").terms.first_inquiry)
@@ -293,7 +296,9 @@ async def test_a_failure_counts_only_for_the_identity_that_sent(shop: Shop) -> N
     async with shop.reopened(config) as gateway:
         with pytest.raises(Invalid, match="asked again as SANDBOX_9Z"):
             await gateway.request(
-                account="shop", payment="P1", amount="12.33", currency="EUR", refund_request_id="R2", retry_of="R1"
+                RefundRequest(
+                    account="shop", payment="P1", amount="12.33", currency="EUR", refund_request_id="R2", retry_of="R1"
+                )
             )
 
     assert ["R1"] == list(shop.antom.ledger.refunds)
@@ -306,7 +311,7 @@ async def test_what_is_asked_after_the_end_is_recorded(shop: Shop) -> None:
     last = (await events(shop, first))[-1]
     after = await shop.gateway.get(first.id)
 
-    assert ("settled", Channel.INQUIRY) == (last.outcome, last.channel)
+    assert ("succeeded", Channel.INQUIRY) == (last.outcome, last.channel)
     assert b"refundStatus" in await shop.gateway.evidence(last.evidence)
     assert (Status.SETTLED, None) == (after.status, after.review)
 
@@ -340,7 +345,7 @@ async def test_a_key_that_the_provider_does_not_know_blocks_the_account(shop: Sh
     assert Status.UNKNOWN is first.status
     assert Status.REQUESTED is second.status
     assert isinstance(await shop.gateway.next_step(second), ManualReview)
-    (resumed,) = await shop.gateway.resume_account("shop", by="ada", why="the right key is in place")
+    (resumed,) = await shop.gateway.resume_account("shop", Operator(by="ada", why="the right key is in place"))
     assert isinstance(await shop.gateway.next_step(resumed), Inquire)
 
 
@@ -449,7 +454,7 @@ async def test_a_blocked_account_waits_for_a_person(shop: Shop) -> None:
     assert 0 == (await shop.gateway.get("R2")).attempts
     assert {} == shop.antom.ledger.refunds
 
-    resumed = await shop.gateway.resume_account("shop", by="ann", why="the contract was mended")
+    resumed = await shop.gateway.resume_account("shop", Operator(by="ann", why="the contract was mended"))
     first, second = await shop.later(blocked), await shop.later(waits)
     assert ["R1"] == [refund.refund_request_id for refund in resumed]
     assert (Status.SETTLED, Status.SETTLED) == (first.status, second.status)
@@ -462,7 +467,7 @@ async def test_a_blocked_account_is_blocked_for_every_process(shop: Shop) -> Non
     await shop.request("R1")
     async with shop.reopened() as other:
         refund = await other.request(
-            account="shop", payment="P1", amount="1.00", currency="EUR", refund_request_id="R2"
+            RefundRequest(account="shop", payment="P1", amount="1.00", currency="EUR", refund_request_id="R2")
         )
 
         assert 0 == refund.attempts
@@ -475,7 +480,7 @@ async def test_blocked_twice_is_failed(shop: Shop) -> None:
     """Mended, sent once more and answered the same: final answers are replayed, so this refund has failed."""
     shop.antom.fault("answer", code="INVALID_CONTRACT", operation="refund", times=2)
     refund = await shop.request()
-    await shop.gateway.resume(refund.id, by="ann", why="the contract was mended")
+    await shop.gateway.resume(refund.id, Operator(by="ann", why="the contract was mended"))
     refund = await shop.later(refund)
 
     assert Status.FAILED is refund.status
@@ -610,9 +615,9 @@ async def test_a_person_decides_with_name_and_reason(slow_shop: Shop) -> None:
     refund = await shop.request()
     for wrong in ({"by": "", "why": "seen"}, {"by": "ann", "why": ""}):
         with pytest.raises(Invalid):
-            await shop.gateway.resolve(refund.id, settled=True, **wrong)
-    settled = await shop.gateway.resolve(refund.id, settled=True, by="ann", why="seen in the statement")
-    failed = await shop.gateway.resolve(refund.id, settled=False, by="bob", why="ann was wrong")
+            await shop.gateway.resolve(refund.id, Operator(**wrong), settled=True)
+    settled = await shop.gateway.resolve(refund.id, Operator(by="ann", why="seen in the statement"), settled=True)
+    failed = await shop.gateway.resolve(refund.id, Operator(by="bob", why="ann was wrong"), settled=False)
 
     assert (Status.SETTLED, Status.FAILED) == (settled.status, failed.status)
     last = (await events(shop, refund))[-1]
@@ -627,10 +632,10 @@ async def test_what_was_known_then(shop: Shop) -> None:
     then = shop.clock()
     await shop.later(refund)
 
-    assert Status.UNKNOWN is (await shop.gateway.get("R1", as_of=then)).status
+    assert Status.UNKNOWN is (await shop.gateway.get("R1", as_of=AsOf(at=then))).status
     assert Status.SETTLED is (await shop.gateway.get("R1")).status
     with pytest.raises(UnknownRefund):
-        await shop.gateway.get("R1", as_of=then.replace(year=2020))
+        await shop.gateway.get("R1", as_of=AsOf(at=then.replace(year=2020)))
 
 
 # --- evidence ---------------------------------------------------------------------------------------------------------
@@ -758,7 +763,9 @@ async def test_nothing_on_the_way_blocks_the_loop(tmp_path: Path, monkeypatch: p
             await asyncio.gather(
                 *(
                     gateway.request(
-                        account="shop", payment="P1", amount="1.00", currency="EUR", refund_request_id=f"R{number}"
+                        RefundRequest(
+                            account="shop", payment="P1", amount="1.00", currency="EUR", refund_request_id=f"R{number}"
+                        )
                     )
                     for number in range(20)
                 )

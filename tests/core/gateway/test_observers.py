@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from refundry.gateway import Gateway
+from refundry.gateway.request import RefundRequest
 from refundry.journal import Recorded
 from refundry.plugin_host import Plugins, hookimpl, load_plugins
 from refundry.refund import Status
@@ -130,7 +131,7 @@ async def test_a_new_observer_begins_at_the_end_of_the_log(tmp_path: Path) -> No
         await shop.request("R1")
         async with shop.reopened(plugins=with_observer(observer)) as gateway:
             refund = await gateway.request(
-                account="shop", payment="P1", amount="1.00", currency="EUR", refund_request_id="R2"
+                RefundRequest(account="shop", payment="P1", amount="1.00", currency="EUR", refund_request_id="R2")
             )
             await told(observer, 3)
 
@@ -158,7 +159,7 @@ async def test_two_processes_do_not_both_tell(tmp_path: Path) -> None:
 _DIES = """
 import asyncio, os, sys
 from datetime import datetime
-from refundry.gateway import Gateway
+from refundry.gateway import Gateway, RefundRequest
 from refundry.plugin_host import hookimpl, load_plugins
 from refundry.ports import Ports
 
@@ -171,7 +172,9 @@ class Observer:
 async def main():
     ports = Ports(now=lambda: datetime.fromisoformat(sys.argv[2]))
     async with Gateway.open(sys.argv[1], plugins=load_plugins(extra=[Observer()]), ports=ports) as gateway:
-        await gateway.request(account="shop", payment="P1", amount="1.00", currency="EUR", refund_request_id="R1")
+        await gateway.request(
+            RefundRequest(account="shop", payment="P1", amount="1.00", currency="EUR", refund_request_id="R1")
+        )
         await asyncio.sleep(30)
 
 asyncio.run(main())

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,16 @@ from refundry.cli.totals import totals
 from refundry.config import read_config
 from refundry.errors import Invalid, UnknownRefund
 from refundry.gateway import Gateway
+from refundry.gateway.queries import AsOf
+from refundry.inputs import Operator
 from refundry.journal import Recorded, Row
 from refundry.journal.index import row_of
 from refundry.refund import Refund, Status, fold
 from refundry.testing.simulator.ledger import State
 from tests.core.audit.test_replay import with_change
 from tests.core.shop import Shop, open_shop
+
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -37,7 +41,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
             await opened.later(await opened.gateway.get(f"R{number}"), 60)
         opened.clock.move(60)
         refund = await opened.gateway.get("R2")
-        await opened.gateway.resolve(refund.id, settled=False, by="ops", why="stopped")
+        await opened.gateway.resolve(refund.id, Operator(by="ops", why="stopped"), settled=False)
         yield opened
 
 
@@ -59,18 +63,18 @@ async def test_at_every_place_in_the_log_the_list_is_what_the_log_said(shop: Sho
     assert len(log) > 15
     for item in log:
         before = [other for other in log if other.position <= item.position]
-        assert rows(before) == await shop.gateway.list(as_of_position=item.position)
+        assert rows(before) == await shop.gateway.list(as_of=AsOf(position=item.position))
         before = [other for other in log if other.event.at <= item.event.at]
-        assert rows(before) == await shop.gateway.list(as_of=item.event.at)
-    assert [] == await shop.gateway.list(as_of_position=0)
-    assert rows(log) == await shop.gateway.list() == await shop.gateway.list(as_of_position=10_000)
+        assert rows(before) == await shop.gateway.list(as_of=AsOf(at=item.event.at))
+    assert [] == await shop.gateway.list(as_of=AsOf(position=0))
+    assert rows(log) == await shop.gateway.list() == await shop.gateway.list(as_of=AsOf(position=10_000))
 
 
 async def test_a_list_of_then_is_narrowed_by_what_held_then(shop: Shop) -> None:
     """A refund that is settled now, and was pending then, is listed as pending then."""
     first = (await shop.gateway.history("R0"))[2]
 
-    then = await shop.gateway.list(status=Status.PENDING, as_of_position=first.position)
+    then = await shop.gateway.list(status=Status.PENDING, as_of=AsOf(position=first.position))
     now = await shop.gateway.list(status=Status.PENDING, account="shop", payment="P0")
 
     assert ["R0"] == [row.refund_request_id for row in then]
@@ -81,11 +85,11 @@ async def test_a_list_of_then_goes_on_where_a_page_ended(shop: Shop) -> None:
     """Pages of one follow each other and end."""
     found: list[Row] = []
     after = ""
-    while page := await shop.gateway.list(status=Status.PENDING, as_of_position=15, after=after, limit=1):
+    while page := await shop.gateway.list(status=Status.PENDING, as_of=AsOf(position=15), after=after, limit=1):
         found += page
         after = page[-1].id
 
-    assert found == await shop.gateway.list(status=Status.PENDING, as_of_position=15)
+    assert found == await shop.gateway.list(status=Status.PENDING, as_of=AsOf(position=15))
     assert len(found) > 2
 
 
@@ -95,35 +99,32 @@ async def test_a_refund_is_shown_as_it_was(shop: Shop) -> None:
     states = [fold(history[0].refund_id, [item.event for item in history[: n + 1]]) for n in range(len(history))]
 
     for item, state in zip(history, states, strict=True):
-        found: Refund = await shop.gateway.get("R0", as_of_position=item.position)
+        found: Refund = await shop.gateway.get("R0", as_of=AsOf(position=item.position))
         assert state == found
-        assert history[: state.version] == await shop.gateway.history("R0", as_of_position=item.position)
+        assert history[: state.version] == await shop.gateway.history("R0", as_of=AsOf(position=item.position))
     with pytest.raises(UnknownRefund, match="as of"):
-        await shop.gateway.get("R0", as_of=history[0].event.at - timedelta(microseconds=1))
+        await shop.gateway.get("R0", as_of=AsOf(at=history[0].event.at - timedelta(microseconds=1)))
 
 
 @pytest.mark.parametrize(
     ("wrong", "field"),
     [
-        ({"as_of": "now", "as_of_position": 1}, "as_of"),
-        ({"as_of_position": -1}, "as_of_position"),
-        ({"as_of": 0}, "as_of"),
+        ({"at": NOON, "position": 1}, "as_of"),
+        ({"position": -1}, "as_of_position"),
+        ({"at": NOON.replace(tzinfo=None)}, "as_of"),
     ],
 )
-async def test_a_moment_that_is_none_is_refused(shop: Shop, wrong: dict[str, Any], field: str) -> None:
-    """Both at once, a place before the log and a time without a zone name the field."""
-    at = shop.clock()
-    given = wrong | ({"as_of": at if wrong["as_of"] else at.replace(tzinfo=None)} if "as_of" in wrong else {})
-
+def test_an_impossible_moment_is_refused(wrong: dict[str, Any], field: str) -> None:
+    """A time with a position, a position below zero and a time without a zone are refused, and the field is named."""
     with pytest.raises(Invalid, match=f"^{field}: "):
-        await shop.gateway.list(**given)
+        AsOf(**wrong)
 
 
 async def test_totals_are_exact_and_add_up(shop: Shop) -> None:
     """At every place: requested = settled + failed + open, in minor units, and equal to what the list says."""
     for position in range(len(await whole_log(shop)) + 1):
-        listed = await shop.gateway.list(as_of_position=position)
-        found = await shop.gateway.totals(as_of_position=position)
+        listed = await shop.gateway.list(as_of=AsOf(position=position))
+        found = await shop.gateway.totals(as_of=AsOf(position=position))
         assert (1 if listed else 0) == len(found)
         for total in found:
             moved = {

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from refundry.gateway.worker import Worker
+from refundry.inputs import Operator
 from refundry.provider import ProviderCall, RefundInstruction
 from refundry.refund import WORKER_GAVE_UP, Inquired, Status
 from refundry.testing.simulator.ledger import State
@@ -86,7 +87,7 @@ async def test_the_same_worker_goes_on_when_a_person_resumes(shop: Shop, defect:
     asked = await shop.request("R1", submit=False)
     worker = await _work(shop)
     defect.undo()
-    await shop.gateway.resume(asked.id, by="ada", why="mended")
+    await shop.gateway.resume(asked.id, Operator(by="ada", why="mended"))
 
     await worker.run(until_idle=True)
 
@@ -99,7 +100,7 @@ async def test_nobody_is_called_to_what_has_ended(shop: Shop) -> None:
     ended = await shop.request("R1")
 
     after = await shop.gateway.flag_for_review(
-        ended.id, "a worker gave up", by="refundry", why="defect", code=WORKER_GAVE_UP
+        ended.id, "a worker gave up", Operator(by="refundry", why="defect"), code=WORKER_GAVE_UP
     )
 
     assert after == ended
@@ -111,7 +112,7 @@ async def test_what_ended_meanwhile_hides_nothing_that_waits(tmp_path: Path, def
         asked = await shop.request("R1", submit=False)
         worker = await _work(shop)
         defect.undo()
-        await shop.gateway.resolve(asked.id, settled=False, by="ada", why="not needed")
+        await shop.gateway.resolve(asked.id, Operator(by="ada", why="not needed"), settled=False)
         await shop.request("R2", payment="P2")
 
         working = asyncio.create_task(worker.run(until_idle=True))

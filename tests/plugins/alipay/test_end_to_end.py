@@ -12,6 +12,8 @@ import pytest
 
 import refundry_alipay
 from refundry.gateway import Gateway
+from refundry.gateway.request import RefundRequest
+from refundry.inputs import Operator
 from refundry.money import Money
 from refundry.plugin_host import load_plugins
 from refundry.ports import Ports
@@ -36,8 +38,9 @@ class Shop:
     clock: Clock
 
     async def request(self, id: str = "R1", amount: str = "12.33", payment: str = "P1", **more: Any) -> Refund:
+        submit = more.pop("submit", True)
         given = {"account": "shop", "payment": payment, "currency": "CNY"} | more
-        return await self.gateway.request(amount=amount, refund_request_id=id, **given)
+        return await self.gateway.request(RefundRequest(amount=amount, refund_request_id=id, **given), submit=submit)
 
     async def later(self, refund: Refund, seconds: float = 30) -> Refund:
         """Let time pass and do what is due then."""
@@ -172,10 +175,10 @@ async def test_balance_then_resume(shop: Shop) -> None:
     for _ in range(2):
         assert refund.review is not None
         assert not refund.final
-        refund = await shop.gateway.resume(refund.id, by="till 4", why="topped up")
+        refund = await shop.gateway.resume(refund.id, Operator(by="till 4", why="topped up"))
         refund = await shop.later(refund)
     shop.alipay.ledger.payments["P1"].balance = 10000
-    refund = await shop.gateway.resume(refund.id, by="till 4", why="topped up, really")
+    refund = await shop.gateway.resume(refund.id, Operator(by="till 4", why="topped up, really"))
     refund = await shop.later(refund)
 
     assert (Status.SETTLED, {"R1": 1}) == (refund.status, shop.moved())
@@ -298,7 +301,7 @@ async def test_failures_in_another_node(tmp_path: Path, keys: AlipayKeys) -> Non
     async with open_shop(tmp_path, keys, error_response=True) as shop:
         shop.alipay.fault("answer", code="isv.insufficient-isv-permissions", operation="refund")
         refund = await shop.request()
-        await shop.gateway.resume_account("shop", by="till 4", why="the contract was signed")
+        await shop.gateway.resume_account("shop", Operator(by="till 4", why="the contract was signed"))
         settled = await shop.later(refund)
 
     assert refund.review is not None

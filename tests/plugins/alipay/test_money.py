@@ -10,6 +10,8 @@ from yarl import URL
 import refundry_alipay
 from refundry.errors import Invalid
 from refundry.gateway import Gateway
+from refundry.gateway.request import RefundRequest
+from refundry.inputs import Operator
 from refundry.money import Money
 from refundry.outbound.transport import HttpTransport, NoAnswer
 from refundry.plugin_host import load_plugins
@@ -50,7 +52,7 @@ async def test_a_bank_that_takes_the_money_of_a_failed_refund(tmp_path: Path, ke
     async with open_shop(tmp_path, keys, app_gateway=box.url) as shop:
         shop.alipay.fault("answer", code="ACQ.SYSTEM_ERROR", work="do", operation="refund")
         refund = await shop.request()
-        await shop.gateway.resolve(refund.id, settled=False, by="till 4", why="the customer waits")
+        await shop.gateway.resolve(refund.id, Operator(by="till 4", why="the customer waits"), settled=False)
         shop.alipay.deposit_back("R1", "S")
         await box.wait_for(1)
         for _ in range(2):
@@ -72,7 +74,7 @@ async def test_a_new_number_waits_for_an_answer_that_counts(tmp_path: Path, keys
         shop.alipay.fault("drop_request", operation="refund")
         refund = await shop.request()
         late = shop.gateway.account("shop").provider.refund(policy.instruction_for(refund), shop.clock()).sign()
-        await shop.gateway.resolve(refund.id, settled=False, by="till 4", why="the customer waits")
+        await shop.gateway.resolve(refund.id, Operator(by="till 4", why="the customer waits"), settled=False)
         shop.clock.move(9)
         with pytest.raises(Invalid, match="not_found"):
             await shop.request("R2", retry_of=refund.id)
@@ -146,5 +148,5 @@ async def test_never_sent_again_to_another_merchant(tmp_path: Path, keys: Alipay
 
 async def _requested(gateway: Gateway) -> Refund:
     return await gateway.request(
-        account="shop", payment="merchant:1001", amount="12.33", currency="CNY", refund_request_id="R1"
+        RefundRequest(account="shop", payment="merchant:1001", amount="12.33", currency="CNY", refund_request_id="R1")
     )

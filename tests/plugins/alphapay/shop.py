@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from refundry.gateway import Gateway
+from refundry.gateway.request import RefundRequest
 from refundry.ports import Ports
 from refundry.refund import Refund
 from refundry_alphapay.simulator import AlphaPaySettings, AlphaPaySimulator, account_section
@@ -32,8 +33,9 @@ class Shop:
     clock: Clock
 
     async def request(self, id: str = "R1", amount: str = "12.33", **more: Any) -> Refund:
+        submit = more.pop("submit", True)
         given = {"account": "shop", "payment": "P1", "currency": "CAD"} | more
-        return await self.gateway.request(amount=amount, refund_request_id=id, **given)
+        return await self.gateway.request(RefundRequest(amount=amount, refund_request_id=id, **given), submit=submit)
 
     async def later(self, refund: Refund, seconds: float = 30, times: int = 1) -> Refund:
         """Let time pass and do what is due then, so many times."""

@@ -13,6 +13,8 @@ import attrs
 import pytest
 
 from refundry.gateway import Gateway
+from refundry.gateway.request import RefundRequest
+from refundry.inputs import Operator
 from refundry.provider import Notification, Resend
 from refundry.refund import Refund, Status
 from refundry.refund.policy import ManualReview
@@ -126,13 +128,13 @@ async def test_a_person_who_says_go_on_makes_it_ask(shop: Shop) -> None:
     """Resumed, it is asked about again and not sent; only a person can say that it failed, and ask for a new one."""
     shop.alphapay.fault("drop_request", operation="refund")
     refund = await shop.later(await shop.request(), times=3)
-    refund = await shop.gateway.resume(refund.id, by="ann", why="looked into the dashboard")
+    refund = await shop.gateway.resume(refund.id, Operator(by="ann", why="looked into the dashboard"))
     refund = await shop.later(refund, times=3)
 
     assert waits_for_an_operator(refund)
     assert (0, 0) == (shop.came, shop.paid)
 
-    await shop.gateway.resolve(refund.id, settled=False, by="ann", why="it is not in the dashboard")
+    await shop.gateway.resolve(refund.id, Operator(by="ann", why="it is not in the dashboard"), settled=False)
     again = await shop.later(await shop.request("R2", retry_of=refund.id))
     assert (Status.SETTLED, 1, 1) == (again.status, shop.came, shop.paid)
 
@@ -305,7 +307,9 @@ async def test_who_died_after_sending_asks(tmp_path: Path) -> None:
             async with Gateway.open(
                 tmp_path / "refundry.toml", ports=attrs.evolve(shop.gateway.ports, step=_die)
             ) as dying:
-                await dying.request(account="shop", payment="P1", amount="1.00", currency="CAD", refund_request_id="R1")
+                await dying.request(
+                    RefundRequest(account="shop", payment="P1", amount="1.00", currency="CAD", refund_request_id="R1")
+                )
         refund = await shop.later(await shop.gateway.get("R1"))
 
         assert (Status.SETTLED, 1, 1) == (refund.status, shop.came, shop.paid)

@@ -20,6 +20,7 @@ from refundry.config import Account, Config, open_accounts, read_config
 from refundry.currencies import EXPONENTS
 from refundry.errors import Forged, Invalid, RefundryError
 from refundry.gateway import Gateway
+from refundry.gateway.request import RefundRequest
 from refundry.gateway.worker import process
 from refundry.money import Money
 from refundry.outbound.transport import HttpTransport, NoAnswer
@@ -282,12 +283,14 @@ class Environment:
         """Request a refund from the gateway."""
         asked = self.instruction(number, **changes)
         return await self.gateway.request(
-            account=ACCOUNT,
-            payment=asked.payment,
-            amount=str(asked.amount),
-            currency=asked.amount.currency,
-            refund_request_id=asked.refund_request_id,
-            reason=asked.reason,
+            RefundRequest(
+                account=ACCOUNT,
+                payment=asked.payment,
+                amount=str(asked.amount),
+                currency=asked.amount.currency,
+                refund_request_id=asked.refund_request_id,
+                reason=asked.reason,
+            )
         )
 
     async def finish(self, refund: Refund, patience: float = PATIENCE) -> Refund:

@@ -7,6 +7,7 @@ unresolved refund is flagged for review. What a fault must lead to follows from 
 import asyncio
 from typing import Any, Final
 
+from refundry.inputs import Operator
 from refundry.provider import Code, CodeClass, Resend
 from refundry.refund import Inquired, Refund, Status
 from refundry.testing.contract.base import NotApplicable, check, fail, require
@@ -294,6 +295,6 @@ async def blocked_then_resumed(subject: Subject) -> None:
         require(await env.waits(refund), f"after {row.code} it is not on hold")
         waiting = await env.request(2)
         require(waiting.attempts == 0, f"after {row.code} another refund of the account was sent")
-        await env.gateway.resume_account("contract", by="contract", why="fixed")
+        await env.gateway.resume_account("contract", Operator(by="contract", why="fixed"))
         for one in (refund, waiting):
             await paid(env, await env.gateway.get(one.id), f"resumed after {row.code}")
