@@ -1,7 +1,7 @@
-"""Careless providers: each is Acme with one mistake that was seen in the field, and the checks that must catch it.
+"""Faulty providers: each is Acme with one mistake that was seen in the field, and the checks that must catch it.
 
-The mistakes are those of other people's refunds: a timeout read as a failure, a float, a signature over JSON that was
-written anew, an echo that nobody compares.
+The mistakes come from real refund integrations: a timeout read as a failure, a float, a signature over re-encoded JSON,
+an id that is not compared.
 """
 
 import json
@@ -38,10 +38,10 @@ from refundry.provider import (
     Unreadable,
     VerifiedNotification,
 )
-from tests.core.testing.reference_provider import INQUIRY, REFUND, Acme, AcmeSettings, Said_, Table, plugin
+from tests.core.testing.reference_provider import INQUIRY, REFUND, Acme, AcmeSettings, Content, Table, plugin
 
 PLUGINS: dict[str, tuple[ProviderPlugin, frozenset[str]]] = {}
-"""Every careless plugin with the names of the checks that must fail, and no others."""
+"""Every faulty plugin with the names of the checks that must fail; no others may."""
 
 
 def caught_by(*checks: str) -> Any:
@@ -59,28 +59,28 @@ def caught_by(*checks: str) -> Any:
 class ServerErrorIsFailure(Acme):
     """HTTP 5xx means that the refund failed."""
 
-    def odd_status(self, answer: Answer) -> Outcome | None:
+    def unexpected_status(self, answer: Answer) -> Outcome | None:
         if answer.status >= 500:
-            return DefinitiveFailure(str(answer.status), "The server said no.", "Ask again.")
-        return super().odd_status(answer)
+            return DefinitiveFailure(str(answer.status), "The server refused.", "Ask again.")
+        return super().unexpected_status(answer)
 
 
 @caught_by("http-errors-not-trusted")
 class StatusCodeIgnored(Acme):
-    """The HTTP status is not looked at."""
+    """The HTTP status is ignored."""
 
-    def odd_status(self, answer: Answer) -> Outcome | None:
+    def unexpected_status(self, answer: Answer) -> Outcome | None:
         return None
 
 
 @caught_by("malformed-not-trusted", "inquiry-lost", "consistent-under-every-fault")
 class UnreadableIsFailure(Acme):
-    """What cannot be read means that the refund failed."""
+    """An unreadable answer means that the refund failed."""
 
-    def read(self, path: str, interpret_outcome: Any, answer: Answer) -> Outcome:
-        outcome = super().read(path, interpret_outcome, answer)
-        if isinstance(outcome, Unknown) and outcome.cause.startswith("not believed: not JSON"):
-            return DefinitiveFailure("UNREADABLE", "No JSON came.", "Ask again.")
+    def read(self, path: str, interpret: Any, answer: Answer) -> Outcome:
+        outcome = super().read(path, interpret, answer)
+        if isinstance(outcome, Unknown) and outcome.cause.startswith("not trusted: not JSON"):
+            return DefinitiveFailure("UNREADABLE", "The answer was not JSON.", "Ask again.")
         return outcome
 
 
@@ -96,12 +96,12 @@ class UnreadableIsFailure(Acme):
     "other-call-not-trusted",
     "other-account-not-trusted",
 )
-class RaisesOnOddAnswers(Acme):
-    """An answer that cannot be read is an exception."""
+class RaisesOnMalformedAnswers(Acme):
+    """An unreadable answer raises an exception."""
 
-    def read(self, path: str, interpret_outcome: Any, answer: Answer) -> Outcome:
+    def read(self, path: str, interpret: Any, answer: Answer) -> Outcome:
         self.verify(path, answer)
-        outcome: Outcome = interpret_outcome(json.loads(answer.body))
+        outcome: Outcome = interpret(json.loads(answer.body))
         return outcome
 
 
@@ -109,70 +109,72 @@ class RaisesOnOddAnswers(Acme):
 class UnlistedIsFailure(Acme):
     """A code that is not in the table means that the refund failed."""
 
-    def unlisted(self, instruction: RefundInstruction, said: Said_) -> Outcome:
-        return DefinitiveFailure(str(said.get("code")), "Acme says no.", "Ask again.")
+    def unlisted(self, instruction: RefundInstruction, content: Content) -> Outcome:
+        return DefinitiveFailure(str(content.get("code")), "Acme refused.", "Ask again.")
 
 
 @caught_by("unlisted-codes-unknown")
 class UnlistedIsPayment(Acme):
-    """A code that is not in the table, with a status that sounds well, settles the refund."""
+    """A code that is not in the table, with a successful status, settles the refund."""
 
-    def unlisted(self, instruction: RefundInstruction, said: Said_) -> Outcome:
-        if said.get("status") == "ok" and "amount" in said:
-            return Succeeded(self.told(instruction, said))
-        return super().unlisted(instruction, said)
+    def unlisted(self, instruction: RefundInstruction, content: Content) -> Outcome:
+        if content.get("status") == "ok" and "amount" in content:
+            return Succeeded(self.amount_of(instruction, content))
+        return super().unlisted(instruction, content)
 
 
 @caught_by("unlisted-codes-unknown")
-class UnlistedIsSentAgain(Acme):
-    """After a code that is not in the table the refund is sent again at once."""
+class UnlistedIsResent(Acme):
+    """After a code that is not in the table the refund is sent again immediately."""
 
-    def unlisted(self, instruction: RefundInstruction, said: Said_) -> Outcome:
-        return Unknown("never heard of", resend=Resend.SAME)
+    def unlisted(self, instruction: RefundInstruction, content: Content) -> Outcome:
+        return Unknown("not a known code", resend=Resend.SAME)
 
 
 @caught_by("unlisted-codes-unknown")
 class ComparesPrefixes(Acme):
-    """A code counts as the one that it begins with."""
+    """A code is taken for any known code that it starts with."""
 
-    def by_code(self, instruction: RefundInstruction, said: Said_, table: Table) -> Outcome:
-        code = str(said.get("code"))
+    def by_code(self, instruction: RefundInstruction, content: Content, table: Table) -> Outcome:
+        code = str(content.get("code"))
         known = next((name for name in table if code.startswith(name)), code)
-        return super().by_code(instruction, said | {"code": known}, table)
+        return super().by_code(instruction, content | {"code": known}, table)
 
 
 @caught_by("unlisted-codes-unknown", "code-and-status-agree")
 class StatusAloneDecides(Acme):
-    """The status is believed, whatever the code says."""
+    """The status decides, whatever the code is."""
 
-    def by_code(self, instruction: RefundInstruction, said: Said_, table: Table) -> Outcome:
-        if said.get("status") == "ok" and "amount" in said:
-            return self.by_state(instruction, said)
-        return super().by_code(instruction, said, table)
+    def by_code(self, instruction: RefundInstruction, content: Content, table: Table) -> Outcome:
+        if content.get("status") == "ok" and "amount" in content:
+            return self.by_state(instruction, content)
+        return super().by_code(instruction, content, table)
 
 
 @caught_by("code-and-status-agree")
 class CodeAloneDecides(Acme):
-    """The code is believed, whatever its status says."""
+    """The code decides, whatever the status is."""
 
-    def agrees(self, row: Code, said: Said_) -> bool:
+    def agrees(self, row: Code, content: Content) -> bool:
         return True
 
 
 @caught_by("pending-not-final", "settles-later", "fails-later", "consistent-under-every-fault")
 class PendingIsPayment(Acme):
-    """What is in process counts as done."""
+    """A pending refund counts as paid."""
 
-    def by_state(self, instruction: RefundInstruction, said: Said_) -> Outcome:
-        return super().by_state(instruction, said | {"state": "done"} if said.get("state") == "working" else said)
+    def by_state(self, instruction: RefundInstruction, content: Content) -> Outcome:
+        return super().by_state(
+            instruction, content | {"state": "done"} if content.get("state") == "working" else content
+        )
 
     def by_class(self, row: Code) -> Outcome:
         return super().by_class(row)
 
 
 @caught_by("codes-as-classified", "settles-later", "pending-never-resent")
-class PendingIsSentAgain(Acme):
-    """What is in process is sent again."""
+class PendingIsResent(Acme):
+    """A pending refund is sent again."""
 
     def by_class(self, row: Code) -> Outcome:
         if row.meaning is CodeClass.PENDING:
@@ -182,15 +184,15 @@ class PendingIsSentAgain(Acme):
 
 @caught_by("not-found-not-failed", "codes-as-classified", "request-lost", "done-late", "pending-never-resent")
 class NotFoundIsFailure(Acme):
-    """A refund that the provider does not know failed."""
+    """A refund that the provider does not know has failed."""
 
     def not_found(self, row: Code) -> Outcome:
         return DefinitiveFailure(row.code, row.cause, row.advice)
 
 
 @caught_by("codes-as-classified", "unconfirmed-failure-inquired")
-class DoubtIsFailure(Acme):
-    """A failure that may hide a payment is a failure."""
+class UnconfirmedIsFailure(Acme):
+    """An unconfirmed failure is treated as definitive."""
 
     def not_known(self, row: Code) -> Outcome:
         if row.meaning is CodeClass.FAIL_CHECK:
@@ -199,19 +201,19 @@ class DoubtIsFailure(Acme):
 
 
 @caught_by("codes-as-classified", "code-and-status-agree")
-class InquirysFailureIsTheRefunds(Acme):
-    """An inquiry that goes wrong is taken for a refund that went wrong."""
+class InquiryFailureIsRefundFailure(Acme):
+    """A failed inquiry is taken for a failed refund."""
 
-    def answered(self, instruction: RefundInstruction, said: Said_) -> Outcome:
-        outcome = super().answered(instruction, said)
-        if said.get("code") == "TROUBLE":
+    def answered(self, instruction: RefundInstruction, content: Content) -> Outcome:
+        outcome = super().answered(instruction, content)
+        if content.get("code") == "TROUBLE":
             return DefinitiveFailure("TROUBLE", "The inquiry failed.", "Ask again.")
         return outcome
 
 
 @caught_by("same-id-other-amount", "codes-as-classified")
 class IdInUseIsFailure(Acme):
-    """That the id is in use means that the refund failed."""
+    """An id that is in use means that the refund failed."""
 
     def not_known(self, row: Code) -> Outcome:
         return DefinitiveFailure(row.code, row.cause, row.advice) if row.code == "ID_IN_USE" else super().not_known(row)
@@ -219,21 +221,21 @@ class IdInUseIsFailure(Acme):
 
 @caught_by("failed-not-settled", "fails-later", "late-failure-flagged", "failure-notified")
 class FailedIsPayment(Acme):
-    """Whatever the state is, an amount means that money moved."""
+    """An amount means that money moved, whatever the state is."""
 
-    def by_state(self, instruction: RefundInstruction, said: Said_) -> Outcome:
-        state = "done" if said.get("state") == "failed" else said.get("state")
-        return super().by_state(instruction, said | {"state": state})
+    def by_state(self, instruction: RefundInstruction, content: Content) -> Outcome:
+        state = "done" if content.get("state") == "failed" else content.get("state")
+        return super().by_state(instruction, content | {"state": state})
 
 
-# --- what it is about -------------------------------------------------------------------------------------------------
+# --- matching ---------------------------------------------------------------------------------------------------------
 
 
 @caught_by("other-refund-not-trusted", "notification-matched")
 class IdNotCompared(Acme):
-    """The id that is told is not compared."""
+    """The id in the answer is not compared."""
 
-    def same_id(self, instruction: RefundInstruction, said: Said_) -> bool:
+    def same_id(self, instruction: RefundInstruction, content: Content) -> bool:
         return True
 
 
@@ -241,37 +243,37 @@ class IdNotCompared(Acme):
     "amount-compared", "malformed-amounts-not-trusted", "other-notification-changes-nothing", "notification-matched"
 )
 class AmountNotCompared(Acme):
-    """The amount that is told is neither compared nor read: what was asked for is what was done."""
+    """The amount in the answer is neither compared nor read; the requested amount is assumed."""
 
-    def same_amount(self, instruction: RefundInstruction, said: Said_) -> bool:
+    def same_amount(self, instruction: RefundInstruction, content: Content) -> bool:
         return True
 
-    def told(self, instruction: RefundInstruction, said: Said_) -> Money:
+    def amount_of(self, instruction: RefundInstruction, content: Content) -> Money:
         return instruction.amount
 
 
 @caught_by("currency-compared", "other-notification-changes-nothing")
 class CurrencyNotCompared(Acme):
-    """The currency that is told is not compared."""
+    """The currency in the answer is not compared."""
 
-    def same_currency(self, instruction: RefundInstruction, said: Said_) -> bool:
+    def same_currency(self, instruction: RefundInstruction, content: Content) -> bool:
         return True
 
-    def told(self, instruction: RefundInstruction, said: Said_) -> Money:
+    def amount_of(self, instruction: RefundInstruction, content: Content) -> Money:
         return instruction.amount
 
 
 @caught_by("malformed-amounts-not-trusted")
 class AmountsAsNumbers(Acme):
-    """Amounts are compared as floats: 1e3, 1000.0 and the number 1000 are one amount."""
+    """Amounts are compared as floats: 1e3, 1000.0 and the number 1000 are equal."""
 
-    def same_amount(self, instruction: RefundInstruction, said: Said_) -> bool:
+    def same_amount(self, instruction: RefundInstruction, content: Content) -> bool:
         try:
-            return float(said.get("amount") or 0) == float(instruction.amount.minor)
+            return float(content.get("amount") or 0) == float(instruction.amount.minor)
         except (TypeError, ValueError):
             return False
 
-    def told(self, instruction: RefundInstruction, said: Said_) -> Money:
+    def amount_of(self, instruction: RefundInstruction, content: Content) -> Money:
         return instruction.amount
 
 
@@ -280,7 +282,7 @@ class AmountsAsNumbers(Acme):
 
 @caught_by("money-exact")
 class AmountsThroughFloats(Acme):
-    """The minor units are a float times a hundred."""
+    """Minor units are computed through a float."""
 
     def value(self, amount: Money) -> str:
         return str(int(float(str(amount)) * 10**amount.exponent))
@@ -304,8 +306,8 @@ class HundredthsOfEverything(Acme):
 
 
 @caught_by("exponents-known")
-class ShowsUnknownCurrencies(Acme):
-    """A currency that does not exist has two decimals, too."""
+class AcceptsUnknownCurrencies(Acme):
+    """A currency that does not exist has two decimals."""
 
     def exponent(self, currency: str) -> int:
         try:
@@ -314,7 +316,7 @@ class ShowsUnknownCurrencies(Acme):
             return 2
 
 
-# --- whose words they are ---------------------------------------------------------------------------------------------
+# --- authenticity -----------------------------------------------------------------------------------------------------
 
 
 @caught_by(
@@ -326,7 +328,7 @@ class ShowsUnknownCurrencies(Acme):
     "altered-notification-refused",
 )
 class SignatureNotChecked(Acme):
-    """Nobody looks at the signature."""
+    """The signature is not checked."""
 
     def check_signature(self, signature: str | None, path: str, client: str, time: str, body: bytes) -> None:
         pass
@@ -334,7 +336,7 @@ class SignatureNotChecked(Acme):
 
 @caught_by("unsigned-not-trusted", "forged-notification-refused")
 class SignatureMayBeMissing(Acme):
-    """The signature is checked if there is one."""
+    """The signature is checked only if there is one."""
 
     def check_signature(self, signature: str | None, path: str, client: str, time: str, body: bytes) -> None:
         if signature is not None:
@@ -342,8 +344,8 @@ class SignatureMayBeMissing(Acme):
 
 
 @caught_by("raw-bytes-signed")
-class SignatureOverJsonWrittenAnew(Acme):
-    """What is checked is the JSON as it would be written here, not the bytes that came."""
+class SignatureOverRewrittenJson(Acme):
+    """The signature is checked over re-encoded JSON, not over the received bytes."""
 
     def content(self, path: str, client: str, time: str, body: bytes) -> bytes:
         with suppress(Unreadable):
@@ -352,22 +354,22 @@ class SignatureOverJsonWrittenAnew(Acme):
 
 
 @caught_by("duplicate-keys-not-trusted")
-class DuplicateKeysTaken(Acme):
-    """Of a key that stands twice the last one counts."""
+class AcceptsDuplicateKeys(Acme):
+    """Of duplicate keys the last one counts."""
 
-    def parse(self, body: bytes) -> Said_:
+    def parse(self, body: bytes) -> Content:
         try:
-            said = json.loads(body)
+            content = json.loads(body)
         except (ValueError, RecursionError):
             raise Unreadable("not JSON") from None
-        if not isinstance(said, dict):
+        if not isinstance(content, dict):
             raise Unreadable("not an object")
-        return said
+        return content
 
 
 @caught_by("other-account-not-trusted", "other-accounts-notification-refused")
 class ClientNotCompared(Acme):
-    """Answers and notifications to any client are taken."""
+    """Answers and notifications for any client are accepted."""
 
     def ours(self, client: str | None) -> bool:
         return client is not None
@@ -380,7 +382,7 @@ class ClientNotCompared(Acme):
     "other-accounts-notification-refused",
 )
 class NotificationsNotChecked(Acme):
-    """Notifications are believed: nobody knows the address."""
+    """Notifications are trusted without a signature: the URL is secret."""
 
     def verify_notification(self, notification: Notification) -> None:
         if notification.header("acme-time") is None:
@@ -389,7 +391,7 @@ class NotificationsNotChecked(Acme):
 
 @caught_by("other-accounts-notification-refused")
 class NotificationOfAnyClient(Acme):
-    """A notification is checked for the client that it names."""
+    """A notification is verified for whichever client it names."""
 
     def verify_notification(self, notification: Notification) -> None:
         client, time = notification.header("acme-client"), notification.header("acme-time")
@@ -400,25 +402,25 @@ class NotificationOfAnyClient(Acme):
 
 
 @caught_by("other-notification-changes-nothing", "notification-matched")
-class NotificationTakenAtItsWord(Acme):
-    """What a notification says is not compared with the order."""
+class NotificationNotCompared(Acme):
+    """A notification is not compared with the instruction."""
 
-    def heard(self, said: Said_, instruction: RefundInstruction) -> Outcome:
-        return Succeeded(instruction.amount) if said.get("state") == "done" else self.by_state(instruction, said)
+    def read_notification(self, content: Content, instruction: RefundInstruction) -> Outcome:
+        return Succeeded(instruction.amount) if content.get("state") == "done" else self.by_state(instruction, content)
 
 
 @caught_by("malformed-not-trusted", "duplicate-keys-not-trusted")
-class ReadsWithoutCare(Acme):
-    """Whatever JSON can be is read, and what it cannot be is an exception."""
+class ParsesWithoutChecks(Acme):
+    """Any JSON is parsed, and anything else raises an exception."""
 
-    def parse(self, body: bytes) -> Said_:
-        said: Said_ = json.loads(body)
-        return said
+    def parse(self, body: bytes) -> Content:
+        content: Content = json.loads(body)
+        return content
 
 
 @caught_by("notification-settles", "notification-before-reply")
-class AcknowledgesInItsOwnWords(Acme):
-    """The acknowledgement is not the one that the provider takes."""
+class WrongAcknowledgement(Acme):
+    """The acknowledgement is not the one that the provider expects."""
 
     acknowledged = b"OK, thank you"
 
@@ -428,7 +430,7 @@ class AcknowledgesInItsOwnWords(Acme):
 
 @caught_by("same-instruction-same-bytes", "pure")
 class NonceInTheBody(Acme):
-    """Every attempt has a number of its own in its body."""
+    """Every attempt has a nonce in its body."""
 
     def fields(self, instruction: RefundInstruction) -> dict[str, Any]:
         return super().fields(instruction) | {"nonce": os.urandom(8).hex()}
@@ -436,31 +438,31 @@ class NonceInTheBody(Acme):
 
 @caught_by("same-instruction-same-bytes")
 class TimeInTheBody(Acme):
-    """The moment of the attempt is in its body."""
+    """The time of the attempt is in its body."""
 
     def body(self, instruction: RefundInstruction, at: datetime) -> bytes:
         return instruction.sent or json.dumps(self.fields(instruction) | {"at": at.isoformat()}).encode()
 
 
 @caught_by("resent-as-it-was")
-class WritesTheResendAnew(Acme):
-    """A resend is written anew, whatever was sent."""
+class RewritesTheResend(Acme):
+    """A resend is composed again, whatever was sent."""
 
     def body(self, instruction: RefundInstruction, at: datetime) -> bytes:
         return json.dumps(self.fields(instruction)).encode()
 
 
 @caught_by("pure")
-class AsksTheClock(Acme):
-    """The time of the signature is taken from the clock."""
+class ReadsTheClock(Acme):
+    """The time of the signature comes from the system clock."""
 
-    def call(self, path: str, body: bytes, at: datetime, interpret_outcome: Any) -> ProviderCall:
-        return super().call(path, body, datetime.now(UTC), interpret_outcome)
+    def call(self, path: str, body: bytes, at: datetime, interpret: Any) -> ProviderCall:
+        return super().call(path, body, datetime.now(UTC), interpret)
 
 
 @caught_by("reads-the-same-again", "independent-refunds", "notification-matched")
 class RemembersTheInstruction(Acme):
-    """The order that was composed last is the one that answers are read for."""
+    """Answers are read for the instruction that was composed last."""
 
     last: RefundInstruction | None = None
 
@@ -468,17 +470,17 @@ class RemembersTheInstruction(Acme):
         self.last = instruction
         return super().refund(instruction, at)
 
-    def same_id(self, instruction: RefundInstruction, said: Said_) -> bool:
-        return super().same_id(self.last or instruction, said)
+    def same_id(self, instruction: RefundInstruction, content: Content) -> bool:
+        return super().same_id(self.last or instruction, content)
 
 
 @caught_by("reads-without-private-key")
 class NeedsThePrivateKeyToRead(Acme):
-    """Without the private key nothing can be read."""
+    """Nothing can be read without the private key."""
 
     def verify(self, path: str, message: Answer | Notification) -> None:
         if self._private is None:
-            raise Forged("cannot tell")
+            raise Forged("the private key is missing")
         super().verify(path, message)
 
 
@@ -487,7 +489,7 @@ class NeedsThePrivateKeyToRead(Acme):
 
 @caught_by("secrets-not-shown")
 class ShowsItsKey(Acme):
-    """The provider, as it is shown, has the key in it."""
+    """The repr of the provider contains the key."""
 
     def __repr__(self) -> str:
         secret = self.settings.private_key
@@ -496,7 +498,7 @@ class ShowsItsKey(Acme):
 
 @caught_by("secrets-not-raised")
 class RaisesTheKey(Acme):
-    """The error about a key that cannot be used quotes it."""
+    """The error about an unusable key quotes it."""
 
     def private_key(self, pem: bytes) -> Ed25519PrivateKey:
         try:
@@ -531,7 +533,7 @@ class RefusesWhatItsTermsAllow(Acme):
 
 @caught_by("checks-raise-invalid-only")
 class ChecksWithExceptions(Acme):
-    """An odd payment is an exception of another kind."""
+    """An unusual payment id raises an exception of another type."""
 
     def check(self, instruction: RefundInstruction) -> None:
         instruction.payment.encode()
@@ -540,7 +542,7 @@ class ChecksWithExceptions(Acme):
 
 @caught_by("identity-stable")
 class AnotherIdentityEachTime(Acme):
-    """Who asks is another one in every process."""
+    """The identity differs in every process."""
 
     @property
     def identity(self) -> str:
@@ -549,7 +551,7 @@ class AnotherIdentityEachTime(Acme):
 
 @caught_by("longest-allowed-accepted")
 class CutsLongIds(Acme):
-    """Ids are written without what is beyond sixty characters."""
+    """Ids are truncated to sixty characters."""
 
     def fields(self, instruction: RefundInstruction) -> dict[str, Any]:
         return super().fields(instruction) | {"id": instruction.refund_request_id[:60]}
@@ -557,19 +559,19 @@ class CutsLongIds(Acme):
 
 @caught_by("too-long-refused")
 class NamesAFieldOfItsOwn(Acme):
-    """The terms allow points in ids, and the error about them names no field that the platform knows."""
+    """The terms allow dots in ids, and the error about them names a field that does not exist."""
 
     declared: ClassVar[dict[str, Any]] = {"terms": Terms(id_characters="A-Za-z0-9_./-")}
 
     def check(self, instruction: RefundInstruction) -> None:
         if "." in instruction.refund_request_id:
-            raise Invalid("ref", "must not have points")
+            raise Invalid("ref", "must not contain dots")
         super().check(instruction)
 
 
 @caught_by("secrets-not-logged-or-stored")
 class LogsItsKey(Acme):
-    """Whoever reads the log at level DEBUG can sign."""
+    """The DEBUG log contains the signing key."""
 
     def sign(self, path: str, time: str, body: bytes) -> Request:
         secret = self.settings.private_key
@@ -585,12 +587,12 @@ class RoundsToWholeUnits(Acme):
         return str(max(amount.minor - amount.minor % 10**amount.exponent, 1))
 
 
-# --- what the terms make of it ----------------------------------------------------------------------------------------
+# --- consequences -----------------------------------------------------------------------------------------------------
 
 
 @caught_by("codes-as-classified", "definite-failure-ends-it")
-class FailureIsDoubt(Acme):
-    """After a definite refusal a person is called all the same."""
+class FailureIsUnconfirmed(Acme):
+    """A definitive refusal is flagged for review instead of ending the refund."""
 
     def by_class(self, row: Code) -> Outcome:
         return self.not_known(row) if row.meaning is CodeClass.FAIL else super().by_class(row)
@@ -598,7 +600,7 @@ class FailureIsDoubt(Acme):
 
 @caught_by("codes-as-classified", "blocked-then-resumed")
 class BlocksTheRequestOnly(Acme):
-    """Where the account is set up wrongly, the next refund runs into the same wall."""
+    """A misconfigured account blocks one refund instead of the account."""
 
     def by_class(self, row: Code) -> Outcome:
         outcome = super().by_class(row)
@@ -606,32 +608,32 @@ class BlocksTheRequestOnly(Acme):
 
 
 @caught_by("codes-as-classified", "same-id-resent")
-class NeverSendsAgain(Acme):
-    """What the provider asks to send again is asked about instead."""
+class NeverResends(Acme):
+    """A refund that the provider asks to send again is only inquired."""
 
     def not_known(self, row: Code) -> Outcome:
         return Unknown(row.cause, row.code, resend=Resend.NEVER, review=row.cause)
 
 
 @caught_by("reads-the-same-again", "settles", "same-id-resent")
-class SendsTwiceToBeSure(Acme):
-    """The first answer to the refund is not waited for: it is sent again at once."""
+class ResendsAfterSuccess(Acme):
+    """The first successful answer is ignored and the refund sent again."""
 
     def __init__(self, settings: AcmeSettings, terms: Terms) -> None:
         super().__init__(settings, terms)
         self.sent_once: set[str] = set()
 
-    def replied(self, instruction: RefundInstruction, said: Said_) -> Outcome:
-        outcome = super().replied(instruction, said)
+    def replied(self, instruction: RefundInstruction, content: Content) -> Outcome:
+        outcome = super().replied(instruction, content)
         if isinstance(outcome, Succeeded) and instruction.refund_request_id not in self.sent_once:
             self.sent_once.add(instruction.refund_request_id)
-            return Unknown("to be sure", resend=Resend.SAME)
+            return Unknown("sent again", resend=Resend.SAME)
         return outcome
 
 
 @caught_by("money-exact", "settles-later", "response-lost", "unconfirmed-failure-inquired")
-class AsksByTheProvidersId(Acme):
-    """An inquiry names the provider's id only, which nobody has whose answer was lost."""
+class InquiresByProviderIdOnly(Acme):
+    """An inquiry uses the provider's id only, which is unknown after a lost answer."""
 
     def inquire(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
         return super().inquire(
@@ -640,8 +642,8 @@ class AsksByTheProvidersId(Acme):
 
 
 @caught_by("other-call-not-trusted")
-class AnyCallsAnswer(Acme):
-    """The answer to any call is taken, and that it was answered well counts as paid."""
+class AcceptsAnyCallsAnswer(Acme):
+    """The answer to any call is accepted, and a successful inquiry counts as paid."""
 
     def verify(self, path: str, message: Answer | Notification) -> None:
         try:
@@ -649,33 +651,33 @@ class AnyCallsAnswer(Acme):
         except Forged:
             super().verify("/v1/inquiry" if isinstance(message, Answer) else path, message)
 
-    def replied(self, instruction: RefundInstruction, said: Said_) -> Outcome:
-        outcome = super().replied(instruction, said)
-        well = isinstance(outcome, Pending) and said.get("code") == "PAID"
-        return Succeeded(self.told(instruction, said)) if well else outcome
+    def replied(self, instruction: RefundInstruction, content: Content) -> Outcome:
+        outcome = super().replied(instruction, content)
+        well = isinstance(outcome, Pending) and content.get("code") == "PAID"
+        return Succeeded(self.amount_of(instruction, content)) if well else outcome
 
 
-# --- being told -------------------------------------------------------------------------------------------------------
+# --- notifications ----------------------------------------------------------------------------------------------------
 
 
 @caught_by("pure", "notification-twice", "late-failure-flagged")
-class HearsOnce(Acme):
-    """A notification that comes again is refused."""
+class RefusesRepeatedNotifications(Acme):
+    """A repeated notification is refused."""
 
     def __init__(self, settings: AcmeSettings, terms: Terms) -> None:
         super().__init__(settings, terms)
-        self.heard_before: set[bytes] = set()
+        self.received_before: set[bytes] = set()
 
     def parse_notification(self, notification: Notification) -> VerifiedNotification:
-        if notification.body in self.heard_before:
-            raise Unreadable("heard before")
-        told = super().parse_notification(notification)
-        self.heard_before.add(notification.body)
-        return told
+        if notification.body in self.received_before:
+            raise Unreadable("received before")
+        verified = super().parse_notification(notification)
+        self.received_before.add(notification.body)
+        return verified
 
 
 @caught_by("unmatched-notification-kept")
-class HearsOfItsOwnOnly(Acme):
+class RefusesUnknownRefunds(Acme):
     """A notification about a refund that this process did not send is refused."""
 
     def __init__(self, settings: AcmeSettings, terms: Terms) -> None:
@@ -687,10 +689,10 @@ class HearsOfItsOwnOnly(Acme):
         return super().refund(instruction, at)
 
     def parse_notification(self, notification: Notification) -> VerifiedNotification:
-        told = super().parse_notification(notification)
-        if told.refund_request_id not in self.sent:
+        verified = super().parse_notification(notification)
+        if verified.refund_request_id not in self.sent:
             raise Unreadable("not ours")
-        return told
+        return verified
 
 
 @caught_by(
@@ -700,22 +702,22 @@ class HearsOfItsOwnOnly(Acme):
     "altered-notification-refused",
     "notification-matched",
 )
-class HearsAfterTheReplyOnly(Acme):
+class RefusesNotificationsBeforeReply(Acme):
     """A notification about a refund whose reply has not been read is refused."""
 
     def __init__(self, settings: AcmeSettings, terms: Terms) -> None:
         super().__init__(settings, terms)
         self.answered_for: set[object] = set()
 
-    def replied(self, instruction: RefundInstruction, said: Said_) -> Outcome:
-        self.answered_for.add(said.get("id"))
-        return super().replied(instruction, said)
+    def replied(self, instruction: RefundInstruction, content: Content) -> Outcome:
+        self.answered_for.add(content.get("id"))
+        return super().replied(instruction, content)
 
     def parse_notification(self, notification: Notification) -> VerifiedNotification:
-        told = super().parse_notification(notification)
-        if told.refund_request_id not in self.answered_for:
+        verified = super().parse_notification(notification)
+        if verified.refund_request_id not in self.answered_for:
             raise Unreadable("too early")
-        return told
+        return verified
 
 
 @caught_by(
@@ -727,11 +729,11 @@ class HearsAfterTheReplyOnly(Acme):
     "failure-notified",
 )
 class TimesWithoutOffset(Acme):
-    """The moment of a notification has no offset."""
+    """The time of a notification has no offset."""
 
     def parse_notification(self, notification: Notification) -> VerifiedNotification:
-        told = super().parse_notification(notification)
-        return attrs.evolve(told, at=None if told.at is None else told.at.replace(tzinfo=None))
+        verified = super().parse_notification(notification)
+        return attrs.evolve(verified, at=None if verified.at is None else verified.at.replace(tzinfo=None))
 
 
 # --- what is declared -------------------------------------------------------------------------------------------------
@@ -763,7 +765,7 @@ declares(
     "code-and-status-agree",
     codes={"refund": REFUND},
 )
-declares("a row stands under another code", "codes-sane", **_codes({**REFUND, "SUBMITTED": REFUND["WORKING"]}))
+declares("a row is listed under another code", "codes-sane", **_codes({**REFUND, "SUBMITTED": REFUND["WORKING"]}))
 declares("a row has no advice", "codes-sane", "codes-as-classified", **_codes(_with(REFUND, "REFUSED", advice="")))
 declares("a rule is not known", "codes-sane", "codes-consistent", **_codes(_with(REFUND, "BUSY", new_id="perhaps")))
 declares("a new id while it is pending", "codes-consistent", **_codes(_with(REFUND, "WORKING", new_id="manual")))
@@ -775,5 +777,5 @@ declares(
     terms=Terms(resend_after=frozenset({Resend.AFTER_NOT_FOUND})),
 )
 declares("no time to answer", "terms-sane", terms=Terms(timeout=0.0))
-declares("for ever", "terms-sane", terms=Terms(escalate_after=float("inf")))
+declares("an infinite term", "terms-sane", terms=Terms(escalate_after=float("inf")))
 declares("no version", "declared", version="")

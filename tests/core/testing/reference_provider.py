@@ -1,6 +1,6 @@
-"""A small provider that keeps the contract, and its simulator: what careless ones are made from.
+"""A small provider that satisfies the contract, and its simulator: the base of the faulty providers.
 
-Acme takes JSON over HTTP and signs with Ed25519 over the path, the client, the time and the raw body.
+Acme uses JSON over HTTP and signs with Ed25519 over the path, the client, the time and the raw body.
 """
 
 import base64
@@ -54,7 +54,7 @@ from refundry.testing.simulator.settings import Keys, Settings, SimulatorPlugin,
 
 CLIENT: Final = "acme-shop-0001"
 Table = Mapping[str, Code]
-Said_ = dict[str, Any]
+Content = dict[str, Any]
 
 
 # --- codes ------------------------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class Acme:
             if not (text.isascii() and 0 < len(text) <= 64 and text.replace("-", "").replace("_", "").isalnum()):
                 raise Invalid(field, "must be 1 to 64 letters, digits, - and _")
         if instruction.amount.minor == 0 or instruction.amount.exponent != self.exponent(instruction.amount.currency):
-            raise Invalid("amount", "is nothing, or in another unit than Acme's")
+            raise Invalid("amount", "is zero, or in another unit than Acme's")
         if instruction.reason is not None and not (len(instruction.reason) <= 256 and instruction.reason.isprintable()):
             raise Invalid("reason", "must be at most 256 printable characters")
 
@@ -179,11 +179,9 @@ class Acme:
         body = json.dumps({"id": instruction.refund_request_id}).encode()
         return self.call("/v1/inquiry", body, at, partial(self.answered, instruction))
 
-    def call(self, path: str, body: bytes, at: datetime, interpret_outcome: Callable[[Said_], Outcome]) -> ProviderCall:
+    def call(self, path: str, body: bytes, at: datetime, interpret: Callable[[Content], Outcome]) -> ProviderCall:
         time = at.astimezone(UTC).isoformat(timespec="seconds")
-        return ProviderCall(
-            body, partial(self.sign, path, time, body), partial(self.read, path, interpret_outcome), "1"
-        )
+        return ProviderCall(body, partial(self.sign, path, time, body), partial(self.read, path, interpret), "1")
 
     def sign(self, path: str, time: str, body: bytes) -> Request:
         if self._private is None:
@@ -199,17 +197,17 @@ class Acme:
 
     # reading
 
-    def read(self, path: str, interpret_outcome: Callable[[Said_], Outcome], answer: Answer) -> Outcome:
-        odd = self.odd_status(answer)
-        if odd is not None:
-            return odd
+    def read(self, path: str, interpret: Callable[[Content], Outcome], answer: Answer) -> Outcome:
+        unexpected = self.unexpected_status(answer)
+        if unexpected is not None:
+            return unexpected
         try:
             self.verify(path, answer)
-            return interpret_outcome(self.parse(answer.body))
+            return interpret(self.parse(answer.body))
         except (Forged, Unreadable) as error:
-            return Unknown(f"not believed: {error}")
+            return Unknown(f"not trusted: {error}")
 
-    def odd_status(self, answer: Answer) -> Outcome | None:
+    def unexpected_status(self, answer: Answer) -> Outcome | None:
         return None if answer.status == 200 else Unknown(f"HTTP {answer.status}")
 
     def verify(self, path: str, message: Answer | Notification) -> None:
@@ -233,58 +231,60 @@ class Acme:
     def content(self, path: str, client: str, time: str, body: bytes) -> bytes:
         return signed(path, client, time, body)
 
-    def parse(self, body: bytes) -> Said_:
+    def parse(self, body: bytes) -> Content:
         return read_object(body)
 
-    # understanding
+    # interpreting
 
-    def replied(self, instruction: RefundInstruction, said: Said_) -> Outcome:
-        return self.other_refund(instruction, said) or self.by_code(instruction, said, self.codes["refund"])
+    def replied(self, instruction: RefundInstruction, content: Content) -> Outcome:
+        return self.other_refund(instruction, content) or self.by_code(instruction, content, self.codes["refund"])
 
-    def answered(self, instruction: RefundInstruction, said: Said_) -> Outcome:
-        return self.other_refund(instruction, said) or self.by_code(instruction, said, self.codes["inquire"])
+    def answered(self, instruction: RefundInstruction, content: Content) -> Outcome:
+        return self.other_refund(instruction, content) or self.by_code(instruction, content, self.codes["inquire"])
 
-    def other_refund(self, instruction: RefundInstruction, said: Said_) -> Outcome | None:
-        if not self.same_id(instruction, said):
+    def other_refund(self, instruction: RefundInstruction, content: Content) -> Outcome | None:
+        if not self.same_id(instruction, content):
             return Unknown("about another refund")
-        if "state" in said and not (self.same_amount(instruction, said) and self.same_currency(instruction, said)):
+        if "state" in content and not (
+            self.same_amount(instruction, content) and self.same_currency(instruction, content)
+        ):
             return Unknown("about another amount", resend=Resend.NEVER)
         return None
 
-    def same_id(self, instruction: RefundInstruction, said: Said_) -> bool:
-        return said.get("id") == instruction.refund_request_id
+    def same_id(self, instruction: RefundInstruction, content: Content) -> bool:
+        return content.get("id") == instruction.refund_request_id
 
-    def same_amount(self, instruction: RefundInstruction, said: Said_) -> bool:
-        return bool(said.get("amount") == self.value(instruction.amount))
+    def same_amount(self, instruction: RefundInstruction, content: Content) -> bool:
+        return bool(content.get("amount") == self.value(instruction.amount))
 
-    def same_currency(self, instruction: RefundInstruction, said: Said_) -> bool:
-        return bool(said.get("currency") == instruction.amount.currency)
+    def same_currency(self, instruction: RefundInstruction, content: Content) -> bool:
+        return bool(content.get("currency") == instruction.amount.currency)
 
-    def by_code(self, instruction: RefundInstruction, said: Said_, table: Table) -> Outcome:
-        row = table.get(str(said.get("code")))
+    def by_code(self, instruction: RefundInstruction, content: Content, table: Table) -> Outcome:
+        row = table.get(str(content.get("code")))
         if row is None:
-            return self.unlisted(instruction, said)
-        if not self.agrees(row, said):
+            return self.unlisted(instruction, content)
+        if not self.agrees(row, content):
             return Unknown("the code has another status", row.code, resend=Resend.NEVER)
-        return self.by_state(instruction, said) if row.meaning is CodeClass.OK else self.by_class(row)
+        return self.by_state(instruction, content) if row.meaning is CodeClass.OK else self.by_class(row)
 
-    def agrees(self, row: Code, said: Said_) -> bool:
-        return bool(row.status == said.get("status"))
+    def agrees(self, row: Code, content: Content) -> bool:
+        return bool(row.status == content.get("status"))
 
-    def unlisted(self, instruction: RefundInstruction, said: Said_) -> Outcome:
-        code, text = str(said.get("code"))[:64], "a code that Acme does not document"
+    def unlisted(self, instruction: RefundInstruction, content: Content) -> Outcome:
+        code, text = str(content.get("code"))[:64], "a code that Acme does not document"
         return Unknown(text, code, resend=Resend.NEVER, review=text)
 
-    def by_state(self, instruction: RefundInstruction, said: Said_) -> Outcome:
-        state = said.get("state")
+    def by_state(self, instruction: RefundInstruction, content: Content) -> Outcome:
+        state = content.get("state")
         if state == "done":
-            return Succeeded(self.told(instruction, said), said.get("refund"))
+            return Succeeded(self.amount_of(instruction, content), content.get("refund"))
         if state == "working":
             return self.working()
         return DefinitiveFailure("FAILED", "It failed.", "Ask again.") if state == "failed" else Unknown("no state")
 
-    def told(self, instruction: RefundInstruction, said: Said_) -> Money:
-        return Money.of_minor(said["amount"], said["currency"], self.exponent(said["currency"]))
+    def amount_of(self, instruction: RefundInstruction, content: Content) -> Money:
+        return Money.of_minor(content["amount"], content["currency"], self.exponent(content["currency"]))
 
     def working(self) -> Outcome:
         return Pending("WORKING")
@@ -309,27 +309,27 @@ class Acme:
         resend = {"back-off": Resend.SAME, "after inquiry": Resend.AFTER_NOT_FOUND}.get(row.same_id, Resend.NEVER)
         return Unknown(row.cause, row.code, resend=resend, review=None if resend is not Resend.NEVER else row.cause)
 
-    # being told
+    # notifications
 
     def parse_notification(self, notification: Notification) -> VerifiedNotification:
         self.verify_notification(notification)
-        said = self.parse(notification.body)
-        if not isinstance(said.get("id"), str):
+        content = self.parse(notification.body)
+        if not isinstance(content.get("id"), str):
             raise Unreadable("names no refund")
         at = datetime.fromisoformat(notification.header("acme-time") or "")
         return VerifiedNotification(
-            said["id"], at, partial(self.heard, said), Acknowledgement(200, (), self.acknowledged)
+            content["id"], at, partial(self.read_notification, content), Acknowledgement(200, (), self.acknowledged)
         )
 
     def verify_notification(self, notification: Notification) -> None:
         self.verify(notification.path, notification)
 
-    def heard(self, said: Said_, instruction: RefundInstruction) -> Outcome:
-        return self.other_refund(instruction, said) or self.by_state(instruction, said)
+    def read_notification(self, content: Content, instruction: RefundInstruction) -> Outcome:
+        return self.other_refund(instruction, content) or self.by_state(instruction, content)
 
 
 def plugin(provider: type[Acme] = Acme, **changes: Any) -> ProviderPlugin:
-    """Give the plugin of Acme, or of a careless subclass."""
+    """Return the plugin of Acme or of a faulty subclass."""
     made = ProviderPlugin(
         name="acme", version="1.0", settings=AcmeSettings, build=provider, codes=provider.codes, notifications=True
     )
@@ -418,7 +418,7 @@ class AcmeWire:
 
 
 def make_keys(directory: Path) -> Keys:
-    """Make the four files where they are missing: Ed25519 keys are made at once."""
+    """Create the missing key files: Ed25519 keys are fast to generate."""
     keys = Keys(directory)
     directory.mkdir(parents=True, exist_ok=True)
     for private, public in ((keys.merchant, keys.merchant_public), (keys.provider, keys.provider_public)):

@@ -1,4 +1,4 @@
-"""The contract passes what is careful and names what is careless."""
+"""The contract passes a correct provider and names what is wrong with a faulty one."""
 
 import os
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "reference" / "contract.md"
 
 
 class TestReference(ProviderContract):
-    """A careful provider passes every check, through the door that plugin authors use."""
+    """A correct provider passes every check, run the way plugin authors run it."""
 
     @pytest.fixture
     def plugin(self) -> ProviderPlugin:
@@ -28,7 +28,7 @@ class TestReference(ProviderContract):
         return SIMULATOR
 
 
-class Deaf:
+class WithoutNotifications:
     """Acme without notifications: everything but `parse_notification`."""
 
     def __init__(self, settings: AcmeSettings, terms: Terms) -> None:
@@ -47,7 +47,7 @@ def failed(results: Sequence[Result]) -> set[str]:
 
 
 async def test_the_whole_contract_in_one_call(keys: Path) -> None:
-    """A careful provider passes; every check is told as it ends, and given in the order of the table."""
+    """A correct provider passes; every check is reported as it ends, and returned in the order of the table."""
     reported: list[Result] = []
 
     results = await check_plugin(plugin(), SIMULATOR, progress=reported.append, keys=keys)
@@ -58,8 +58,8 @@ async def test_the_whole_contract_in_one_call(keys: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PLUGINS)
-async def test_a_careless_provider_is_caught_by_name(name: str, keys: Path) -> None:
-    """Each of the checks that are named beside the mistake fails, and says what is wrong."""
+async def test_a_faulty_provider_is_caught_by_name(name: str, keys: Path) -> None:
+    """Each check that is named for the mistake fails and states what is wrong."""
     faulty, caught_by = PLUGINS[name]
 
     results = await check_plugin(faulty, SIMULATOR, keys=keys, only=caught_by)
@@ -69,9 +69,9 @@ async def test_a_careless_provider_is_caught_by_name(name: str, keys: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(PLUGINS)[:: 1 if os.environ.get("REFUNDRY_CARELESS") == "all" else 9])
-async def test_a_careless_provider_is_caught_by_nothing_else(name: str, keys: Path) -> None:
-    """The other checks pass: what fails names the mistake. The campaign (`nox -s careless`) looks at every one."""
+@pytest.mark.parametrize("name", list(PLUGINS)[:: 1 if os.environ.get("REFUNDRY_FAULTY") == "all" else 9])
+async def test_a_faulty_provider_is_caught_by_nothing_else(name: str, keys: Path) -> None:
+    """The other checks pass, so a failure names the mistake. The campaign (`nox -s faulty`) tries every provider."""
     faulty, caught_by = PLUGINS[name]
 
     results = await check_plugin(faulty, SIMULATOR, keys=keys)
@@ -79,18 +79,20 @@ async def test_a_careless_provider_is_caught_by_nothing_else(name: str, keys: Pa
     assert caught_by == failed(results)
 
 
-def test_there_are_enough_careless_providers() -> None:
-    """There are at least twenty, each is caught by something, and each check catches somebody."""
+def test_there_are_enough_faulty_providers() -> None:
+    """There are at least twenty, each is caught by some check, and each check catches at least one."""
     assert 20 <= len(PLUGINS)
     assert [] == [name for name, (_, caught_by) in PLUGINS.items() if not caught_by]
     assert set(CHECKS) == set().union(*(caught_by for _, caught_by in PLUGINS.values()))
 
 
 async def test_what_is_not_there_is_not_passed(keys: Path) -> None:
-    """A provider without notifications is told that those checks do not apply, and is not told that it passed them."""
-    deaf = plugin(build=Deaf)
+    """For a provider without notifications those checks are reported as not applicable, never as passed."""
+    without = plugin(build=WithoutNotifications)
 
-    results = await check_plugin(deaf, SIMULATOR, keys=keys, only=[name for name in CHECKS if "notification" in name])
+    results = await check_plugin(
+        without, SIMULATOR, keys=keys, only=[name for name in CHECKS if "notification" in name]
+    )
 
     assert {"not applicable"} == {result.status for result in results}
 

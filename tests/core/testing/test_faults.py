@@ -48,15 +48,15 @@ def test_delays_add_up() -> None:
 
 
 @given(body=st.binary(max_size=40), kind=st.sampled_from(CORRUPTIONS))
-def test_garbling_never_fails(body: bytes, kind: str) -> None:
-    """Faults compose, so anything can be garbled."""
+def test_corrupting_never_fails(body: bytes, kind: str) -> None:
+    """Faults compose, so anything can be corrupted."""
     status, _, _ = corrupted(kind, body, Random(0))
 
     assert 200 <= status < 600
 
 
 def test_every_fault_is_documented() -> None:
-    """The page for users has every fault, every parameter and every kind of garbling."""
+    """The page for users has every fault, every parameter and every type of corruption."""
     page = (Path(__file__).parents[3] / "docs" / "simulator.md").read_text(encoding="utf-8")
     names = [*FAULTS, *CORRUPTIONS, *(field for fault in FAULTS.values() for field in fault.params)]
 

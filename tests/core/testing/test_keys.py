@@ -22,7 +22,7 @@ def test_made_once(tmp_path: Path) -> None:
 
 
 def test_public_key_is_made_for_a_private_one(tmp_path: Path) -> None:
-    """A merchant's own private key is used, and its public half written beside it."""
+    """A merchant's own private key is used, and its public key is written next to it."""
     keys = make_keys(tmp_path)
     keys.merchant_public.unlink()
     make_keys(tmp_path)
@@ -44,7 +44,7 @@ def test_lonely_public_key(tmp_path: Path) -> None:
 
 
 def test_unreadable_private_key(tmp_path: Path) -> None:
-    """A private key that is none is named, and its content is not shown."""
+    """A file that is not a private key is named in the error, and its content is not shown."""
     (tmp_path / "merchant.pem").write_text("sesame")
     with pytest.raises(Invalid, match=r"merchant\.pem") as caught:
         make_keys(tmp_path)

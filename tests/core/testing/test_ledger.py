@@ -1,4 +1,4 @@
-"""The books of a simulated provider: money moves once or never, and what is left is always right."""
+"""The ledger of a simulated provider: money moves at most once, and the remainder is always right."""
 
 from datetime import UTC, datetime
 
@@ -58,20 +58,20 @@ def test_money_moves_once_or_never(steps: list[tuple[str, str, int]]) -> None:
 
 @given(first=st.sampled_from([State.SUCCESS, State.FAIL]), later=st.lists(st.sampled_from(list(State)), max_size=5))
 def test_the_end_is_the_end(first: State, later: list[State]) -> None:
-    """A refund that has ended stays as it is, and what a repeat is told stays too."""
+    """A final refund never changes, and neither does the answer to a repeated request."""
     ledger = Ledger()
     _, refund = ledger.request(ask("R1", 5), NOW)
     assert refund is not None
     assert ledger.finish(refund, first, NOW)
-    told = ledger.request(ask("R1", 5), NOW)
+    answer = ledger.request(ask("R1", 5), NOW)
 
     assert not any(ledger.finish(refund, state, NOW) for state in later)
-    assert told == ledger.request(ask("R1", 5), NOW)
+    assert answer == ledger.request(ask("R1", 5), NOW)
     assert first is refund.state
 
 
 def test_other_payment_is_inconsistent() -> None:
-    """The same id for another payment is no repeat."""
+    """The same id for another payment is not a repeat."""
     ledger = Ledger()
     ledger.request(ask("R1", 5), NOW)
 
@@ -79,7 +79,7 @@ def test_other_payment_is_inconsistent() -> None:
 
 
 def test_undeclared_payment_keeps_its_currency() -> None:
-    """A payment that nobody declared has the currency it was first asked in."""
+    """An undeclared payment has the currency of its first refund."""
     ledger = Ledger()
     ledger.request(ask("R1", 5), NOW)
 
@@ -103,7 +103,7 @@ def test_settlement_rounds_half_up(price: str, currency: str, minor: int) -> Non
     assert minor == Settlement(currency, price).of(Money.of_minor("1", "EUR")).minor
 
 
-def test_books_can_be_read() -> None:
+def test_the_ledger_can_be_read() -> None:
     """The table and the JSON name every refund and count its movements."""
     ledger = Ledger()
     for id in ("R1", "R2"):
