@@ -3,10 +3,15 @@
 from pathlib import Path
 from typing import Final
 
-from docs.diagrams import refund_life
+from docs.diagrams import architecture, overview, refund_life, transitions
 
 IMAGES: Final = Path(__file__).parents[1] / "images"
-PICTURES: Final = {"refund-life.svg": refund_life.draw}
+PICTURES: Final = {
+    "architecture.svg": architecture.draw,
+    "overview.svg": overview.draw,
+    "refund-life.svg": refund_life.draw,
+    "transitions.svg": transitions.draw,
+}
 
 
 def main() -> None:

@@ -95,6 +95,18 @@ class Drawing:
         head = f' marker-end="url(#{kind.split()[0]}-head)"' if arrow else ""
         self._shapes.append(f'<polyline class="{kind}" points="{path}"{head}/>')
 
+    def curve(
+        self,
+        start: tuple[float, float],
+        bend: tuple[tuple[float, float], tuple[float, float]],
+        end: tuple[float, float],
+        kind: str = "line",
+    ) -> None:
+        """Add a curved arrow from one point to another, bent towards two more."""
+        (x1, y1), (x2, y2) = bend
+        path = f"M{start[0]:g},{start[1]:g} C{x1:g},{y1:g} {x2:g},{y2:g} {end[0]:g},{end[1]:g}"
+        self._shapes.append(f'<path class="arrow {kind}" d="{path}" marker-end="url(#{kind.split()[0]}-head)"/>')
+
     def circle(self, x: float, y: float, radius: float, kind: str) -> None:
         """Add a circle."""
         self._shapes.append(f'<circle class="{kind}" cx="{x:g}" cy="{y:g}" r="{radius:g}"/>')
@@ -138,8 +150,8 @@ def _style() -> str:
         "text.name { font-weight: 600; }",
         "text.small { font-size: 11.5px; }",
         f"text.code {{ font: 12px {_MONO}; }}",
-        "polyline { fill: none; stroke-width: 1.4; }",
-        "polyline.dashed { stroke-dasharray: 5 4; }",
+        "polyline, path.arrow { fill: none; stroke-width: 1.4; }",
+        "polyline.dashed, path.dashed { stroke-dasharray: 5 4; }",
         "polyline.faint { stroke-width: 1; stroke-dasharray: 2 4; }",
     ]
     return "\n".join([*shared, *light, "@media (prefers-color-scheme: dark) {", *dark, "}"])
@@ -156,7 +168,7 @@ def _rules(colors: dict[str, str]) -> list[str]:
     ]
     for name, tint in (("accent", "tint"), ("good", "goodtint"), ("bad", "badtint")):
         color = colors[name]
-        rules.append(f"polyline.{name} {{ stroke: {color}; }} .{name}-head {{ fill: {color}; }}")
+        rules.append(f"polyline.{name}, path.{name} {{ stroke: {color}; }} .{name}-head {{ fill: {color}; }}")
         rules.append(f"rect.{name}, circle.{name} {{ fill: {colors[tint]}; stroke: {color}; }}")
         rules.append(f"text.{name} {{ fill: {color}; }}")
     return rules

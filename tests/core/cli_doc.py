@@ -1,82 +1,130 @@
 """Write the page of the command line from click's own tree: `python -m tests.core.cli_doc` prints it."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from refundry.cli import cli
 
 HEADER = """\
-# The command line
+# Command line
 
-Written from the commands themselves; a test compares the two. `--config FILE` and `--json` may stand before or after
-every command that takes them. The configuration is the file of `--config`, else that of the environment variable
-`REFUNDRY_CONFIG`, else `refundry.toml` in the current folder. `ID` is Refundry's id of a refund or its
-refund_request_id; where two accounts use the same refund_request_id, `--account` says which.
+Generated from the commands; a test keeps them in sync. `--config FILE` and `--json` can be given before or after every
+command that accepts them. The configuration is the file of `--config`, or that of the environment variable
+`REFUNDRY_CONFIG`, or `refundry.toml` in the current directory. `ID` is Refundry's ID of a refund or its
+refund_request_id; if two accounts use the same refund_request_id, `--account` selects one.
 
 ## Exit statuses
 
-| status | means |
+| status | meaning |
 | --- | --- |
 | 0 | done |
-| 1 | a defect: of ours, of a plugin (`plugins list`, `plugins check`), or one that keeps a refund from being advanced \
-(`work`) |
-| 2 | bad usage, input or configuration, a plugin that cannot be loaded, or a store that refuses to work: one line on \
-stderr, nothing half stored. `work`: the configuration lacks an account that has refunds |
-| 3 | `request --wait`: the refund failed or needs a person, or its account is blocked |
-| 4 | `request --wait`: not final in time; the workers go on |
-| 5 | a difference: `demo` (our events and the providers' books, or the audit), `audit verify`, `replay`, \
-`witness`, and `reconcile` |
+| 1 | an internal error, a plugin that is broken (`plugins list`, `plugins check`), or an unexpected error that \
+keeps a refund from being advanced (`work`) |
+| 2 | usage, input, configuration, plugin or store error: one line on stderr, nothing partially stored. `work`: the \
+configuration lacks an account that has refunds |
+| 3 | `request --wait`: the refund failed or needs an operator, or its account is blocked |
+| 4 | `request --wait`: not final in time; workers continue |
+| 5 | a difference: `demo` (Refundry's events and the providers' ledgers, or the audit), `audit verify`, \
+`audit replay`, `audit witness` and `reconcile` |
 
 Without `--wait`, `request` exits with 0 once the refund is recorded, whatever its first attempt brought: look at
 `status`.
 
 ## JSON
 
-Results are on stdout, everything else on stderr. `show`, `request`, `inquire`, `resolve` and `resume ID` print one
-object: `id`, `account`, `provider`, `payment`, `amount` (`value`, `currency`), `refund_request_id`, `status`,
-`review`, `provider_refund_id`, `settled_at`, `failure` (`code`, `cause`, `advice`) or null, `attempts`, `next`
-(`step`, `at`, `reason`) or null, `reason`, `payment_total`, `retry_of`, `request_details`, `requested_by`,
-`requested_at`, `settlement_amount`, `quote`, `details`, `notes` (facts that changed nothing: `at`, `code`, `cause`,
-`details`), `readings` (where today's plugin reads a kept answer otherwise: `position`, `version`, `field`, `then`,
-`now`, `plugin_then`, `plugin_now`, `sender`), and `events`, each with `position`, `version`, `event`, `at` and [its
-fields](events.md). `next` is null when the refund is final; with the `step` `manual_review`, `at` is null and nothing
-goes on before somebody decides: `reason` says why, also where another refund blocks the account.
+Results go to stdout, everything else to stderr. `--json` prints one object, or one object per line. A command may add
+keys in any version: ignore the ones you do not know. Times are ISO 8601 in UTC; an amount is an object with `value`, a
+decimal text, and `currency`.
 
-`list` prints one object a line: `id`, `account`, `payment`, `amount`, `refund_request_id`, `status`, `review`,
-`due_at`, `requested_at`, `updated_at`. `due_at` is null when the refund is final or waits for a person. `list
---unmatched` prints `at`, `account`, `refund_request_id`, `evidence`. `events` prints one event a line, with `refund`.
-`evidence` prints `digest` and `base64`. `work` prints `settled` and `failed` (how many ended in this run),
-`in_progress` (how many are open and workers drive) and `waiting` (how many are open and wait for a person: themselves,
-for their account is blocked, or for it is not in the configuration). `import` prints `rows`, `recorded` (refunds that
-this run recorded), `known` (rows whose refund was there already), `dry_run`.
+### A refund
 
-`plugins list` prints for each provider, or for a plugin without one, `name`, `plugin`, `version`, `origin`, `status`
-(`ok`, `broken`, `not allowed`), `capabilities` (`operations`, `codes`, `notifications`, `simulator`, `reports`,
-`commands`, `hooks`) and `terms`, each null where nothing is known, and `error`. `plugins check` prints a check a line:
-`name`, `sentence`, `status` (`passed`, `failed`, `not applicable`), `text`. `plugins new` prints `name`, `directory`,
-`files`.
+`show`, `request`, `inquire`, `resolve` and `resume ID` print one object:
 
-`totals` prints for each account and currency, and with `--by-payment` for each payment, `account`, `payment`,
-`currency`, `refunds`, `requested`, `settled`, `failed`, `open`. `erase` prints `id`, `erased` (digests), `shared`,
-`everywhere` (no copy is left in the write-ahead log). `reconcile` prints what does not agree (`kind`,
-`refund_request_id`, `id`, `line`, `text`), a line each, and then `account` and `summary`. `audit verify` prints [one
-object](../howto/audit.md#check-the-store), `audit replay` a line for each finding (`kind`, `where`, `text`).
+{refund}
 
-Without `--json`, `list` prints a table on a terminal, and elsewhere a line for each refund, with tabs between the
-columns.
+### Lists
+
+| command | one object per line, with the keys |
+| --- | --- |
+| `list` | `id`, `account`, `payment`, `amount`, `refund_request_id`, `status`, `review`, `due_at` (null if the \
+refund is final or on hold), `requested_at`, `updated_at` |
+| `list --unmatched` | `at`, `account`, `refund_request_id`, `evidence` |
+| `events` | `refund` and the keys of [an event](events.md) |
+| `totals` | `account`, `payment` (null without `--by-payment`), `currency`, `refunds`, `requested`, `settled`, \
+`failed`, `open` |
+| `reconcile` | for each difference `kind`, `refund_request_id`, `id`, `line`, `text`; at the end \
+`account`, `summary` |
+| `audit replay` | for each finding `kind`, `where`, `text` |
+| `plugins list` | `name`, `plugin`, `version`, `origin`, `status` (`ok`, `broken`, `not allowed`), `capabilities` \
+(`operations`, `codes`, `notifications`, `simulator`, `reports`, `commands`, `hooks`), `terms`, `error` |
+| `plugins check` | `name`, `sentence`, `status` (`passed`, `failed`, `not applicable`), `text` |
+
+### Single results
+
+| command | one object with the keys |
+| --- | --- |
+| `work` | `settled`, `failed` (ended in this run), `in_progress` (open, and processed by workers), `waiting` (open, \
+and on hold: the refund itself, its account, or an account that is missing from the configuration) |
+| `import` | `rows`, `recorded` (by this run), `known` (rows whose refund already existed), `dry_run` |
+| `evidence` | `digest`, `base64` |
+| `erase` | `id`, `erased` (digests), `shared`, `everywhere` (no copy is left in the write-ahead log) |
+| `audit verify` | see [Audit the log](../howto/audit.md#verify-the-store) |
+| `plugins new` | `name`, `directory`, `files` |
+
+Without `--json`, `list` prints a table on a terminal, and one line per refund with tabs between the columns elsewhere.
 """
+REFUND: Final = (
+    ("id", "text", "Refundry's ID"),
+    ("account", "text", "the account, as the configuration names it"),
+    ("provider", "text", "the account's provider"),
+    ("payment", "text", "the provider's ID of the payment"),
+    ("amount", "amount", "the amount to refund"),
+    ("refund_request_id", "text", "your ID"),
+    ("status", "text", "`requested`, `submitted`, `pending`, `unknown`, `settled` or `failed`"),
+    ("review", "text or null", "why an operator should look"),
+    ("provider_refund_id", "text or null", "the provider's ID of the refund"),
+    ("settled_at", "text or null", "the time of settlement as the provider wrote it"),
+    ("failure", "object or null", "`code`, `cause`, `advice`"),
+    ("attempts", "integer", "how often it was sent"),
+    (
+        "next",
+        "object or null",
+        "`step` (`submit`, `inquire`, `manual_review`), `at` (null for `manual_review`), `reason` (why an operator "
+        "must act); null if the refund is final",
+    ),
+    ("reason", "text or null", "the reason given with the request"),
+    ("payment_total", "amount or null", "what was paid, as given with the request"),
+    ("retry_of", "text or null", "the failed refund that this one replaces"),
+    ("request_details", "object or null", "further request fields under the provider's names"),
+    ("requested_by", "text", "who requested it"),
+    ("requested_at", "time", "when it was recorded"),
+    ("settlement_amount", "amount or null", "what was deducted in the settlement currency"),
+    ("quote", "object or null", "the exchange rate: `pair`, `price`, `id`, `start`, `expiry`, `guaranteed`"),
+    ("details", "object or null", "what else the provider reported about the money"),
+    ("notes", "list", "informational facts: `at`, `code`, `cause`, `details`"),
+    ("events", "list", "every event: `position`, `version`, `event`, `at` and [its fields](events.md)"),
+    (
+        "readings",
+        "list",
+        "where the current plugin would interpret a stored answer differently: `position`, `version`, `field`, `then`, "
+        "`now`, `plugin_then`, `plugin_now`, `sender`",
+    ),
+)
+"""Every key of a refund as JSON, with its type and its meaning."""
 
 
 def cli_page() -> str:
-    """Give the whole page."""
+    """Return the whole page."""
     sections = [_section(path, command) for path, command in commands()]
-    return "\n".join([HEADER, "## Commands", "", *sections])
+    rows = [f"| `{key}` | {kind} | {text} |" for key, kind, text in REFUND]
+    refund = "\n".join(["| key | type | meaning |", "| --- | --- | --- |", *rows])
+    return "\n".join([HEADER.replace("{refund}", refund), "## Commands", "", *sections])
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:
-    """Give every command that can be run, with the words that call it, in the order of the words."""
+    """Yield every command that can be run, with the words that call it, in the order of the words."""
     return _below("refundry", cli)
 
 
@@ -93,7 +141,7 @@ def _section(path: str, command: click.Command) -> str:
     text = " ".join((command.help or "").split())
     rows = [_row(option) for option in command.params if isinstance(option, click.Option)]
     rows = [row for row in rows if not row.startswith(("| `--config", "| `--json"))]
-    table = ["| option | means |", "| --- | --- |", *rows, ""] if rows else []
+    table = ["| option | meaning |", "| --- | --- |", *rows, ""] if rows else []
     return "\n".join([f"### `{path}{arguments}`", "", text, "", *table])
 
 

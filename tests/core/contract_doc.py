@@ -3,7 +3,7 @@
 from refundry.testing.contract import CHECKS
 
 HEADER = """\
-# The contract of a provider plugin
+# Provider contract
 
 Generated from the checks; a test keeps them in sync. A plugin passes if every check passes. `refundry plugins check
 NAME` runs the contract on an installed plugin; a plugin's own tests run each check as a test:

@@ -3,25 +3,22 @@
 from refundry.refund import FINAL, TRANSITIONS, Status
 
 HEADER = """\
-# The transitions of a refund
+# Transitions
 
-Written from `refundry.refund.TRANSITIONS`; a test compares the two. A pair that is not here cannot happen: an event
-that asks for it is refused.
+Generated from `refundry.refund.TRANSITIONS`; a test keeps them in sync. A pair that is not in the table cannot happen:
+an event that asks for it is rejected.
 
-An `Inquired` event moves by its outcome (`inquired pending`, `inquired not_sent`) where the table has such a row, and
-by plain `inquired` otherwise. A person's `Settled` or `Failed` moves as `... by a person` where the table has such a
-row, and as everybody's otherwise. "Not sent" moves as plain `inquired` while an earlier attempt is in doubt.
+![Every transition of a refund: arrows between its statuses, colored by event](../images/transitions.svg)
+
+An `Inquired` event uses the row of its outcome (`inquired pending`, `inquired not_sent`) if there is one, and the
+general row `inquired` otherwise. An operator's `Settled` or `Failed` uses the row `... by a person` if there is one,
+and the general row otherwise. "Not sent" uses the row `inquired` while an earlier attempt is unresolved.
 """
 
 
-def transitions_diagram() -> str:
-    """Give the whole page: a diagram (Mermaid) and the table."""
-    return "\n".join([HEADER, "```mermaid", *_diagram(), "```", "", *_table()]) + "\n"
-
-
-def _diagram() -> list[str]:
-    arrows = [f"    {source} --> {target}: {trigger}" for (source, trigger), target in TRANSITIONS.items()]
-    return ["stateDiagram-v2", f"    [*] --> {Status.REQUESTED}: requested", *arrows]
+def transitions_page() -> str:
+    """Return the whole page: a picture and the table."""
+    return "\n".join([HEADER, *_table()]) + "\n"
 
 
 def _table() -> list[str]:
@@ -34,4 +31,4 @@ def _name(status: Status) -> str:
 
 
 if __name__ == "__main__":
-    print(transitions_diagram(), end="")
+    print(transitions_page(), end="")

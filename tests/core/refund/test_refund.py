@@ -29,7 +29,7 @@ from refundry.refund import (
     apply,
     fold,
 )
-from tests.core.transitions_doc import transitions_diagram
+from tests.core.transitions_doc import transitions_page
 
 ROOT: Final = Path(__file__).parents[3]
 ID: Final = "0190a0e6-0000-7000-8000-000000000001"
@@ -344,4 +344,4 @@ def test_the_page_shows_the_table() -> None:
     """The checked-in page of transitions is what the table gives."""
     page = ROOT / "docs" / "reference" / "transitions.md"
 
-    assert transitions_diagram() == page.read_text(encoding="utf-8")
+    assert transitions_page() == page.read_text(encoding="utf-8")
