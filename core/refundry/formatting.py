@@ -27,6 +27,11 @@ def moment(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Return a number with its noun in the singular or plural: `1 event`, `2 events`, `0 entries`."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def plain(text: str) -> str:
     """Take out what could move a terminal's cursor or turn the reading direction."""
     return _CONTROL.sub("\ufffd", text)

@@ -56,7 +56,6 @@ refund is final or on hold), `requested_at`, `updated_at` |
 `failed`, `open` |
 | `reconcile` | for each difference `kind`, `refund_request_id`, `id`, `line`, `text`; at the end \
 `account`, `summary` |
-| `audit replay` | for each finding `kind`, `where`, `text` |
 | `plugins list` | `name`, `plugin`, `version`, `origin`, `status` (`ok`, `broken`, `not allowed`), `capabilities` \
 (`operations`, `codes`, `notifications`, `simulator`, `reports`, `commands`, `hooks`), `terms`, `error` |
 | `plugins check` | `name`, `sentence`, `status` (`passed`, `failed`, `not applicable`), `text` |
@@ -71,6 +70,7 @@ and on hold: the refund itself, its account, or an account that is missing from 
 | `evidence` | `digest`, `base64` |
 | `erase` | `id`, `erased` (digests), `shared`, `everywhere` (no copy is left in the write-ahead log) |
 | `audit verify` | see [Audit the log](../howto/audit.md#verify-the-store) |
+| `audit replay` | `clean`, and the lists `findings`, `wording` and `unread`, each of `kind`, `where`, `text` |
 | `plugins new` | `name`, `directory`, `files` |
 
 Without `--json`, `list` prints a table on a terminal, and one line per refund with tabs between the columns elsewhere.
@@ -111,6 +111,7 @@ REFUND: Final = (
         "where the current plugin would interpret a stored answer differently: `position`, `version`, `field`, `then`, "
         "`now`, `plugin_then`, `plugin_now`, `sender`",
     ),
+    ("wording", "list", "where the current plugin would only word it differently; the same keys as `readings`"),
 )
 """Every key of a refund as JSON, with its type and its meaning."""
 

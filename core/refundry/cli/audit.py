@@ -1,10 +1,10 @@
-"""The commands of the audit: check the log, hand it on, prove a refund, report, replay.
+"""The `audit` commands: verify the log, export it, prove a refund, write a report, replay the log.
 
-The rule of this module: they read and never change the store. What they find is on stdout; a difference is the exit
-status 5.
+The rule of this module: the commands read the store and never change it. Findings go to stdout; any finding makes the
+exit status 5.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ import click
 from refundry import formatting
 from refundry.audit.publication.export import Exported, Part, export
 from refundry.audit.publication.report import report
-from refundry.audit.replay.replay import NOTES, replay
+from refundry.audit.replay.findings import Found, Significance, significance
+from refundry.audit.replay.replay import replay
 from refundry.audit.signing.anchors import read_notes
 from refundry.audit.signing.note import Verifier, open_checkpoint
 from refundry.audit.signing.settings import signer_directory
 from refundry.audit.signing.signer import read_last_note, read_verifier
 from refundry.audit.verification.exported import ExportSource, is_export
-from refundry.audit.verification.findings import Finding, Verdict
+from refundry.audit.verification.findings import Finding, Limit, LimitCode, Verdict
 from refundry.audit.verification.source import SqliteSource
 from refundry.audit.verification.verify import Given, verify, verify_part, without_collector
 from refundry.cli.base import (
@@ -38,31 +39,32 @@ from refundry.cli.base import (
 from refundry.cli.witness import witness
 from refundry.config import read_config
 from refundry.errors import Invalid
+from refundry.formatting import counted
 from refundry.plugin_host import load_plugins
 
 __all__ = ["audit"]
 
-_FOLDER = click.Path(file_okay=False)
+_DIRECTORY = click.Path(file_okay=False)
 
 
 @click.group("audit")
 def audit() -> None:
-    """Check the log and what it rests on, and hand it to those who check it themselves."""
+    """Verify the audit log, and prove or export it."""
 
 
-# --- where to look ----------------------------------------------------------------------------------------------------
+# --- what to check ----------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen
 class _Place:
-    """What is looked at, and where its signer's folder is."""
+    """The store or export to check, and the directory of its signer."""
 
     path: Path
     directory: Path
 
     @classmethod
     def of(cls, config: str, place: str | None, directory: str | None) -> "_Place":
-        """Take what is named, or else what the configuration names."""
+        """Return the place that was named, or the one in the configuration."""
         if place is not None:
             path = Path(place)
             return cls(path, Path(directory) if directory else path.with_name(f"{path.name}.audit"))
@@ -70,23 +72,30 @@ class _Place:
         return cls(settings.store_path, Path(directory) if directory else signer_directory(settings))
 
     def verifier(self, key: str | None) -> Verifier:
-        """Give the public key of the log: the given one, or else the one in the signer's folder."""
+        """Return the public key of the log: the given one, or the one in the signer's directory."""
         if key is not None:
             path = Path(key)
             return Verifier.from_vkey(path.read_text("utf-8", "replace") if path.is_file() else key)
         found = read_verifier(self.directory)
         if found is None:
-            raise Invalid("--key", f"is needed: {self.directory} has no public key; without one nothing can be checked")
+            raise Invalid("--key", self._why_no_key())
         return found
 
+    def _why_no_key(self) -> str:
+        hint = "pass the public key (`refundry audit checkpoint --vkey` prints it)"
+        if not self.path.exists():
+            return f"there is no public key to check with, because {self.path} does not exist"
+        missing = "does not exist" if not self.directory.exists() else "has no public key"
+        return f"is required, because the signer's directory {self.directory} {missing}; {hint}"
+
     def own(self) -> list[Given]:
-        """Give the signer's own last checkpoint."""
+        """Return the signer's own last checkpoint, if it has signed one."""
         note = read_last_note(self.directory)
         return [] if note is None else [Given("the signer's own checkpoint", note)]
 
 
 def _given(files: Sequence[str]) -> Iterator[Given]:
-    """Read checkpoints from files, each with one or many."""
+    """Yield the checkpoints in the files, each of which holds one or several."""
     for name in files:
         try:
             content = Path(name).read_bytes()
@@ -109,12 +118,16 @@ def _bar(as_json: bool, description: str) -> Iterator[Any]:
 
 @audit.command("verify")
 @click.argument("place", required=False, type=click.Path())
-@click.option("--directory", type=_FOLDER, help="The signer's folder; by default the one that belongs to the store.")
-@click.option("--key", metavar="VKEY", help="The log's public key, or a file with it.")
+@click.option("--directory", type=_DIRECTORY, help="The signer's directory (default: the store's own).")
+@click.option("--key", metavar="VKEY", help="The log's public key, or a file that contains it.")
 @click.option(
-    "--checkpoint", "files", multiple=True, metavar="FILE", help="Checkpoints from elsewhere: an anchor's file, a note."
+    "--checkpoint",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    help="A file with checkpoints kept elsewhere.",
 )
-@click.option("--deep", is_flag=True, help="Also compare each of SQLite's own indexes with its table; takes longer.")
+@click.option("--deep", is_flag=True, help="Also compare SQLite's internal indexes with their tables; takes longer.")
 @command
 async def verify_(
     config: str,
@@ -125,17 +138,17 @@ async def verify_(
     files: tuple[str, ...],
     deep: bool,
 ) -> int:
-    """Check the whole log: events, tree, checkpoints, evidence, invariants, index.
+    """Verify the whole log: events, tree, checkpoints, evidence, invariants, index.
 
-    PLACE is a store's file or the folder of an export; without it, the store of the configuration. Nothing is written,
-    and nothing but the public key is believed. Exits with 5 if anything was tampered with or does not hold.
+    PLACE is a store's file or the directory of an export (default: the configured store). Nothing is written, and
+    nothing but the public key is trusted. Exits with 5 if it finds tampering or a broken invariant.
     """
     where = _Place.of(config, place, directory)
     given = list(_given(files))
     if is_export(where.path):
         verdict = _verify_export(where.path, key, given, as_json)
     else:
-        # Before the snapshot is taken: what is signed later may be of more events than are in it.
+        # Read before the snapshot is taken, because a later checkpoint may cover more events than the snapshot has.
         log, given = where.verifier(key), [*where.own(), *given]
         with SqliteSource.open(where.path, deep=deep) as source, _bar(as_json, "events") as bar, without_collector():
             verdict = verify(source, log, given, bar)
@@ -150,8 +163,8 @@ def _verify_export(folder: Path, key: str | None, given: Sequence[Given], as_jso
         verdict = verify(source, log, [own, *given], bar) if source.whole else verify_part(source, log, given, bar)
     if key is not None:
         return verdict
-    limit = "The public key is the one in the export: get it from somebody else, and name it with --key."
-    return attrs.evolve(verdict, limits=[*verdict.limits, limit])
+    text = "The public key was taken from the export itself: get it from another source, and pass it with --key."
+    return attrs.evolve(verdict, limits=[*verdict.limits, Limit(LimitCode.KEY_FROM_EXPORT, text)])
 
 
 def _print_verdict(verdict: Verdict, as_json: bool) -> None:
@@ -159,8 +172,9 @@ def _print_verdict(verdict: Verdict, as_json: bool) -> None:
         print_json(verdict.as_json())
         return
     click.echo(
-        f"{verdict.origin}: {verdict.events} events of {verdict.refunds} refunds, {verdict.contents} kept texts; "
-        f"{verdict.signed} events are under {verdict.checkpoints} checkpoints"
+        f"{verdict.origin}: {counted(verdict.events, 'event')} of {counted(verdict.refunds, 'refund')}, "
+        f"{counted(verdict.contents, 'kept record')}; "
+        f"{counted(verdict.signed, 'event')} covered by {counted(verdict.checkpoints, 'checkpoint')}"
     )
     if verdict.totals:
         table = new_table(("currency", "refunds", "requested", "settled", "failed", "open"))
@@ -170,8 +184,8 @@ def _print_verdict(verdict: Verdict, as_json: bool) -> None:
     for finding in verdict.findings:
         _print_finding(finding)
     for limit in verdict.limits:
-        click.echo(f"not excluded: {formatting.plain(limit)}")
-    click.echo("nothing was found" if verdict.clean else f"{len(verdict.findings)} findings")
+        click.echo(f"limitation: {formatting.plain(limit.text)}")
+    click.echo("OK: no findings" if verdict.clean else counted(len(verdict.findings), "finding"))
 
 
 def _decimal(minor: int, exponent: int) -> str:
@@ -179,19 +193,19 @@ def _decimal(minor: int, exponent: int) -> str:
     return f"{digits[:-exponent]}.{digits[-exponent:]}" if exponent else digits
 
 
-def _print_finding(finding: Finding) -> None:
+def _print_finding(finding: Finding[Any]) -> None:
     click.echo(formatting.plain(f"{finding.kind}: {finding.where}: {finding.text}"))
 
 
-# --- handing it on ----------------------------------------------------------------------------------------------------
+# --- export, proofs and reports ---------------------------------------------------------------------------------------
 
 
 @audit.command("export")
-@click.argument("directory", type=_FOLDER)
+@click.argument("directory", type=_DIRECTORY)
 @click.option("--account", help="Only refunds of this account.")
 @click.option("--payment", help="Only refunds of this payment.")
-@click.option("--from", "since", metavar="TIME", help="Only events from then on.")
-@click.option("--to", "until", metavar="TIME", help="Only events before then.")
+@click.option("--from", "since", metavar="TIME", help="Only events from this time on.")
+@click.option("--to", "until", metavar="TIME", help="Only events before this time.")
 @command
 async def export_(
     config: str,
@@ -202,10 +216,10 @@ async def export_(
     since: str | None,
     until: str | None,
 ) -> None:
-    """Write the log to a new folder, for somebody who checks it without us.
+    """Export the log to a new directory, for an auditor who checks it without Refundry.
 
-    In it are the events as JSON lines, evidence, the tree, checkpoints, the public key, and a README that says how to
-    check them. A part of the log has a proof for each event instead of the tree.
+    The export contains the events as JSON lines, the evidence, the tree, the checkpoints, the public key, and a README
+    with instructions. A part of the log has a proof for each event instead of the tree.
     """
     part = Part(account=account, payment=payment, since=moment(since, "--from"), until=moment(until, "--to"))
     where = _Place.of(config, None, None)
@@ -216,11 +230,11 @@ async def export_(
 
 @audit.command("prove")
 @click.argument("id")
-@click.argument("directory", type=_FOLDER)
+@click.argument("directory", type=_DIRECTORY)
 @click.option("--account", help=WHOSE)
 @command
 async def prove(config: str, as_json: bool, id: str, directory: str, account: str | None) -> None:
-    """Write one refund's history to a new folder, with a proof for each event that it is in the signed log."""
+    """Export one refund's history to a new directory, with a proof for each event that it is in the signed log."""
     where = _Place.of(config, None, None)
     own = where.own()
     with SqliteSource.open(where.path) as source:
@@ -249,10 +263,11 @@ def _print_exported(done: Exported, as_json: bool) -> None:
         shown = {"directory": str(done.place), "events": done.events, "refunds": done.refunds}
         print_json(shown | {"contents": done.contents, "size": done.checkpoint.size, "left_out": done.left_out})
         return
-    click.echo(f"{done.place}: {done.events} events of {done.refunds} refunds, {done.contents} kept texts")
-    click.echo(f"under the checkpoint of {done.checkpoint.origin} of size {done.checkpoint.size}")
+    events, refunds = counted(done.events, "event"), counted(done.refunds, "refund")
+    click.echo(f"{done.place}: {events} of {refunds}, {counted(done.contents, 'kept record')}")
+    click.echo(f"covered by the checkpoint of {done.checkpoint.origin} of size {done.checkpoint.size}")
     if done.left_out:
-        click.echo(f"{done.left_out} newer events are under no checkpoint yet and are not in it")
+        click.echo(f"left out: {counted(done.left_out, 'newer event')} not covered by a checkpoint yet")
 
 
 @audit.command("report")
@@ -260,8 +275,8 @@ def _print_exported(done: Exported, as_json: bool) -> None:
 @click.option("--account", help="Only refunds of this account.")
 @click.option("--payment", help="Only refunds of this payment.")
 @click.option("--id", help="Only this refund.")
-@click.option("--from", "since", metavar="TIME", help="Only refunds to which something happened from then on.")
-@click.option("--to", "until", metavar="TIME", help="Only refunds to which something happened before then.")
+@click.option("--from", "since", metavar="TIME", help="Only refunds with an event from this time on.")
+@click.option("--to", "until", metavar="TIME", help="Only refunds with an event before this time.")
 @command
 async def report_(
     config: str,
@@ -273,7 +288,7 @@ async def report_(
     since: str | None,
     until: str | None,
 ) -> None:
-    """Write a report for people: a table (FILE.csv), or a page with a picture of each refund's way (FILE.html)."""
+    """Write a report for people: a table (FILE.csv), or a page with a timeline of each refund (FILE.html)."""
     where = _Place.of(config, None, None)
     with SqliteSource.open(where.path) as source:
         refund = None if id is None else source.named(id, account)
@@ -282,19 +297,19 @@ async def report_(
     if as_json:
         print_json({"file": file, "refunds": count})
     else:
-        click.echo(f"{file}: {count} refunds")
+        click.echo(f"{file}: {counted(count, 'refund')}")
 
 
 @audit.command("checkpoint")
-@click.option("--vkey", is_flag=True, help="Print the public key instead, for whoever checks.")
-@click.option("--directory", type=_FOLDER, help="The signer's folder; by default the one that belongs to the store.")
+@click.option("--vkey", is_flag=True, help="Print the public key instead.")
+@click.option("--directory", type=_DIRECTORY, help="The signer's directory (default: the store's own).")
 @command
 async def checkpoint_(config: str, as_json: bool, vkey: bool, directory: str | None) -> None:
-    """Print what was signed last: keep it elsewhere, or hand it to somebody who will ask about it later."""
+    """Print the last signed checkpoint, to be kept outside the store or given to an auditor."""
     where = _Place.of(config, None, directory)
     log, own = where.verifier(None), where.own()
     if not own and not vkey:
-        raise Invalid("audit", f"nothing was signed yet: {where.directory} has no checkpoint")
+        raise Invalid("audit", f"nothing has been signed yet: {where.directory} has no checkpoint")
     if as_json:
         shown: dict[str, Any] = {"origin": log.name, "vkey": log.vkey}
         for each in own:
@@ -311,26 +326,40 @@ async def checkpoint_(config: str, as_json: bool, vkey: bool, directory: str | N
 @audit.command("replay")
 @command
 async def replay_(config: str, as_json: bool) -> int:
-    """Fold the whole log with today's code, and read every kept answer again with today's plugins.
+    """Replay the log with the installed version, and read every stored message again with the installed plugins.
 
-    Needs no private key and no network. Exits with 5 if states, index or totals are not what is stored, or if an answer
-    reads otherwise today than it did when it was recorded.
+    Needs no private key and no network. Exits with 5 if a state, the index, a total or the meaning of a message differs
+    from what was recorded. A changed wording is listed and is not a difference.
     """
-    different = unread = 0
     settings = read_config(config)
+    found: dict[Significance, list[Found]] = {each: [] for each in Significance}
     with _bar(as_json, "events") as bar:
         for finding in replay(settings, load_plugins(allow=settings.plugins), bar):
-            unread += finding.kind in NOTES
-            different += finding.kind not in NOTES
-            if as_json:
-                print_json(finding.as_json())
-            else:
-                _print_finding(finding)
-    if not as_json:
-        click.echo(f"{different} differences" if different else "everything comes out as it was recorded")
-        if unread:
-            click.echo(f"{unread} of what is listed above could not be looked at, and is no difference")
-    return DIFFERENT if different else 0
+            found[significance(finding.kind)].append(finding)
+    _print_replayed(found, as_json)
+    return DIFFERENT if found[Significance.DIFFERENCE] else 0
+
+
+def _print_replayed(found: Mapping[Significance, Sequence[Found]], as_json: bool) -> None:
+    different, unread = found[Significance.DIFFERENCE], found[Significance.UNREAD]
+    wording = found[Significance.WORDING]
+    if as_json:
+        listed = {"findings": different, "wording": wording, "unread": unread}
+        shown = {name: [finding.as_json() for finding in findings] for name, findings in listed.items()}
+        print_json({"clean": not different} | shown)
+        return
+    for finding in different:
+        _print_finding(finding)
+    _print_list("wording (the same decisions in other words, not a difference)", wording)
+    _print_list("not read again (not a difference)", unread)
+    click.echo(counted(len(different), "difference") if different else "OK: replay matches the log")
+
+
+def _print_list(heading: str, findings: Sequence[Found]) -> None:
+    if findings:
+        click.echo(f"{heading}:")
+    for finding in findings:
+        click.echo(formatting.plain(f"  {finding.where}: {finding.text}"))
 
 
 audit.add_command(witness)

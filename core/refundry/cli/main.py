@@ -323,7 +323,11 @@ async def _show(gateway: Gateway, refund: Refund, as_json: bool, known_then: Seq
     shown = views.refund_as_json(refund, history, step)
     readings = await gateway.readings(history)
     if as_json:
-        print_json(shown | {"readings": [reading_as_json(reading) for reading in readings]})
+        print_json(
+            shown
+            | {"readings": [reading_as_json(reading) for reading in readings if not reading.wording]}
+            | {"wording": [reading_as_json(reading) for reading in readings if reading.wording]}
+        )
         return
     out = console()
     money = f"{refund.amount} {refund.amount.currency}"
@@ -347,7 +351,9 @@ async def _show(gateway: Gateway, refund: Refund, as_json: bool, known_then: Seq
         table.add_row(str(event["position"]), event["at"], event["event"], views.event_in_words(event))
     print_table(table)
     for reading in readings:
-        out.print(f"read otherwise today: position {reading.recorded.position}, {reading_in_words(reading)}")
+        differs = "worded" if reading.wording else "read"
+        place = f"position {reading.recorded.position}"
+        out.print(f"would be {differs} differently now: {place}, {reading_in_words(reading)}")
 
 
 @cli.command()

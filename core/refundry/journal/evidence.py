@@ -5,6 +5,7 @@ HTTP. The digest of these bytes is what an event names.
 """
 
 import hashlib
+from typing import Final
 
 from refundry.provider import Answer, Headers, Notification
 
@@ -14,15 +15,23 @@ def digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def keep_answer(answer: Answer) -> bytes:
-    """Write an answer down."""
-    return _join(f"HTTP {answer.status}", answer.headers, answer.body)
+_INCOMPLETE: Final = " incomplete"
+
+
+def keep_answer(answer: Answer, *, complete: bool = True) -> bytes:
+    """Return an answer as the bytes to keep; an answer that broke off is marked as incomplete."""
+    return _join(f"HTTP {answer.status}{'' if complete else _INCOMPLETE}", answer.headers, answer.body)
+
+
+def is_complete(kept: bytes) -> bool:
+    """Return whether a kept answer arrived completely; a plugin reads no other."""
+    return not kept.partition(b"\n")[0].endswith(_INCOMPLETE.encode())
 
 
 def read_answer(kept: bytes) -> Answer:
-    """Read back an answer that was written down."""
+    """Read a kept answer."""
     first, headers, body = _split(kept)
-    return Answer(int(first.removeprefix("HTTP ")), headers, body)
+    return Answer(int(first.removeprefix("HTTP ").removesuffix(_INCOMPLETE)), headers, body)
 
 
 def keep_notification(notification: Notification) -> bytes:

@@ -85,7 +85,7 @@ class Caller:
         if isinstance(reply, NotSent):
             return reply, None
         if isinstance(reply, NoAnswer):
-            return Unknown(reply.cause), None if reply.partial is None else keep_answer(reply.partial)
+            return Unknown(reply.cause), None if reply.partial is None else keep_answer(reply.partial, complete=False)
         return understood(lambda: call.read(reply)), keep_answer(reply)
 
 

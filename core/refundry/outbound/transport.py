@@ -14,10 +14,6 @@ import attrs
 
 from refundry.provider import MAX_BYTES, Answer, NotSent, Request
 
-BROKE_OFF: Final = "the answer broke off"
-TOO_LONG: Final = "the answer is longer than"
-"""So begins the cause where only a part of an answer came: it is kept, and nobody reads it."""
-
 
 @attrs.frozen(slots=True)
 class NoAnswer:
@@ -78,7 +74,7 @@ class HttpTransport:
         except TimeoutError:
             return NoAnswer(f"no answer within {timeout:g} seconds")
         except (aiohttp.ClientError, OSError, ValueError, asyncio.IncompleteReadError) as error:
-            return NoAnswer(f"{BROKE_OFF}: {type(error).__name__}")
+            return NoAnswer(f"the answer broke off: {type(error).__name__}")
 
     async def _send(self, request: Request, timeout: float) -> Answer | NoAnswer:
         async with self._session.request(
@@ -97,8 +93,8 @@ class HttpTransport:
                     if len(body) > MAX_BYTES:
                         response.close()
                         partial = Answer(response.status, headers, bytes(body[:MAX_BYTES]))
-                        return NoAnswer(f"{TOO_LONG} {MAX_BYTES} bytes", partial)
+                        return NoAnswer(f"the answer is longer than {MAX_BYTES} bytes", partial)
             except (TimeoutError, aiohttp.ClientError, OSError) as error:
                 partial = Answer(response.status, headers, bytes(body))
-                return NoAnswer(f"{BROKE_OFF}: {type(error).__name__}", partial)
+                return NoAnswer(f"the answer broke off: {type(error).__name__}", partial)
             return Answer(response.status, headers, bytes(body))

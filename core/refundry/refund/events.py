@@ -151,3 +151,7 @@ Event = Requested | Submitted | Inquired | Settled | Failed
 
 
 EVENTS: Final[tuple[type[Event], ...]] = (Requested, Submitted, Inquired, Settled, Failed)
+
+WORDING: Final = frozenset({"cause", "advice"})
+"""The fields of events that are text for people: a later version may word them differently, and nothing depends on
+them."""

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from refundry.audit.replay.replay import NOTES, replay
+from refundry.audit.replay.findings import ReplayKind, Significance, significance
+from refundry.audit.replay.replay import replay
 from refundry.audit.signing.settings import signer_directory
 from refundry.audit.signing.signer import read_verifier
 from refundry.audit.verification.source import SqliteSource
@@ -80,7 +81,7 @@ async def test_the_audit_passes_and_says_what_was_erased(tmp_path: Path) -> None
 
     assert [] == verdict.findings
     assert 3 == verdict.erased
-    assert ["erased"] == [finding.kind for finding in findings if finding.kind in NOTES]
+    assert [ReplayKind.ERASED] == [each.kind for each in findings if significance(each.kind) is Significance.UNREAD]
     assert 1 == len(findings)
 
 

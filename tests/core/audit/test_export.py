@@ -16,7 +16,7 @@ from refundry.audit.erasure import Tombstone
 from refundry.audit.publication.export import Exported, Part, content_path, export
 from refundry.audit.signing.note import Verifier, sign_note
 from refundry.audit.verification.exported import ExportSource, is_export
-from refundry.audit.verification.findings import Verdict
+from refundry.audit.verification.findings import LimitCode, Verdict
 from refundry.audit.verification.source import SqliteSource
 from refundry.audit.verification.verify import Given, verify, verify_part
 from refundry.errors import Invalid, StoreError, Tampered
@@ -77,7 +77,7 @@ def test_a_whole_log(path: Path) -> None:
     assert [] == verdict.findings
     assert (300, 60, 300) == (verdict.events, verdict.refunds, verdict.signed)
     assert done.contents == verdict.contents
-    assert "No checkpoint from outside" in verdict.limits[0]
+    assert LimitCode.NO_OUTSIDE_CHECKPOINT is verdict.limits[0].code
     assert list(range(300)) == [line["idx"] for line in lines(done.place)]
 
 
@@ -125,7 +125,7 @@ def test_a_part(path: Path, part: Part, refunds: int, events: int) -> None:
     assert (events, events) == (verdict.events, verdict.signed)
     assert not (done.place / "tile").exists()
     assert refunds == (verdict.refunds if part.timeless else refunds)
-    assert "nothing else belongs to it cannot be seen" in verdict.limits[0]
+    assert LimitCode.PARTIAL is verdict.limits[0].code
 
 
 def test_what_is_not_signed_yet_is_left_out(path: Path) -> None:
@@ -311,7 +311,7 @@ def test_a_part_beside_other_checkpoints(path: Path) -> None:
     fork = Given("a fork", other.close())
 
     assert [] == audited(folder, None, newest).findings
-    assert "only a whole export shows" in " ".join(audited(folder, None, older).limits)
+    assert LimitCode.OTHER_SIZE in [limit.code for limit in audited(folder, None, older).limits]
     assert ["checkpoint"] == [finding.kind for finding in audited(folder, None, fork).findings]
 
 

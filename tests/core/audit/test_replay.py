@@ -5,7 +5,7 @@ import random
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,29 +14,24 @@ import attrs
 import pytest
 
 from refundry.audit.replay import replay as module
-from refundry.audit.replay.replay import NOTES, replay
-from refundry.audit.verification.findings import Finding
+from refundry.audit.replay.findings import WORDINGS_KEPT, Found, ReplayKind, Significance, Wordings, significance
+from refundry.audit.replay.replay import replay
 from refundry.config import read_config
 from refundry.errors import StoreError
 from refundry.inputs import Operator
-from refundry.plugin_host import Plugins, hookimpl, load_plugins
+from refundry.plugin_host import Plugins, load_plugins
 from refundry.provider import (
-    Answer,
     Notification,
     Outcome,
     Pending,
-    Provider,
-    ProviderCall,
-    ProviderPlugin,
     Succeeded,
-    Terms,
-    VerifiedNotification,
 )
 from refundry.refund import MANUAL_REVIEW, Inquired, Refund
 from refundry.testing.simulator.faults import Plan
 from refundry.testing.simulator.ledger import State
 from refundry.testing.simulator.messages import Said
 from refundry_antom.provider import PLUGIN
+from tests.core.audit.later_plugin import with_change
 from tests.core.shop import Shop, open_shop
 
 NOTIFY = "/notifications/shop"
@@ -78,7 +73,7 @@ async def lives(shop: Shop, count: int, seed: int) -> list[Refund]:
     return [await shop.gateway.get(id) for id in ids]
 
 
-def found(shop: Shop, plugins: Plugins | None = None, **more: Any) -> list[Finding]:
+def found(shop: Shop, plugins: Plugins | None = None, **more: Any) -> list[Found]:
     """Replay the store of a shop."""
     return list(replay(read_config(shop.config), plugins or load_plugins(), **more))
 
@@ -139,7 +134,7 @@ async def test_any_number_of_parts_finds_the_same(shop: Shop, monkeypatch: pytes
 
     monkeypatch.setattr(module, "PART", 7)
 
-    assert 10 == [finding.kind for finding in whole].count("index")
+    assert 10 == [finding.kind for finding in whole].count(ReplayKind.INDEX)
     assert whole == found(shop)
     assert whole == found(shop, processes=1)
 
@@ -169,59 +164,61 @@ async def test_processes_beside_each_other_find_the_same(shop: Shop) -> None:
 # --- something is different -------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class Changed:
-    """A later version of Antom's provider, which reads some answers otherwise."""
-
-    inner: Any
-    change: Callable[[Outcome], Outcome]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-    def _read(self, call: ProviderCall) -> ProviderCall:
-        def read(answer: Answer) -> Outcome:
-            return self.change(call.read(answer))
-
-        return attrs.evolve(call, read=read)
-
-    def refund(self, *arguments: Any) -> ProviderCall:
-        return self._read(self.inner.refund(*arguments))
-
-    def inquire(self, *arguments: Any) -> ProviderCall:
-        return self._read(self.inner.inquire(*arguments))
-
-    def parse_notification(self, notification: Notification) -> VerifiedNotification:
-        heard: VerifiedNotification = self.inner.parse_notification(notification)
-        return heard
-
-
-def with_change(change: Callable[[Outcome], Outcome]) -> Plugins:
-    """Give the plugins of a later version."""
-
-    def build(settings: Any, terms: Terms) -> Provider:
-        return Changed(PLUGIN.build(settings, terms), change)
-
-    class Later:
-        @hookimpl
-        def refundry_providers(self) -> Iterator[ProviderPlugin]:
-            yield attrs.evolve(PLUGIN, version="9.9.9", build=build)
-
-    return load_plugins(entry_points=[], extra=[Later()])
-
-
 async def test_a_changed_reading_is_listed_with_event_field_then_and_now(shop: Shop) -> None:
     """A field that today's plugin reads otherwise is named, with both values and both versions."""
     refund = await shop.request()
+
+    def change(outcome: Outcome) -> Outcome:
+        return attrs.evolve(outcome, code="WORKING") if isinstance(outcome, Pending) else outcome
+
+    (finding,) = found(shop, with_change(change))
+
+    assert (ReplayKind.READING, f"position 3 (refund {refund.id}, version 3)") == (finding.kind, finding.where)
+    assert Significance.DIFFERENCE is significance(finding.kind)
+    assert finding.text.startswith('code: then "')
+    assert finding.text.endswith(f'now "WORKING" (read by antom {PLUGIN.version} then, by antom 9.9.9 now)')
+
+
+async def test_a_changed_wording_is_listed_once_and_is_not_a_difference(shop: Shop) -> None:
+    """A new text for people concerns every event with the code, and is reported once with their number."""
+    first = await shop.request()
+    await shop.request("R2", payment="P2")
 
     def change(outcome: Outcome) -> Outcome:
         return attrs.evolve(outcome, cause="Antom works on it.") if isinstance(outcome, Pending) else outcome
 
     (finding,) = found(shop, with_change(change))
 
-    assert ("reading", f"position 3 (refund {refund.id}, version 3)") == (finding.kind, finding.where)
+    place = f"position 3 (refund {first.id}, version 3) and 1 more event"
+    assert (ReplayKind.WORDING, place) == (finding.kind, finding.where)
+    assert Significance.WORDING is significance(finding.kind)
     assert finding.text.startswith('cause: then "')
     assert finding.text.endswith(f'now "Antom works on it." (read by antom {PLUGIN.version} then, by antom 9.9.9 now)')
+
+
+async def test_a_wording_does_not_hide_a_difference(shop: Shop) -> None:
+    """If code and wording differ in one event, each is reported for what it is."""
+    await shop.request()
+
+    def change(outcome: Outcome) -> Outcome:
+        return attrs.evolve(outcome, code="NEW", cause="New.") if isinstance(outcome, Pending) else outcome
+
+    assert [ReplayKind.READING, ReplayKind.WORDING] == [finding.kind for finding in found(shop, with_change(change))]
+
+
+def test_only_so_many_wordings_are_listed() -> None:
+    """A wording that differs in every event fills no memory: further ones are only counted."""
+    wordings, others = Wordings(), Wordings()
+    for number in range(WORDINGS_KEPT):
+        wordings.add(f"text {number}", "position 1")
+    others.add("text 0", "position 2", 3)
+    others.add("text of another", "position 3")
+    wordings.update(others)
+    listed = list(wordings.findings())
+
+    assert WORDINGS_KEPT + 1 == len(listed)
+    assert "position 1 and 3 more events" == listed[0].where
+    assert "1 more event would be worded differently" == listed[-1].text
 
 
 async def test_another_decision_is_another_event(shop: Shop) -> None:
@@ -244,7 +241,9 @@ async def test_a_plugin_that_fails_is_a_difference(shop: Shop) -> None:
     def change(outcome: Outcome) -> Outcome:
         raise RuntimeError("no")
 
-    assert {"reading"} == {finding.kind for finding in found(shop, with_change(change))}
+    # A message that was not understood then is not understood now either: the same decision in other words.
+    kinds = {finding.kind for finding in found(shop, with_change(change))}
+    assert {ReplayKind.READING, ReplayKind.WORDING} == kinds
 
 
 async def test_a_notification_that_is_genuine_no_more_is_a_difference(shop: Shop) -> None:
@@ -381,8 +380,8 @@ async def test_what_was_erased_is_said_and_is_no_difference(shop: Shop) -> None:
     (finding,) = found(shop)
 
     assert ("erased", f"refund {refund.id}") == (finding.kind, finding.where)
-    assert finding.kind in NOTES
-    assert "2 requests and answers" in finding.text
+    assert Significance.UNREAD is significance(finding.kind)
+    assert "2 messages were erased" in finding.text
 
 
 async def test_an_account_that_is_not_configured_is_said_once(shop: Shop) -> None:
@@ -393,7 +392,7 @@ async def test_an_account_that_is_not_configured_is_said_once(shop: Shop) -> Non
     (finding,) = found(shop)
 
     assert ("account", "shop") == (finding.kind, finding.where)
-    assert finding.kind in NOTES
+    assert Significance.UNREAD is significance(finding.kind)
 
 
 async def test_an_account_that_is_somebody_else_now_is_said(shop: Shop) -> None:
@@ -403,7 +402,8 @@ async def test_an_account_that_is_somebody_else_now_is_said(shop: Shop) -> None:
     (line,) = [line for line in text.splitlines() if line.startswith("client_id")]
     shop.config.write_text(text.replace(line, 'client_id = "SANDBOX_SOMEBODY_ELSE"'), "utf-8")
 
-    findings: Sequence[Finding] = found(shop)
+    findings: Sequence[Found] = found(shop)
 
     assert findings
-    assert {"sender"} == {finding.kind for finding in findings} <= NOTES
+    assert {ReplayKind.SENDER} == {finding.kind for finding in findings}
+    assert Significance.UNREAD is significance(ReplayKind.SENDER)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from refundry.audit.erasure import Tombstone
 from refundry.audit.signing.note import sign_note
-from refundry.audit.verification.findings import KEPT, Findings, Verdict
+from refundry.audit.verification.findings import KEPT, FindingKind, Findings, Limit, LimitCode, Verdict
 from refundry.audit.verification.roots import Batch
 from refundry.audit.verification.source import BATCH, SqliteSource
 from refundry.audit.verification.verify import Given, verify
@@ -273,7 +273,7 @@ def test_a_flood_is_counted(path: Path) -> None:
     """Of many findings of one kind the first are kept, and how many there are more."""
     findings = Findings()
     for number in range(KEPT + 7):
-        findings.add("event", f"position {number}", "x")
+        findings.add(FindingKind.EVENT, f"position {number}", "x")
 
     assert KEPT + 1 == len(findings.all())
     assert "7 more of this kind" == findings.all()[-1].text
@@ -311,7 +311,7 @@ _TOTAL = Money(2000, "EUR", 2)
 def test_invariants(path: Path, some: list[Life], invariant: str) -> None:
     """A log that is rightly signed and does not make sense is found by what does not hold."""
     note = made_of(path, *some)
-    texts = [finding.text for finding in audited(path, note).findings if finding.kind == "invariant"]
+    texts = [finding.text for finding in audited(path, note).findings if finding.kind is FindingKind.INVARIANT]
 
     assert any(text.startswith(invariant) for text in texts), texts
 
@@ -339,7 +339,7 @@ def test_a_gap_in_the_versions(path: Path) -> None:
     made.close()
     changed(path, "UPDATE stored_events SET originator_version=9 WHERE rowid=5")
     changed(path, "UPDATE stored_events SET originator_version=7 WHERE rowid=6")
-    texts = [finding.text for finding in audited(path).findings if finding.kind == "invariant"]
+    texts = [finding.text for finding in audited(path).findings if finding.kind is FindingKind.INVARIANT]
 
     assert "I6: version 9 follows version 4 of its refund" in texts
     assert any("does not begin with a request" in text or "version 7 follows" in text for text in texts)
@@ -364,7 +364,8 @@ def test_what_was_erased_is_said(path: Path) -> None:
 
     assert [] == verdict.findings
     assert 1 == verdict.erased
-    assert ["1 texts were erased; signed notes say when, by whom and why."] == verdict.limits
+    text = "1 record was erased; signed notes state when, by whom and why."
+    assert [Limit(LimitCode.ERASED, text)] == verdict.limits
 
 
 def test_a_note_about_something_else(path: Path) -> None:
@@ -389,8 +390,8 @@ def test_it_says_what_it_cannot_see(path: Path) -> None:
     limits = audited(path).limits
 
     assert 2 == len(limits)
-    assert "set back to an earlier state" in limits[0]
-    assert "The newest 5 events are under no checkpoint yet" in limits[1]
+    assert [LimitCode.NO_OUTSIDE_CHECKPOINT, LimitCode.UNSIGNED_TAIL] == [limit.code for limit in limits]
+    assert "The newest 5 events are not covered by a checkpoint yet" in limits[1].text
 
 
 # --- batches of leaves ------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The commands of the audit: what they print, and with which status they end."""
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -7,13 +8,17 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from click.testing import CliRunner, Result
 
 from refundry.audit.verification.source import SqliteSource
+from refundry.cli import cli
 from refundry.cli.audit import audit
 from refundry.errors import Invalid
+from tests.core.audit.later_plugin import with_change
 from tests.core.audit.made import Made, life, lives, new_key
+from tests.core.shop import open_shop
 
 LOG = new_key().verifier()
 
@@ -50,7 +55,7 @@ def test_a_clean_store(place: Path) -> None:
 
     assert 0 == result.exit_code
     assert "30 events of 6 refunds" in result.stdout
-    assert result.stdout.endswith("nothing was found\n")
+    assert result.stdout.endswith("OK: no findings\n")
     assert (True, 30, 30, []) == (as_json["clean"], as_json["events"], as_json["signed"], as_json["limits"])
     total = as_json["totals"][0]
     assert total["requested"] == total["settled"] + total["failed"] + total["open"]
@@ -110,7 +115,7 @@ def test_a_key_is_needed(place: Path) -> None:
     missing = run(place, "verify")
 
     assert isinstance(missing.exception, Invalid)
-    assert "--key: is needed" in str(missing.exception)
+    assert "--key: is required" in str(missing.exception)
     assert told(run(place, "verify", "--json", "--key", LOG.vkey))["limits"] != []
     assert [] == told(run(place, "verify", "--json", "--directory", str(place / "elsewhere")))["limits"]
     assert 0 == run(place, "verify", "--key", str(place / "elsewhere" / "key.vkey")).exit_code
@@ -127,7 +132,7 @@ def test_export_and_back(place: Path) -> None:
     assert (30, 6, 0) == (done["events"], done["refunds"], done["left_out"])
     assert "10 events of 2 refunds" in part.stdout
     assert whole["clean"]
-    assert "The public key is the one in the export" in whole["limits"][-1]
+    assert "key_from_export" == whole["limits"][-1]["code"]
     assert 0 == run(place, "verify", str(place / "part"), "--key", LOG.vkey).exit_code
     assert 0 == run(place, "verify", str(place / "part")).exit_code
 
@@ -157,16 +162,17 @@ def test_checkpoint(place: Path) -> None:
     assert f"{LOG.vkey}\n" == run(place, "checkpoint", "--vkey").stdout
     assert (30, note) == tuple(told(run(place, "checkpoint", "--json"))[name] for name in ("size", "note"))
     (place / "refunds.db.audit" / "checkpoint").unlink()
-    assert "nothing was signed yet" in str(run(place, "checkpoint").exception)
+    assert "nothing has been signed yet" in str(run(place, "checkpoint").exception)
 
 
 def test_replay(place: Path) -> None:
     """Replay says of accounts that the configuration does not have that their answers were not read again."""
     result = run(place, "replay", "--json")
-    kinds = {json.loads(line)["kind"] for line in result.stdout.splitlines()}
+    shown = told(result)
 
     assert 0 == result.exit_code
-    assert {"account"} == kinds
+    assert (True, [], []) == (shown["clean"], shown["findings"], shown["wording"])
+    assert ["account"] == [finding["kind"] for finding in shown["unread"]]
 
     with closing(sqlite3.connect(place / "refunds.db")) as store, store:
         store.execute("UPDATE refund_index SET amount=1")
@@ -175,3 +181,51 @@ def test_replay(place: Path) -> None:
     assert 5 == different.exit_code
     assert "index: refund" in different.stdout
     assert "differences" in different.stdout
+
+
+@pytest.fixture
+async def pending(tmp_path: Path) -> Path:
+    """Return the configuration of a store with one refund that is pending."""
+    async with open_shop(tmp_path, mode="async", async_delay=None) as shop:
+        await shop.request()
+        return shop.config
+
+
+def changed(outcome: Any, **fields: str) -> Any:
+    """Return an outcome with other values in some fields."""
+    return attrs.evolve(outcome, **fields)
+
+
+@pytest.mark.parametrize(
+    ("field", "status", "heading"),
+    [("cause", 0, "wording"), ("code", 5, "reading: position 3")],
+)
+def test_replay_with_a_later_plugin(
+    pending: Path, monkeypatch: pytest.MonkeyPatch, field: str, status: int, heading: str
+) -> None:
+    """A later wording is listed and passes; a later code is a difference and exits with 5."""
+    later = with_change(lambda outcome: changed(outcome, **{field: "NEW"}))
+    monkeypatch.setattr("refundry.cli.audit.load_plugins", lambda **_: later)
+    shown = CliRunner().invoke(audit, ["replay", "--config", str(pending)])
+    as_json = CliRunner().invoke(audit, ["replay", "--config", str(pending), "--json"])
+    listed = told(as_json)
+
+    assert status == shown.exit_code == as_json.exit_code
+    assert heading in shown.stdout
+    assert 'now "NEW"' in shown.stdout
+    assert (status == 0) == listed["clean"] == shown.stdout.endswith("OK: replay matches the log\n")
+    assert 1 == len(listed["wording" if field == "cause" else "findings"])
+
+
+async def test_show_lists_a_wording_next_to_the_readings(pending: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`show` keeps the two apart, like `audit replay`."""
+    later = with_change(lambda outcome: changed(outcome, cause="New text."))
+    monkeypatch.setattr("refundry.gateway.gateway.load_plugins", lambda **_: later)
+    arguments = ["--config", str(pending), "show", "R1"]
+    result = await asyncio.to_thread(CliRunner().invoke, cli, [*arguments, "--json"])
+    shown = await asyncio.to_thread(CliRunner().invoke, cli, arguments)
+    listed = told(result)
+
+    assert [] == listed["readings"]
+    assert ["cause"] == [reading["field"] for reading in listed["wording"]]
+    assert "would be worded differently now: position 3, cause: then" in shown.stdout

@@ -23,7 +23,7 @@ from refundry.journal import Recorded, Row
 from refundry.journal.index import row_of
 from refundry.refund import Refund, Status, fold
 from refundry.testing.simulator.ledger import State
-from tests.core.audit.test_replay import with_change
+from tests.core.audit.later_plugin import with_change
 from tests.core.shop import Shop, open_shop
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

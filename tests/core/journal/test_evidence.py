@@ -5,7 +5,14 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refundry.journal.evidence import digest_of, keep_answer, keep_notification, read_answer, read_notification
+from refundry.journal.evidence import (
+    digest_of,
+    is_complete,
+    keep_answer,
+    keep_notification,
+    read_answer,
+    read_notification,
+)
 from refundry.provider import Answer, Notification
 
 # What HTTP can carry: no line breaks in a header; bytes that are not UTF-8 come as half surrogates.
@@ -34,6 +41,16 @@ def test_a_notification_is_read_back_as_it_was(
     notification = Notification(method, path, headers, body)
 
     assert notification == read_notification(keep_notification(notification))
+
+
+@given(st.integers(100, 599), _HEADERS, st.binary(max_size=200))
+def test_an_incomplete_answer_is_marked(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> None:
+    """What arrived of it is kept as it was, and no reader takes it for the complete answer."""
+    answer = Answer(status, headers, body)
+
+    assert answer == read_answer(keep_answer(answer, complete=False))
+    assert not is_complete(keep_answer(answer, complete=False))
+    assert is_complete(keep_answer(answer))
 
 
 def test_a_body_that_looks_like_the_rest_is_a_body() -> None:

@@ -20,12 +20,13 @@ from typing import Any, Final
 
 import attrs
 
-from refundry.audit.replay.reinterpretation import read_again, reading_in_words, states_of
+from refundry.audit.replay.findings import Found, ReplayKind, Wordings
+from refundry.audit.replay.reinterpretation import Reading, read_again, reading_in_words, states_of
 from refundry.audit.verification.findings import Finding
 from refundry.audit.verification.source import OTHER_TABLES, SqliteSource
 from refundry.config import Account, Config, open_accounts
 from refundry.errors import Invalid, StoreError
-from refundry.formatting import plain
+from refundry.formatting import counted, plain
 from refundry.journal import Recorded, Row
 from refundry.journal.codec import decode, private_digest
 from refundry.journal.index import differences, row_of
@@ -34,13 +35,11 @@ from refundry.journal.sqlite.rows import ROW, ROW_ID, column_text, read_row, who
 from refundry.plugin_host import Plugins
 from refundry.refund import IllegalEvent, Refund, Status
 
-__all__ = ["NOTES", "Progress", "replay"]
+__all__ = ["Progress", "replay"]
 
 Progress = Callable[[int, int], None]
 """Called now and then with how many events are done, and how many there are."""
 
-NOTES: Final = frozenset({"account", "erased", "sender"})
-"""The kinds of findings that say what could not be looked at."""
 PART: Final = 20_000
 """Events that are replayed without a word, and that one process takes at a time."""
 _CHUNK: Final = 1_000
@@ -60,7 +59,8 @@ class _Part:
     """What came out of one part."""
 
     events: int = 0
-    findings: list[Finding] = attrs.field(factory=list)
+    findings: list[Found] = attrs.field(factory=list)
+    wordings: Wordings = attrs.field(factory=Wordings)
     log: _Totals = attrs.field(factory=Counter)
     index: _Totals = attrs.field(factory=Counter)
 
@@ -71,35 +71,36 @@ def replay(
     progress: Progress = lambda done, total: None,
     *,
     processes: int | None = None,
-) -> Iterator[Finding]:
-    """Give every place where today's code or plugins come to something else than what is stored.
+) -> Iterator[Found]:
+    """Yield every place where the installed code or plugins come to another result than the one stored.
 
-    Kinds: `event` (it does not follow from those before it, or cannot be read), `index`, `totals`, `reading` (a kept
-    answer reads otherwise today) and `evidence` (bytes are gone, and nobody says he erased them). Those in `NOTES` are
-    no differences: `erased`, `account` (it is not in the configuration, so its answers are not read) and `sender` (the
-    account is somebody else at its provider now, so the answer cannot be read as it was). Raises `ConfigError` or
-    `PluginError` where the accounts cannot be opened, `StoreError` where the store cannot be read.
+    `significance` tells which kinds are differences; a changed wording is reported once, with the number of events that
+    have it. Raises `ConfigError` or `PluginError` if the accounts cannot be opened, and `StoreError` if the store
+    cannot be read.
     """
     path, accounts = config.store_path, open_accounts(config, plugins, keys=False)
     with _reading(path) as source:
         total = source.count()
         bounds = _bounds(source.connection, total)
         if not source.well_formed():
-            yield Finding("index", "tables", OTHER_TABLES)
+            yield Finding(ReplayKind.INDEX, "tables", OTHER_TABLES)
     done, log, index = 0, _Totals(), _Totals()
     unknown_accounts: set[str] = set()
+    wordings = Wordings()
     for part in _parts(path, accounts, bounds, processes):
         done += part.events
         progress(done, max(total, done))
         log.update(part.log)
         index.update(part.index)
         for finding in part.findings:
-            if finding.kind == "account":
+            if finding.kind is ReplayKind.ACCOUNT:
                 if finding.where in unknown_accounts:
                     continue
                 unknown_accounts.add(finding.where)
             yield finding
+        wordings.update(part.wordings)
     yield from _compare_totals(log, index)
+    yield from wordings.findings()
 
 
 def _bounds(connection: sqlite3.Connection, total: int) -> list[_Bound]:
@@ -171,7 +172,7 @@ def _replay_all(part: _Part, accounts: Mapping[str, Account], connection: sqlite
         kept, erased = _kept(connection, chunk)
         for refund_id, events in chunk:
             if not isinstance(refund_id, str):
-                part.findings.append(Finding("event", f"refund {refund_id!r}", "its id is no text"))
+                part.findings.append(Finding(ReplayKind.EVENT, f"refund {refund_id!r}", "its id is not text"))
                 continue
             while row is not None and row[ROW_ID] < refund_id:
                 _compare_row(part, None, row)
@@ -201,7 +202,7 @@ def _rows(part: _Part, connection: sqlite3.Connection, bound: _Bound) -> Iterato
         if isinstance(values[ROW_ID], str):
             yield values
         else:
-            _say_unreadable(part, values, "its id is no text")
+            _say_unreadable(part, values, "its id is not text")
 
 
 def _read_values(part: _Part, values: _Values | None) -> Row | None:
@@ -216,7 +217,7 @@ def _read_values(part: _Part, values: _Values | None) -> Row | None:
 
 def _say_unreadable(part: _Part, values: _Values, why: str) -> None:
     where = f"refund {plain(str(values[ROW_ID]))}"
-    part.findings.append(Finding("index", where, f"row: cannot be read: {why}"))
+    part.findings.append(Finding(ReplayKind.INDEX, where, f"row: cannot be read: {why}"))
 
 
 _Stored = tuple[int, str, int, str, bytes]
@@ -284,7 +285,7 @@ class _Replayed:
             history = [self._decode(event, version) for version, event in enumerate(stored, 1)]
             states = states_of(history)
         except (StoreError, IllegalEvent) as error:
-            self._say("event", f"refund {refund_id}", str(error))
+            self._say(ReplayKind.EVENT, f"refund {refund_id}", str(error))
             row = _read_values(self._part, values)
             if row is not None:
                 _add(self._part.index, row, row.amount.minor)
@@ -294,7 +295,8 @@ class _Replayed:
         self._miss(refund_id, history)
         account = self._accounts.get(refund.account)
         if account is None:
-            self._say("account", refund.account, "is not in the configuration: its kept answers are not read again")
+            text = "is not in the configuration: its messages are not read again"
+            self._say(ReplayKind.ACCOUNT, refund.account, text)
             return
         self._read(account, history, states)
 
@@ -319,19 +321,27 @@ class _Replayed:
                 if digest in self._erased:
                     gone += 1
                 else:
-                    self._say("evidence", _place(recorded), f"{digest} is not kept, and nobody says he erased it")
+                    text = f"{digest} is missing, and no signed note reports its erasure"
+                    self._say(ReplayKind.EVIDENCE, _place(recorded), text)
         if gone:
-            self._say(
-                "erased", f"refund {refund_id}", f"{gone} requests and answers were erased, and are not read again"
-            )
+            text = f"{counted(gone, 'message was', 'messages were')} erased and cannot be read again"
+            self._say(ReplayKind.ERASED, f"refund {refund_id}", text)
 
     def _read(self, account: Account, history: Sequence[Recorded], states: Sequence[Refund]) -> None:
         for _, readings in read_again(account, history, states, self._kept):
             for reading in readings:
-                kind = "reading" if reading.sender is None else "sender"
-                self._say(kind, _place(reading.recorded), reading_in_words(reading))
+                self._report(reading)
 
-    def _say(self, kind: str, where: str, text: str) -> None:
+    def _report(self, reading: Reading) -> None:
+        text, place = reading_in_words(reading), _place(reading.recorded)
+        if reading.sender is not None:
+            self._say(ReplayKind.SENDER, place, text)
+        elif not reading.wording:
+            self._say(ReplayKind.READING, place, text)
+        else:
+            self._part.wordings.add(text, place)
+
+    def _say(self, kind: ReplayKind, where: str, text: str) -> None:
         self._part.findings.append(Finding(kind, where, plain(text)))
 
 
@@ -356,7 +366,7 @@ def _compare_row(part: _Part, refund: Refund | None, values: _Values | None) -> 
         assert not isinstance(row, Refund)
         for each in differences(None if refund is None else _as_stored(row_of(refund)), row):
             text = f"{each.field}: the log says {each.log}, the index says {each.index}"
-            part.findings.append(Finding("index", f"refund {each.refund_id}", plain(text)))
+            part.findings.append(Finding(ReplayKind.INDEX, f"refund {each.refund_id}", plain(text)))
 
 
 def _as_stored(row: Row) -> Row:
@@ -374,11 +384,11 @@ def _add(totals: _Totals, of: Refund | Row, moved: int) -> None:
     totals[*unit, _END.get(of.status, "open")] += moved if of.status is Status.SETTLED else amount.minor
 
 
-def _compare_totals(log: Mapping[Any, int], index: Mapping[Any, int]) -> Iterator[Finding]:
+def _compare_totals(log: Mapping[Any, int], index: Mapping[Any, int]) -> Iterator[Found]:
     for account, currency, exponent, name in sorted({*log, *index}):
         key = account, currency, exponent, name
         if log.get(key, 0) != index.get(key, 0):
             text = (
                 f"{name}: the log gives {log.get(key, 0)}, the index {index.get(key, 0)} (in units of 10^-{exponent})"
             )
-            yield Finding("totals", f"{account} {currency}", text)
+            yield Finding(ReplayKind.TOTALS, f"{account} {currency}", text)

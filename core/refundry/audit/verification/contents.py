@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
-from refundry.audit.verification.findings import Findings
+from refundry.audit.verification.findings import FindingKind, Findings
 from refundry.audit.verification.source import BATCH, Source
 
 __all__ = ["Contents"]
@@ -64,8 +64,8 @@ class Contents:
         if hashes != digests:
             for digest, hash in zip(digests, hashes, strict=True):
                 if digest != hash:
-                    text = "the bytes that are kept are not those of this digest"
-                    self._findings.add("evidence", digest.hex() if isinstance(digest, bytes) else repr(digest), text)
+                    where = digest.hex() if isinstance(digest, bytes) else repr(digest)
+                    self._findings.add(FindingKind.EVIDENCE, where, "the stored bytes do not have this digest")
         if len(self._unnamed) > REMEMBERED:
             self._unnamed.clear()
         self._unnamed.update(digests)

@@ -11,7 +11,7 @@ import msgspec
 
 from refundry.audit.verification import lean_state as books
 from refundry.audit.verification.contents import Contents
-from refundry.audit.verification.findings import Findings
+from refundry.audit.verification.findings import FindingKind, Findings
 from refundry.audit.verification.invariants import Ledger, check_replacement
 from refundry.audit.verification.source import Event, place_of
 
@@ -38,7 +38,7 @@ class Reader:
             except (msgspec.DecodeError, KeyError, TypeError):
                 said = books.read_any(topic, state)
                 if said is None:
-                    self._findings.add("event", place_of(event), "it is not an event that Refundry writes")
+                    self._findings.add(FindingKind.EVENT, place_of(event), "it is not an event that Refundry writes")
                     continue
             account = at_hand.get(id)
             if account is None or account.version + 1 != version:
@@ -90,18 +90,19 @@ class Reader:
                 self._tell(event, *told)
 
     def _tell(self, event: Event, invariant: str, text: str) -> None:
-        self._findings.add("invariant", place_of(event), f"{invariant}: {text}")
+        self._findings.add(FindingKind.INVARIANT, place_of(event), f"{invariant}: {text}")
 
     def _look_up(self, named: Sequence[str], events: Iterable[Event]) -> None:
         try:
             digests = [bytes.fromhex(digest) for digest in set(named)]
         except ValueError:
             digests = [digest for text in set(named) if (digest := _digest(text)) is not None]
-            self._findings.add("event", "log", "an event names a digest that is none")
+            self._findings.add(FindingKind.EVENT, "log", "an event names a digest that is none")
         for digest in self._contents.look_up(digests):
             found = [event for event in events if isinstance(event[4], bytes) and digest.hex().encode() in event[4]]
             where = place_of(found[0]) if found else "log"
-            self._findings.add("evidence", where, f"it names {digest.hex()}, which is not kept, and was not erased")
+            text = f"it names {digest.hex()}, which is missing and was not erased"
+            self._findings.add(FindingKind.EVIDENCE, where, text)
 
 
 def _digest(text: str) -> bytes | None:

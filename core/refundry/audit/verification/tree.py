@@ -14,7 +14,7 @@ from typing import Any, Final
 import attrs
 
 from refundry.audit.signing.note import BadNote, Checkpoint, Verifier, open_checkpoint
-from refundry.audit.verification.findings import Findings
+from refundry.audit.verification.findings import FindingKind, Findings
 from refundry.audit.verification.roots import Batch
 from refundry.audit.verification.source import BATCH, Event, Leaf, Source, in_batches, place_of
 from refundry.journal.merkle import EMPTY_ROOT, Frontier, entry, leaf_hash
@@ -68,18 +68,19 @@ def _merged(
     for index, event in enumerate(events, start):
         position = event[0]
         while leaf is not None and not _at_least(leaf[1], position):
-            findings.add("leaf", _place(leaf), "the tree has a leaf for an event that is not in the log")
+            findings.add(FindingKind.LEAF, _place(leaf), "the tree has a leaf for an event that is not in the log")
             leaf = next(leaves, None)
         if leaf is None or leaf[1] != position:
-            findings.add("leaf", f"position {position}", "this event is not in the tree")
+            findings.add(FindingKind.LEAF, f"position {position}", "this event is not in the tree")
             yield event, None
             continue
         if leaf[0] != index:
-            findings.add("leaf", f"position {position}", f"this event is number {index} of the log, and leaf {leaf[0]}")
+            text = f"this event is number {index} of the log, but its leaf is number {leaf[0]}"
+            findings.add(FindingKind.LEAF, f"position {position}", text)
         yield event, leaf[2]
         leaf = next(leaves, None)
     while leaf is not None:
-        findings.add("leaf", _place(leaf), "the tree has a leaf for an event that is not in the log")
+        findings.add(FindingKind.LEAF, _place(leaf), "the tree has a leaf for an event that is not in the log")
         leaf = next(leaves, None)
 
 
@@ -164,7 +165,8 @@ class Tree:
         if leaves != stored:
             for event, leaf, kept in zip(events, leaves, stored, strict=True):
                 if leaf != kept and kept is not None:
-                    self._findings.add("event", place_of(event), "this event is not what was recorded at its place")
+                    text = "this event is not what was recorded at its place"
+                    self._findings.add(FindingKind.EVENT, place_of(event), text)
         # Batches may be cut short where events and leaves ran apart; a subtree needs full ones.
         for start in range(0, len(leaves), BATCH):
             self._grow(leaves[start : start + BATCH])
@@ -200,7 +202,7 @@ class Tree:
             if self._wrong == 1:
                 text = f"the first {claim.size} events are not those that were signed"
                 since = f"; those up to {self.signed} are" if self.signed else ""
-                self._findings.add("checkpoint", f"{claim.name} of size {claim.size}", text + since)
+                self._findings.add(FindingKind.CHECKPOINT, f"{claim.name} of size {claim.size}", text + since)
         self._claim = next(self._claims, None)
 
     def finish(self) -> None:
@@ -209,21 +211,23 @@ class Tree:
             self._compare(EMPTY_ROOT)
         while self._claim is not None:
             text = f"{self._claim.size} events were signed, and the log has {self.size}"
-            self._findings.add("rollback", f"{self._claim.name} of size {self._claim.size}", text)
+            self._findings.add(FindingKind.ROLLBACK, f"{self._claim.name} of size {self._claim.size}", text)
             self.checked += 1
             self._claim = next(self._claims, None)
         if self.size and not self.checked:
-            self._findings.add("unsigned", "log", "there is no checkpoint of this log, so nothing shows what it was")
+            text = "no checkpoint covers this log, so changes to it cannot be detected"
+            self._findings.add(FindingKind.UNSIGNED, "log", text)
         if self._wrong > 1:
-            self._findings.add("checkpoint", "further checkpoints", f"{self._wrong - 1} more do not fit the events")
+            text = f"{self._wrong - 1} more do not match the events"
+            self._findings.add(FindingKind.CHECKPOINT, "further checkpoints", text)
         self._compare_stored()
 
     def _compare_stored(self) -> None:
         stored = self._source.tree()
         if stored is not None and stored != (self.size, self.frontier.to_bytes()):
-            self._findings.add("tree", "frontier", "the stored state of the tree is not that of the events")
+            self._findings.add(FindingKind.TREE, "frontier", "the stored state of the tree is not that of the events")
         elif stored is None and self._source.indexed and self.size:
-            self._findings.add("tree", "frontier", "the stored state of the tree is gone")
+            self._findings.add(FindingKind.TREE, "frontier", "the stored state of the tree is gone")
 
 
 @attrs.frozen
@@ -256,9 +260,10 @@ def open_claim(note: bytes, name: str, log: Verifier, findings: Findings, size: 
     try:
         checkpoint: Checkpoint = open_checkpoint(note, log)
     except (BadNote, TypeError, AttributeError) as error:
-        findings.add("checkpoint", name if size is None else f"{name} of size {size}", f"it is not genuine: {error}")
+        where = name if size is None else f"{name} of size {size}"
+        findings.add(FindingKind.CHECKPOINT, where, f"it is not genuine: {error}")
         return None
     if size is not None and checkpoint.size != size:
-        findings.add("checkpoint", f"{name} of size {size}", f"it speaks of {checkpoint.size} events")
+        findings.add(FindingKind.CHECKPOINT, f"{name} of size {size}", f"it speaks of {checkpoint.size} events")
         return None
     return Claim(checkpoint.size, checkpoint.root, name)

@@ -15,12 +15,13 @@ from refundry.audit.erasure import open_tombstone
 from refundry.audit.signing.note import BadNote, Verifier
 from refundry.audit.verification.contents import Contents
 from refundry.audit.verification.exported import ExportSource
-from refundry.audit.verification.findings import Findings, Verdict
+from refundry.audit.verification.findings import FindingKind, Findings, Limit, LimitCode, Verdict
 from refundry.audit.verification.invariants import Ledger
 from refundry.audit.verification.reader import Reader
 from refundry.audit.verification.source import BATCH, Source, in_batches, place_of
 from refundry.audit.verification.tree import Claim, Given, Tree, leaves_of, open_claim, paired
 from refundry.errors import StoreError
+from refundry.formatting import counted
 from refundry.journal.merkle import verify_inclusion
 
 __all__ = ["Given", "verify", "verify_part", "without_collector"]
@@ -29,10 +30,10 @@ _ROWS: Final = "SELECT count(*) FROM refund_index"
 Progress = Callable[[int, int], None]
 """Called now and then with how many events are done, and how many there are."""
 _NOTHING_GIVEN: Final = (
-    "No checkpoint from outside was given: that everything was set back to an earlier state cannot be seen. Give one "
-    "with --checkpoint, or the signer's folder with --directory."
+    "No checkpoint from outside was given, so a rollback of the store to an earlier state cannot be detected. Pass one "
+    "with --checkpoint, or the signer's directory with --directory."
 )
-_PART: Final = "This is a part of the log: that nothing else belongs to it cannot be seen."
+_PART: Final = "This is a part of the log: whether other refunds belong to it cannot be checked."
 
 
 @contextmanager
@@ -86,7 +87,7 @@ class _Audit:
         self._log = log
         self._progress = progress
         self._findings = Findings()
-        self._limits: list[str] = []
+        self._limits: list[Limit] = []
         self._contents = Contents(source, self._findings)
         self._ledger = Ledger(source)
         self._reader = Reader(self._ledger, self._contents, self._findings)
@@ -99,10 +100,10 @@ class _Audit:
         try:
             check()
             for where, text in self._source.condition():
-                self._findings.add("storage", where, text)
+                self._findings.add(FindingKind.STORAGE, where, text)
         except (sqlite3.Error, StoreError, OSError, OverflowError, UnicodeError) as error:
             # Nobody's database fails like this but one that is damaged.
-            self._findings.add("storage", "file", f"it cannot be read to its end: {error}")
+            self._findings.add(FindingKind.STORAGE, "file", f"it cannot be read to its end: {error}")
 
     def whole(self, given: Sequence[Given]) -> None:
         """Check a whole log."""
@@ -120,10 +121,10 @@ class _Audit:
         self._between()
         self._kept()
         if not any(each.outside for each in given):
-            self._limits.append(_NOTHING_GIVEN)
+            self._limit(LimitCode.NO_OUTSIDE_CHECKPOINT, _NOTHING_GIVEN)
         if 0 < tree.signed < tree.size:
-            text = f"The newest {tree.size - tree.signed} events are under no checkpoint yet"
-            self._limits.append(f"{text}: a change to them cannot be seen.")
+            text = f"The newest {tree.size - tree.signed} events are not covered by a checkpoint yet"
+            self._limit(LimitCode.UNSIGNED_TAIL, f"{text}: a change to them cannot be detected.")
 
     def part(self, source: ExportSource, given: Sequence[Given]) -> None:
         """Check a part."""
@@ -140,7 +141,8 @@ class _Audit:
                 if verify_inclusion(leaf, idx, claim.size, proof, claim.root):
                     self._signed += 1
                 else:
-                    self._findings.add("proof", place_of(event), "this event is not in the tree that was signed")
+                    text = "this event is not in the tree that was signed"
+                    self._findings.add(FindingKind.PROOF, place_of(event), text)
             if source.timeless:
                 self._reader.take(events)
             else:
@@ -149,19 +151,17 @@ class _Audit:
         if source.timeless:
             self._between()
         self._kept()
-        self._limits.append(_PART)
+        self._limit(LimitCode.PARTIAL, _PART)
 
     def _compare(self, claim: Claim, other: Claim | None) -> None:
         if other is None:
             return
         if other.size != claim.size:
-            text = (
-                f"{other.name} is of size {other.size}, the part's of {claim.size}: only a whole export shows whether"
-            )
-            self._limits.append(f"{text} they are of one log.")
+            text = f"{other.name} has size {other.size} and the export's checkpoint {claim.size}"
+            self._limit(LimitCode.OTHER_SIZE, f"{text}: only a complete export shows whether both are of one log.")
         elif other.root != claim.root:
             text = "another log of the same length was signed with the same key"
-            self._findings.add("checkpoint", f"{other.name} of size {other.size}", text)
+            self._findings.add(FindingKind.CHECKPOINT, f"{other.name} of size {other.size}", text)
         self._checked += 1
 
     def _between(self) -> None:
@@ -169,12 +169,12 @@ class _Audit:
         ledger = self._ledger
         ledger.finish()
         for where, (invariant, text) in ledger.broken():
-            self._findings.add("invariant", where, f"{invariant}: {text}")
+            self._findings.add(FindingKind.INVARIANT, where, f"{invariant}: {text}")
         rows = self._source.ask(_ROWS)[0][0]
         if self._source.indexed and not ledger.matched == self._reader.refunds == rows:
             for refund_id in self._source.ids():
                 for field, text in self._source.compared(refund_id):
-                    self._findings.add("index", f"refund {refund_id}, {field}", text)
+                    self._findings.add(FindingKind.INDEX, f"refund {refund_id}, {field}", text)
         self._totals = ledger.totals()
 
     def _kept(self) -> None:
@@ -184,16 +184,22 @@ class _Audit:
             try:
                 stone = open_tombstone(note, self._log)
             except (BadNote, TypeError, AttributeError) as error:
-                self._findings.add("tombstone", _hex(digest), f"what says that it was erased is not genuine: {error}")
+                text = f"the note about its erasure is not genuine: {error}"
+                self._findings.add(FindingKind.TOMBSTONE, _hex(digest), text)
                 continue
             if (stone.digest, stone.refund_id) != (_hex(digest), refund_id):
-                self._findings.add("tombstone", _hex(digest), "what says that it was erased speaks of something else")
+                text = "the note about its erasure is about something else"
+                self._findings.add(FindingKind.TOMBSTONE, _hex(digest), text)
             self._erased += 1
+
+    def _limit(self, code: LimitCode, text: str) -> None:
+        self._limits.append(Limit(code, text))
 
     def verdict(self) -> Verdict:
         """Say what was found."""
         if self._erased:
-            self._limits.append(f"{self._erased} texts were erased; signed notes say when, by whom and why.")
+            text = f"{counted(self._erased, 'record was', 'records were')} erased"
+            self._limit(LimitCode.ERASED, f"{text}; signed notes state when, by whom and why.")
         return Verdict(
             origin=self._log.name, events=self._size, refunds=self._reader.refunds, root=self._root,
             signed=self._signed, checkpoints=self._checked, contents=self._contents.count, erased=self._erased,
