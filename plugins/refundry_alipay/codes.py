@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from refundry.provider import Code, CodeClass
+from refundry.provider import Breaker, Code, CodeClass, NewId, SameId
 
 SUCCESS: Final = "10000"
 UNAVAILABLE: Final = "20000"
@@ -36,12 +36,12 @@ def _conf(status: str, code: str, cause: str, advice: str) -> Code:
     return Code(
         code=code,
         status=status,
-        meaning=CodeClass.CONF,
+        meaning=CodeClass.MISCONFIGURED,
         cause=cause,
         advice=f"{advice}; {_GO_ON}.",
-        same_id="once after the fix",
-        new_id="manual",
-        breaker="account",
+        same_id=SameId.AFTER_FIX,
+        new_id=NewId.MANUAL,
+        breaker=Breaker.ACCOUNT,
     )
 
 
@@ -49,33 +49,42 @@ def _bug(code: str, cause: str, advice: str, status: str = BUSINESS_FAILED) -> C
     return Code(
         code=code,
         status=status,
-        meaning=CodeClass.BUG,
+        meaning=CodeClass.BAD_REQUEST,
         cause=cause,
         advice=f"{advice}; {_RESUME}.",
-        same_id="once after the fix",
-        new_id="manual",
-        breaker="request",
+        same_id=SameId.AFTER_FIX,
+        new_id=NewId.MANUAL,
+        breaker=Breaker.REQUEST,
     )
 
 
-def _fail(code: str, cause: str, advice: str, new_id: str = "never") -> Code:
-    return Code(code=code, status=BUSINESS_FAILED, meaning=CodeClass.FAIL, cause=cause, advice=advice, new_id=new_id)
+def _fail(code: str, cause: str, advice: str, new_id: NewId = NewId.NEVER) -> Code:
+    return Code(code=code, status=BUSINESS_FAILED, meaning=CodeClass.FAILED, cause=cause, advice=advice, new_id=new_id)
 
 
 def _fail_new(code: str, cause: str, advice: str) -> Code:
     return Code(
-        code=code, status=BUSINESS_FAILED, meaning=CodeClass.FAIL_NEW, cause=cause, advice=advice, new_id="required"
+        code=code,
+        status=BUSINESS_FAILED,
+        meaning=CodeClass.FAILED_NEW_ID,
+        cause=cause,
+        advice=advice,
+        new_id=NewId.REQUIRED,
     )
 
 
 def _unknown(status: str, code: str, cause: str) -> Code:
     advice = "It is asked about, and sent again under the same number if Alipay does not have it."
-    return Code(code=code, status=status, meaning=CodeClass.SAME, cause=cause, advice=advice, same_id="after inquiry")
+    return Code(
+        code=code, status=status, meaning=CodeClass.RETRY, cause=cause, advice=advice, same_id=SameId.AFTER_INQUIRY
+    )
 
 
 def _later(status: str, code: str, cause: str) -> Code:
     advice = f"It is sent again later under the same number. {_SUPPORT} if that goes on."
-    return Code(code=code, status=status, meaning=CodeClass.SAME, cause=cause, advice=advice, same_id="back-off")
+    return Code(
+        code=code, status=status, meaning=CodeClass.RETRY, cause=cause, advice=advice, same_id=SameId.AFTER_BACKOFF
+    )
 
 
 def _unchanged(status: str, code: str, cause: str) -> Code:
@@ -175,7 +184,7 @@ REFUND_CODES: Final = _table(
     Code(
         code=SUCCESS,
         status=SUCCESS,
-        meaning=CodeClass.OK,
+        meaning=CodeClass.SUCCESS,
         cause="The call was answered; fund_change says whether money moved.",
         advice="Nothing is left to do where fund_change is Y; otherwise it is asked about.",
     ),
@@ -186,10 +195,10 @@ REFUND_CODES: Final = _table(
     Code(
         code=BUSINESS_FAILED,
         status=BUSINESS_FAILED,
-        meaning=CodeClass.FAIL_CHECK,
+        meaning=CodeClass.FAILED_UNCONFIRMED,
         cause="Alipay reports a failure without a reason.",
         advice=f"{_SUPPORT}, and decide by what the query says.",
-        new_id="manual",
+        new_id=NewId.MANUAL,
     ),
     _unknown(BUSINESS_FAILED, "ACQ.SYSTEM_ERROR", _SYSTEM_ERROR),
     _unknown(BUSINESS_FAILED, "AQC.SYSTEM_ERROR", _SYSTEM_ERROR),
@@ -248,11 +257,11 @@ REFUND_CODES: Final = _table(
     Code(
         code="ACQ.DISCORDANT_REPEAT_REQUEST",
         status=BUSINESS_FAILED,
-        meaning=CodeClass.INQUIRE,
+        meaning=CodeClass.INDETERMINATE,
         cause="Alipay has this number with another amount; that refund may have paid.",
         advice="Find out who else uses the number; compare what Alipay's console says about it.",
-        new_id="manual",
-        breaker="request",
+        new_id=NewId.MANUAL,
+        breaker=Breaker.REQUEST,
     ),
     _fail(
         "ACQ.TRADE_HAS_FINISHED",
@@ -294,7 +303,7 @@ INQUIRY_CODES: Final = _table(
     Code(
         code=SUCCESS,
         status=SUCCESS,
-        meaning=CodeClass.OK,
+        meaning=CodeClass.SUCCESS,
         cause="The query was answered; refund_status says where the refund stands.",
         advice="Nothing is left to do where refund_status is REFUND_SUCCESS.",
     ),
@@ -318,7 +327,7 @@ NOT_DONE: Final = Code(
     meaning=CodeClass.NOT_FOUND,
     cause="Alipay did not get the refund, or it failed, or is not done yet.",
     advice="Asked again ten seconds later, it is sent again under the same number and amount.",
-    same_id="after inquiry",
+    same_id=SameId.AFTER_INQUIRY,
 )
 """Not a code: what an answer to the query without `refund_status` means."""
 

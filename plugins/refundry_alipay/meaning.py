@@ -24,6 +24,7 @@ from refundry.provider import (
     Pending,
     RefundInstruction,
     Resend,
+    SameId,
     Scope,
     Succeeded,
     Unknown,
@@ -81,7 +82,7 @@ def refunded(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
         return Unknown(text, _code(name), resend=Resend.NEVER, review=text)
     if row.status != answer.code:
         return _contradicts_code(row, answer)
-    return _by_fund_change(instruction, answer) if row.meaning is CodeClass.OK else _by_class(row)
+    return _by_fund_change(instruction, answer) if row.meaning is CodeClass.SUCCESS else _by_class(row)
 
 
 def _by_fund_change(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
@@ -125,7 +126,7 @@ def queried(instruction: RefundInstruction, answer: QueryResponse) -> Outcome:
         return Unknown(text, _code(name), review=text)
     if row.status != answer.code:
         return _contradicts_code(row, answer)
-    return _by_refund_status(instruction, answer) if row.meaning is CodeClass.OK else _by_class(row)
+    return _by_refund_status(instruction, answer) if row.meaning is CodeClass.SUCCESS else _by_class(row)
 
 
 def _by_refund_status(instruction: RefundInstruction, answer: QueryResponse) -> Outcome:
@@ -254,7 +255,7 @@ def _failed(row: Code) -> Outcome:
 
 
 def _again(row: Code) -> Outcome:
-    resend = Resend.SAME if row.same_id == "back-off" else Resend.AFTER_NOT_FOUND
+    resend = Resend.SAME if row.same_id == SameId.AFTER_BACKOFF else Resend.AFTER_NOT_FOUND
     return Unknown(row.cause, row.code, resend=resend)
 
 
@@ -264,13 +265,13 @@ def _doubtful(row: Code) -> Outcome:
 
 _OUTCOMES: Final[Mapping[CodeClass, Callable[[Code], Outcome]]] = MappingProxyType(
     {
-        CodeClass.SAME: _again,
-        CodeClass.INQUIRE: _doubtful,
-        CodeClass.FAIL: _failed,
-        CodeClass.FAIL_NEW: _failed,
-        CodeClass.FAIL_CHECK: _doubtful,
-        CodeClass.CONF: lambda row: Blocked(row.code, row.cause, row.advice, Scope.ACCOUNT),
-        CodeClass.BUG: lambda row: Blocked(row.code, row.cause, row.advice, Scope.REQUEST),
+        CodeClass.RETRY: _again,
+        CodeClass.INDETERMINATE: _doubtful,
+        CodeClass.FAILED: _failed,
+        CodeClass.FAILED_NEW_ID: _failed,
+        CodeClass.FAILED_UNCONFIRMED: _doubtful,
+        CodeClass.MISCONFIGURED: lambda row: Blocked(row.code, row.cause, row.advice, Scope.ACCOUNT),
+        CodeClass.BAD_REQUEST: lambda row: Blocked(row.code, row.cause, row.advice, Scope.REQUEST),
         CodeClass.UNCHANGED: lambda row: Unknown(row.cause, row.code),
     }
 )

@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from refundry.provider import Code, CodeClass
+from refundry.provider import Code, CodeClass, NewId
 
 _SEEN: Final = (
     ("SUCCESS", "S", "It is the code of every success that was seen."),
@@ -21,27 +21,14 @@ _SEEN: Final = (
     ("ORDER_PAID", "F", "It was seen when a paid order was cancelled; its status was not written down and is assumed."),
 )
 """Every code that was ever seen, in whatever answer."""
-_INVENTED: Final = "The code is an invention of the simulator."
-_SIMULATED: Final = (
-    *(
-        (f"SIM_{name}", "F", _INVENTED)
-        for name in (
-            "API_UNKNOWN", "METHOD_NOT_SUPPORTED", "MERCHANT_UNKNOWN", "SIGNATURE_INVALID", "PARAM_INVALID",
-            "REFUND_ID_MISSING", "REFUND_NOT_FOUND", "PAYMENT_NOT_FOUND", "PAYMENT_STATUS", "CURRENCY", "WINDOW",
-            "AMOUNT_EXCEEDED", "BALANCE", "REPEATED",
-        )
-    ),
-    ("SIM_UNKNOWN", "U", _INVENTED),
-)  # fmt: skip
-"""The codes of the simulator, so that who tests with it finds them here."""
 
 
 def _table(*statuses: Code) -> Mapping[str, Code]:
-    """Make the rows of the statuses, and one for each code that was seen or invented: what its status means."""
+    """Return the rows of the statuses, and one for each observed code, with the meaning of its status."""
     by_status = {row.status: row for row in statuses}
     codes = {
         code: attrs.evolve(by_status[status], code=code, cause=f"{by_status[status].cause} {where}")
-        for code, status, where in (*_SEEN, *_SIMULATED)
+        for code, status, where in _SEEN
     }
     return MappingProxyType({**by_status, **codes})
 
@@ -57,15 +44,15 @@ REFUND_CODES: Final = _table(
     Code(
         code="F",
         status="F",
-        meaning=CodeClass.FAIL_CHECK,
+        meaning=CodeClass.FAILED_UNCONFIRMED,
         cause="AlphaPay says that the call failed, through the merchant or through itself.",
         advice="Read its message and look for the refund in AlphaPay's dashboard; it is asked about, not sent again.",
-        new_id="manual",
+        new_id=NewId.MANUAL,
     ),
     Code(
         code="U",
         status="U",
-        meaning=CodeClass.INQUIRE,
+        meaning=CodeClass.INDETERMINATE,
         cause="AlphaPay does not know yet, or is still at work.",
         advice="It is asked about, as AlphaPay's page says; it must not be sent again.",
     ),
@@ -76,7 +63,7 @@ INQUIRY_CODES: Final = _table(
     Code(
         code="S",
         status="S",
-        meaning=CodeClass.OK,
+        meaning=CodeClass.SUCCESS,
         cause="The inquiry was answered; refundStatus says where the refund stands.",
         advice="Nothing is left to do.",
     ),
@@ -116,18 +103,18 @@ REFUND_STATUS: Final[Mapping[str, Code]] = MappingProxyType(
             Code(
                 code="SUCCESS",
                 status="S",
-                meaning=CodeClass.OK,
+                meaning=CodeClass.SUCCESS,
                 cause="The refund is done on AlphaPay's side.",
                 advice="Nothing is left to do.",
             ),
             Code(
                 code="FAILED",
                 status="S",
-                meaning=CodeClass.FAIL,
+                meaning=CodeClass.FAILED,
                 cause="AlphaPay says that the refund failed, when it was submitted or when it was processed.",
                 advice="See the reason in AlphaPay's dashboard; if the money is still owed, request a new refund with a"
                 " new id.",
-                new_id="manual",
+                new_id=NewId.MANUAL,
             ),
         )
     }

@@ -50,7 +50,7 @@ _CURRENCY: Final = "CAD"
 """Assumed where a request names none, as the documents let it: the books of a payment are not open to the gate."""
 
 REPEATED: Final = "SIM_REPEATED"
-_MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
+MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
     "SUCCESS": ("S", "success"),
     "PAYMENT_IN_PROCESS": ("U", "The payment is in process."),
     "ORDER_PAID": ("F", "The order is paid."),
@@ -241,7 +241,7 @@ class AlphaPayWire:
 
 def _result_of(code: str) -> tuple[str, str]:
     """Give the status and the message of a code; one that is a status itself stands for any code with it."""
-    return _MESSAGES.get(code, (code if code in ("S", "U") else "F", "any"))
+    return MESSAGES.get(code, (code if code in ("S", "U") else "F", "any"))
 
 
 def _refused(call: Call, code: str) -> Said:

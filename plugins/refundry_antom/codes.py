@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from refundry.provider import Code, CodeClass
+from refundry.provider import Breaker, Code, CodeClass, NewId, SameId
 
 _SUPPORT: Final = "Ask Antom's technical support for the reason"
 _NEW: Final = "request a new refund"
@@ -19,40 +19,44 @@ def _conf(code: str, cause: str, advice: str) -> Code:
     return Code(
         code=code,
         status="F",
-        meaning=CodeClass.CONF,
+        meaning=CodeClass.MISCONFIGURED,
         cause=cause,
         advice=advice,
-        same_id="once after the fix",
-        new_id="manual",
-        breaker="account",
+        same_id=SameId.AFTER_FIX,
+        new_id=NewId.MANUAL,
+        breaker=Breaker.ACCOUNT,
     )
 
 
-def _bug(code: str, cause: str, advice: str, same_id: str = "never") -> Code:
+def _bug(code: str, cause: str, advice: str, same_id: SameId = SameId.NEVER) -> Code:
     return Code(
         code=code,
         status="F",
-        meaning=CodeClass.BUG,
+        meaning=CodeClass.BAD_REQUEST,
         cause=cause,
         advice=advice,
         same_id=same_id,
-        new_id="manual",
-        breaker="request",
+        new_id=NewId.MANUAL,
+        breaker=Breaker.REQUEST,
     )
 
 
-def _fail(code: str, cause: str, advice: str, new_id: str = "manual", same_id: str = "never") -> Code:
+def _fail(code: str, cause: str, advice: str, new_id: NewId = NewId.MANUAL, same_id: SameId = SameId.NEVER) -> Code:
     return Code(
-        code=code, status="F", meaning=CodeClass.FAIL, cause=cause, advice=advice, same_id=same_id, new_id=new_id
+        code=code, status="F", meaning=CodeClass.FAILED, cause=cause, advice=advice, same_id=same_id, new_id=new_id
     )
 
 
 def _fail_new(code: str, cause: str, advice: str) -> Code:
-    return Code(code=code, status="F", meaning=CodeClass.FAIL_NEW, cause=cause, advice=advice, new_id="required")
+    return Code(
+        code=code, status="F", meaning=CodeClass.FAILED_NEW_ID, cause=cause, advice=advice, new_id=NewId.REQUIRED
+    )
 
 
 def _fail_check(code: str, cause: str, advice: str) -> Code:
-    return Code(code=code, status="F", meaning=CodeClass.FAIL_CHECK, cause=cause, advice=advice, new_id="manual")
+    return Code(
+        code=code, status="F", meaning=CodeClass.FAILED_UNCONFIRMED, cause=cause, advice=advice, new_id=NewId.MANUAL
+    )
 
 
 def _unchanged(code: str, status: str, cause: str) -> Code:
@@ -95,7 +99,7 @@ REFUND_CODES: Final = _table(
     Code(
         code="SUCCESS",
         status="S",
-        meaning=CodeClass.OK,
+        meaning=CodeClass.SUCCESS,
         cause="The refund is done on Antom's side.",
         advice="Nothing is left to do.",
     ),
@@ -109,18 +113,18 @@ REFUND_CODES: Final = _table(
     Code(
         code="REQUEST_TRAFFIC_EXCEED_LIMIT",
         status="U",
-        meaning=CodeClass.SAME,
+        meaning=CodeClass.RETRY,
         cause="Antom gets more calls than it allows at the moment.",
         advice="It is sent again later under the same id; if that goes on, ask Antom for a higher limit.",
-        same_id="back-off",
+        same_id=SameId.AFTER_BACKOFF,
     ),
     Code(
         code="UNKNOWN_EXCEPTION",
         status="U",
-        meaning=CodeClass.SAME,
+        meaning=CodeClass.RETRY,
         cause="The call failed at Antom for reasons that it does not know.",
         advice="It is asked about, and sent again under the same id if Antom does not know it.",
-        same_id="after inquiry",
+        same_id=SameId.AFTER_INQUIRY,
     ),
     _fail_new(
         "MERCHANT_BALANCE_NOT_ENOUGH",
@@ -135,11 +139,11 @@ REFUND_CODES: Final = _table(
     Code(
         code="REPEAT_REQ_INCONSISTENT",
         status="F",
-        meaning=CodeClass.INQUIRE,
+        meaning=CodeClass.INDETERMINATE,
         cause="Antom knows this id with another amount or currency; that refund may have paid.",
         advice="Find out who else uses the id; compare what Antom's dashboard says about it.",
-        new_id="manual",
-        breaker="request",
+        new_id=NewId.MANUAL,
+        breaker=Breaker.REQUEST,
     ),
     _fail(
         "ORDER_IS_CLOSED",
@@ -150,16 +154,16 @@ REFUND_CODES: Final = _table(
         "ORDER_STATUS_INVALID",
         "The payment is not in a state that can be refunded: under way, failed, not captured or disputed.",
         f"Wait until the payment is successful, then {_NEW}; a failed payment needs none.",
-        same_id="once after the fix",
+        same_id=SameId.AFTER_FIX,
     ),
     _fail(
         "MULTIPLE_REFUNDS_NOT_SUPPORTED",
         "The contract allows one refund for each payment, and there was one.",
         "Do not request another refund of this payment; look at the earlier one.",
-        new_id="never",
+        new_id=NewId.NEVER,
     ),
-    _fail("REFUND_WINDOW_EXCEED", _WINDOW_CAUSE, _WINDOW_ADVICE, new_id="never"),
-    _fail("FREFUND_WINDOW_EXCEED", _WINDOW_CAUSE, _WINDOW_ADVICE, new_id="never"),
+    _fail("REFUND_WINDOW_EXCEED", _WINDOW_CAUSE, _WINDOW_ADVICE, new_id=NewId.NEVER),
+    _fail("FREFUND_WINDOW_EXCEED", _WINDOW_CAUSE, _WINDOW_ADVICE, new_id=NewId.NEVER),
     _fail("RISK_REJECT", "Antom's risk control rejects the refund.", f"Tell whoever asked for it. {_SUPPORT}."),
     _fail_check(
         "PROCESS_FAIL",
@@ -176,7 +180,7 @@ REFUND_CODES: Final = _table(
         "PARAM_ILLEGAL",
         "Antom does not accept a field of the request.",
         "Compare the request with Antom's documents; while it waits it can be resumed, with the same id and amount.",
-        same_id="once after the fix",
+        same_id=SameId.AFTER_FIX,
     ),
     _fail(
         "CURRENCY_NOT_SUPPORT",
@@ -207,7 +211,7 @@ REFUND_CODES: Final = _table(
         "REFUND_NOT_SUPPORTED",
         "Payments of this kind cannot be refunded.",
         "Pay the customer back in another way.",
-        new_id="never",
+        new_id=NewId.NEVER,
     ),
     _fail(
         "PARTIAL_REFUND_NOT_SUPPORTED",
@@ -232,7 +236,7 @@ INQUIRY_CODES: Final = _table(
     Code(
         code="SUCCESS",
         status="S",
-        meaning=CodeClass.OK,
+        meaning=CodeClass.SUCCESS,
         cause="The inquiry was answered; refundStatus says where the refund stands.",
         advice="Nothing is left to do.",
     ),
@@ -242,7 +246,7 @@ INQUIRY_CODES: Final = _table(
         meaning=CodeClass.NOT_FOUND,
         cause="Antom does not know the refund under this client.",
         advice="It is asked again, as often and as far apart as the terms say, before it counts as not placed.",
-        same_id="after inquiry",
+        same_id=SameId.AFTER_INQUIRY,
     ),
     _CLIENT_INVALID,
     _METHOD,
@@ -266,9 +270,9 @@ INQUIRY_CODES: Final = _table(
 STATUS_FAIL: Final = Code(
     code="FAIL",
     status="S",
-    meaning=CodeClass.FAIL,
+    meaning=CodeClass.FAILED,
     cause="Antom says that the refund failed.",
     advice=f"See the reason in Antom's dashboard; if the money is still owed, {_NEW} with a new id.",
-    new_id="manual",
+    new_id=NewId.MANUAL,
 )
 """Not a result code: what `refundStatus` FAIL means, in an inquiry and in a notification."""

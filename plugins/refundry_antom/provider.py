@@ -37,6 +37,7 @@ from refundry.provider import (
     RefundInstruction,
     Request,
     Resend,
+    SameId,
     Scope,
     Secret,
     Succeeded,
@@ -307,7 +308,7 @@ def _read_refund(provider: AntomProvider, instruction: RefundInstruction, answer
     code = REFUND_CODES.get(result.result_code)
     if code is None:
         return _UNLISTED[result.result_status](result.result_code)
-    if code.meaning is CodeClass.OK:
+    if code.meaning is CodeClass.SUCCESS:
         return _settled(provider, instruction, answer)
     if code.meaning is CodeClass.PENDING:
         return Pending(code.code, code.cause, answer.refund_id)
@@ -325,7 +326,7 @@ def _read_inquiry(provider: AntomProvider, instruction: RefundInstruction, answe
         return Unknown(
             text, validation.as_code(result.result_code), review=f"{text}, a code that Antom does not document"
         )
-    if code.meaning is CodeClass.OK:
+    if code.meaning is CodeClass.SUCCESS:
         return _by_refund_status(provider, instruction, answer)
     if code.meaning is CodeClass.NOT_FOUND and (answer.refund_status is not None or answer.refund_id is not None):
         return _contradiction(code.code, "the answer says that the refund does not exist, and describes it")
@@ -429,7 +430,7 @@ def _failed(code: Code) -> Outcome:
 
 
 def _again(code: Code) -> Outcome:
-    resend = Resend.SAME if code.same_id == "back-off" else Resend.AFTER_NOT_FOUND
+    resend = Resend.SAME if code.same_id == SameId.AFTER_BACKOFF else Resend.AFTER_NOT_FOUND
     return Unknown(code.cause, code.code, resend=resend)
 
 
@@ -439,13 +440,13 @@ def _doubtful(code: Code) -> Outcome:
 
 _OUTCOMES: Final[Mapping[CodeClass, Callable[[Code], Outcome]]] = MappingProxyType(
     {
-        CodeClass.SAME: _again,
-        CodeClass.INQUIRE: _doubtful,
-        CodeClass.FAIL: _failed,
-        CodeClass.FAIL_NEW: _failed,
-        CodeClass.FAIL_CHECK: _doubtful,
-        CodeClass.CONF: lambda code: Blocked(code.code, code.cause, code.advice, Scope.ACCOUNT),
-        CodeClass.BUG: lambda code: Blocked(code.code, code.cause, code.advice, Scope.REQUEST),
+        CodeClass.RETRY: _again,
+        CodeClass.INDETERMINATE: _doubtful,
+        CodeClass.FAILED: _failed,
+        CodeClass.FAILED_NEW_ID: _failed,
+        CodeClass.FAILED_UNCONFIRMED: _doubtful,
+        CodeClass.MISCONFIGURED: lambda code: Blocked(code.code, code.cause, code.advice, Scope.ACCOUNT),
+        CodeClass.BAD_REQUEST: lambda code: Blocked(code.code, code.cause, code.advice, Scope.REQUEST),
         CodeClass.NOT_FOUND: lambda code: NotFound(code.code, code.cause),
         CodeClass.UNCHANGED: lambda code: Unknown(code.cause, code.code),
     }

@@ -32,7 +32,7 @@ from refundry.inputs import Operator
 from refundry.money import Money
 from refundry.plugin_host import load_plugins
 from refundry.plugin_host.interfaces import SimulatorPlugin
-from refundry.provider import Code, CodeClass, ProviderPlugin, RefundInstruction
+from refundry.provider import Breaker, Code, CodeClass, ProviderPlugin, RefundInstruction
 from refundry.refund import FINAL, Status
 
 KILLS: Final = 5
@@ -66,11 +66,14 @@ FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "the notification is badly signed": {"fault": "bad_signature", "operation": "notification"},
 }
 CODES: Final[Mapping[str, tuple[tuple[CodeClass, ...], Mapping[str, Any]]]] = {
-    "a code: not known, nothing done": ((CodeClass.INQUIRE, CodeClass.SAME), {}),
-    "a code: call again": ((CodeClass.SAME,), {}),
-    "a code: trouble there, yet done": ((CodeClass.FAIL_CHECK, CodeClass.SAME, CodeClass.INQUIRE), {"work": "do"}),
-    "a code: refused, and a new refund is needed": ((CodeClass.FAIL_NEW,), {}),
-    "a code: refused": ((CodeClass.FAIL,), {}),
+    "a code: not known, nothing done": ((CodeClass.INDETERMINATE, CodeClass.RETRY), {}),
+    "a code: call again": ((CodeClass.RETRY,), {}),
+    "a code: trouble there, yet done": (
+        (CodeClass.FAILED_UNCONFIRMED, CodeClass.RETRY, CodeClass.INDETERMINATE),
+        {"work": "do"},
+    ),
+    "a code: refused, and a new refund is needed": ((CodeClass.FAILED_NEW_ID,), {}),
+    "a code: refused": ((CodeClass.FAILED,), {}),
 }
 """The provider's own codes, chosen by what they mean: the first class that it has a code of."""
 _BLOCKS: Final = "a code: the account is blocked until a person mends it"
@@ -490,7 +493,9 @@ def _faults_of(plugin: ProviderPlugin) -> tuple[Mapping[str, Mapping[str, Any]],
         code = next((by_class[meaning] for meaning in classes if meaning in by_class), None)
         if code is not None:
             chosen[what] = {**_answer(code), **more}
-    blocking = next((code for code in codes if code.meaning is CodeClass.CONF and code.breaker == "account"), None)
+    blocking = next(
+        (code for code in codes if code.meaning is CodeClass.MISCONFIGURED and code.breaker == Breaker.ACCOUNT), None
+    )
     return {**FAULTS, **chosen}, None if blocking is None else _answer(blocking)
 
 

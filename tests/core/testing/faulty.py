@@ -23,6 +23,7 @@ from refundry.provider import (
     Code,
     CodeClass,
     DefinitiveFailure,
+    NewId,
     Notification,
     Outcome,
     Pending,
@@ -31,6 +32,7 @@ from refundry.provider import (
     RefundInstruction,
     Request,
     Resend,
+    SameId,
     Scope,
     Succeeded,
     Terms,
@@ -195,7 +197,7 @@ class UnconfirmedIsFailure(Acme):
     """An unconfirmed failure is treated as definitive."""
 
     def not_known(self, row: Code) -> Outcome:
-        if row.meaning is CodeClass.FAIL_CHECK:
+        if row.meaning is CodeClass.FAILED_UNCONFIRMED:
             return DefinitiveFailure(row.code, row.cause, row.advice)
         return super().not_known(row)
 
@@ -595,7 +597,7 @@ class FailureIsUnconfirmed(Acme):
     """A definitive refusal is flagged for review instead of ending the refund."""
 
     def by_class(self, row: Code) -> Outcome:
-        return self.not_known(row) if row.meaning is CodeClass.FAIL else super().by_class(row)
+        return self.not_known(row) if row.meaning is CodeClass.FAILED else super().by_class(row)
 
 
 @caught_by("codes-as-classified", "blocked-then-resumed")
@@ -768,8 +770,10 @@ declares(
 declares("a row is listed under another code", "codes-sane", **_codes({**REFUND, "SUBMITTED": REFUND["WORKING"]}))
 declares("a row has no advice", "codes-sane", "codes-as-classified", **_codes(_with(REFUND, "REFUSED", advice="")))
 declares("a rule is not known", "codes-sane", "codes-consistent", **_codes(_with(REFUND, "BUSY", new_id="perhaps")))
-declares("a new id while it is pending", "codes-consistent", **_codes(_with(REFUND, "WORKING", new_id="manual")))
-declares("the same id after a refusal", "codes-consistent", **_codes(_with(REFUND, "REFUSED", same_id="back-off")))
+declares("a new id while it is pending", "codes-consistent", **_codes(_with(REFUND, "WORKING", new_id=NewId.MANUAL)))
+declares(
+    "the same id after a refusal", "codes-consistent", **_codes(_with(REFUND, "REFUSED", same_id=SameId.AFTER_BACKOFF))
+)
 declares(
     "the same id against the terms",
     "codes-consistent",

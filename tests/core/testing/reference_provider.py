@@ -24,10 +24,12 @@ from refundry.provider import (
     Acknowledgement,
     Answer,
     Blocked,
+    Breaker,
     Code,
     CodeClass,
     DefinitiveFailure,
     HttpUrl,
+    NewId,
     NotFound,
     Notification,
     Outcome,
@@ -38,6 +40,7 @@ from refundry.provider import (
     RefundInstruction,
     Request,
     Resend,
+    SameId,
     Scope,
     Secret,
     Succeeded,
@@ -60,7 +63,7 @@ Content = dict[str, Any]
 # --- codes ------------------------------------------------------------------------------------------------------------
 
 
-def _code(code: str, status: str, meaning: CodeClass, **rules: str) -> Code:
+def _code(code: str, status: str, meaning: CodeClass, **rules: Any) -> Code:
     return Code(code=code, status=status, meaning=meaning, cause=f"Acme says {code}.", advice="Look it up.", **rules)
 
 
@@ -69,23 +72,30 @@ def _table(*rows: Code) -> Table:
 
 
 REFUND: Final = _table(
-    _code("PAID", "ok", CodeClass.OK),
+    _code("PAID", "ok", CodeClass.SUCCESS),
     _code("WORKING", "maybe", CodeClass.PENDING),
-    _code("BUSY", "maybe", CodeClass.SAME, same_id="back-off"),
-    _code("TROUBLE", "maybe", CodeClass.SAME, same_id="after inquiry"),
-    _code("ID_IN_USE", "no", CodeClass.INQUIRE, breaker="request", new_id="manual"),
-    _code("REFUSED", "no", CodeClass.FAIL, new_id="manual"),
-    _code("TOO_MUCH", "no", CodeClass.FAIL, new_id="manual"),
-    _code("LOW_BALANCE", "no", CodeClass.FAIL_NEW, new_id="required"),
-    _code("BROKEN", "no", CodeClass.FAIL_CHECK, new_id="manual"),
-    _code("WRONG_CLIENT", "no", CodeClass.CONF, same_id="once after the fix", breaker="account", new_id="manual"),
-    _code("WRONG_REQUEST", "no", CodeClass.BUG, breaker="request", new_id="manual"),
+    _code("BUSY", "maybe", CodeClass.RETRY, same_id=SameId.AFTER_BACKOFF),
+    _code("TROUBLE", "maybe", CodeClass.RETRY, same_id=SameId.AFTER_INQUIRY),
+    _code("ID_IN_USE", "no", CodeClass.INDETERMINATE, breaker=Breaker.REQUEST, new_id=NewId.MANUAL),
+    _code("REFUSED", "no", CodeClass.FAILED, new_id=NewId.MANUAL),
+    _code("TOO_MUCH", "no", CodeClass.FAILED, new_id=NewId.MANUAL),
+    _code("LOW_BALANCE", "no", CodeClass.FAILED_NEW_ID, new_id=NewId.REQUIRED),
+    _code("BROKEN", "no", CodeClass.FAILED_UNCONFIRMED, new_id=NewId.MANUAL),
+    _code(
+        "WRONG_CLIENT",
+        "no",
+        CodeClass.MISCONFIGURED,
+        same_id=SameId.AFTER_FIX,
+        breaker=Breaker.ACCOUNT,
+        new_id=NewId.MANUAL,
+    ),
+    _code("WRONG_REQUEST", "no", CodeClass.BAD_REQUEST, breaker=Breaker.REQUEST, new_id=NewId.MANUAL),
 )
 INQUIRY: Final = _table(
-    _code("PAID", "ok", CodeClass.OK),
-    _code("UNKNOWN_ID", "no", CodeClass.NOT_FOUND, same_id="after inquiry"),
+    _code("PAID", "ok", CodeClass.SUCCESS),
+    _code("UNKNOWN_ID", "no", CodeClass.NOT_FOUND, same_id=SameId.AFTER_INQUIRY),
     _code("TROUBLE", "maybe", CodeClass.UNCHANGED),
-    _code("WRONG_CLIENT", "no", CodeClass.CONF, breaker="account", new_id="manual"),
+    _code("WRONG_CLIENT", "no", CodeClass.MISCONFIGURED, breaker=Breaker.ACCOUNT, new_id=NewId.MANUAL),
 )
 
 
@@ -266,7 +276,7 @@ class Acme:
             return self.unlisted(instruction, content)
         if not self.agrees(row, content):
             return Unknown("the code has another status", row.code, resend=Resend.NEVER)
-        return self.by_state(instruction, content) if row.meaning is CodeClass.OK else self.by_class(row)
+        return self.by_state(instruction, content) if row.meaning is CodeClass.SUCCESS else self.by_class(row)
 
     def agrees(self, row: Code, content: Content) -> bool:
         return bool(row.status == content.get("status"))
@@ -290,13 +300,13 @@ class Acme:
         return Pending("WORKING")
 
     def by_class(self, row: Code) -> Outcome:
-        if row.meaning in (CodeClass.FAIL, CodeClass.FAIL_NEW):
+        if row.meaning in (CodeClass.FAILED, CodeClass.FAILED_NEW_ID):
             return DefinitiveFailure(row.code, row.cause, row.advice)
         if row.meaning is CodeClass.PENDING:
             return Pending(row.code)
         if row.meaning is CodeClass.NOT_FOUND:
             return self.not_found(row)
-        if row.meaning in (CodeClass.CONF, CodeClass.BUG):
+        if row.meaning in (CodeClass.MISCONFIGURED, CodeClass.BAD_REQUEST):
             return Blocked(row.code, row.cause, row.advice, Scope(row.breaker))
         if row.meaning is CodeClass.UNCHANGED:
             return Unknown(row.cause, row.code)
@@ -306,7 +316,9 @@ class Acme:
         return NotFound(row.code)
 
     def not_known(self, row: Code) -> Outcome:
-        resend = {"back-off": Resend.SAME, "after inquiry": Resend.AFTER_NOT_FOUND}.get(row.same_id, Resend.NEVER)
+        resend = {SameId.AFTER_BACKOFF: Resend.SAME, SameId.AFTER_INQUIRY: Resend.AFTER_NOT_FOUND}.get(
+            row.same_id, Resend.NEVER
+        )
         return Unknown(row.cause, row.code, resend=resend, review=None if resend is not Resend.NEVER else row.cause)
 
     # notifications

@@ -12,6 +12,7 @@ from refundry.provider import (
     NotFound,
     Outcome,
     Resend,
+    SameId,
     Scope,
     Succeeded,
     Unknown,
@@ -36,14 +37,14 @@ GATEWAY = """
 """
 # And the business codes, with their class.
 REFUND = {
-    "SAME": "SYSTEM_ERROR ENTERPRISE_PAY_BIZ_ERROR REFUND_CHARGE_ERROR",
-    "INQ": "DISCORDANT_REPEAT_REQUEST",
-    "FAIL": "TRADE_HAS_FINISHED TRADE_HAS_CLOSE ONLINE_TRADE_VOUCHER_NOT_ALLOW_REFUND",
-    "FAIL+NEW": (
+    "RETRY": "SYSTEM_ERROR ENTERPRISE_PAY_BIZ_ERROR REFUND_CHARGE_ERROR",
+    "INDETERMINATE": "DISCORDANT_REPEAT_REQUEST",
+    "FAILED": "TRADE_HAS_FINISHED TRADE_HAS_CLOSE ONLINE_TRADE_VOUCHER_NOT_ALLOW_REFUND",
+    "FAILED_NEW_ID": (
         "NOT_ALLOW_PARTIAL_REFUND REFUND_AMT_NOT_EQUAL_TOTAL REASON_TRADE_REFUND_FEE_ERR REFUND_FEE_ERROR"
         " ALLOC_AMOUNT_VALIDATE_ERROR CURRENCY_NOT_SUPPORT"
     ),
-    "BUG": (
+    "BAD_REQUEST": (
         "BUYER_ENABLE_STATUS_FORBID BUYER_ERROR BUYER_NOT_EXIST CUSTOMER_VALIDATE_ERROR INVALID_PARAMETER"
         " OVERDRAFT_AGREEMENT_NOT_MATCH OVERDRAFT_ASSIGN_ACCOUNT_INVALID REASON_TRADE_BEEN_FREEZEN"
         " REASON_TRADE_STATUS_INVALID REFUNDALLOC_UNAUTH_LIMIT REFUND_ACCOUNT_NOT_EXIST"
@@ -51,7 +52,7 @@ REFUND = {
         " TRADE_SETTLE_ERROR TRADE_STATUS_ERROR USER_NOT_MATCH_ERR"
     ),
 }
-INQUIRY = {"UNCHANGED": "SYSTEM_ERROR ENTERPRISE_PAY_BIZ_ERROR", "BUG": "INVALID_PARAMETER TRADE_NOT_EXIST"}
+INQUIRY = {"UNCHANGED": "SYSTEM_ERROR ENTERPRISE_PAY_BIZ_ERROR", "BAD_REQUEST": "INVALID_PARAMETER TRADE_NOT_EXIST"}
 TABLES = {"refund": REFUND_CODES, "inquire": INQUIRY_CODES}
 
 
@@ -78,13 +79,13 @@ def test_refund_codes_are_whole() -> None:
     found = {row.code: str(row.meaning) for row in REFUND_CODES.values() if row.code[:4] in ("ACQ.", "AQC.")}
 
     assert 31 == len(business(REFUND))
-    assert business(REFUND) | {"AQC.SYSTEM_ERROR": "SAME"} == found
+    assert business(REFUND) | {"AQC.SYSTEM_ERROR": "RETRY"} == found
 
 
 def test_inquiry_codes_are_whole() -> None:
     """Each of the 5 business codes of the query, and the one that is misspelt, has its row and its class."""
     own = {code: row for code, row in INQUIRY_CODES.items() if code not in gateway()}
-    expected = business(INQUIRY) | {"TRADE_NOT_EXIST": "BUG", "AQC.SYSTEM_ERROR": "UNCHANGED"}
+    expected = business(INQUIRY) | {"TRADE_NOT_EXIST": "BAD_REQUEST", "AQC.SYSTEM_ERROR": "UNCHANGED"}
 
     assert expected == {code: str(row.meaning) for code, row in own.items()}
 
@@ -105,16 +106,16 @@ def written(code: Code, sub_code: str | None = None) -> bytes:
 
 def check_outcome(code: Code, outcome: Outcome) -> None:
     kinds: dict[CodeClass, type[object]] = {
-        CodeClass.OK: Succeeded,
-        CodeClass.FAIL: DefinitiveFailure,
-        CodeClass.FAIL_NEW: DefinitiveFailure,
-        CodeClass.CONF: Blocked,
-        CodeClass.BUG: Blocked,
+        CodeClass.SUCCESS: Succeeded,
+        CodeClass.FAILED: DefinitiveFailure,
+        CodeClass.FAILED_NEW_ID: DefinitiveFailure,
+        CodeClass.MISCONFIGURED: Blocked,
+        CodeClass.BAD_REQUEST: Blocked,
         CodeClass.NOT_FOUND: NotFound,
     }
     assert type(outcome) is kinds.get(code.meaning, Unknown)
     if isinstance(outcome, Blocked):
-        assert (Scope.ACCOUNT if code.meaning is CodeClass.CONF else Scope.REQUEST) is outcome.scope
+        assert (Scope.ACCOUNT if code.meaning is CodeClass.MISCONFIGURED else Scope.REQUEST) is outcome.scope
         assert code.breaker == str(outcome.scope)
     if not isinstance(outcome, Succeeded):
         assert code.code == outcome.code
@@ -123,11 +124,13 @@ def check_outcome(code: Code, outcome: Outcome) -> None:
 @pytest.mark.parametrize("code", REFUND_CODES.values(), ids=list(REFUND_CODES))
 def test_refund_code(code: Code) -> None:
     """A signed answer to the refund with a documented code becomes the outcome of the code's class."""
-    outcome = read_refund(sample("refund_success") if code.meaning is CodeClass.OK else written(code))
+    outcome = read_refund(sample("refund_success") if code.meaning is CodeClass.SUCCESS else written(code))
 
     check_outcome(code, outcome)
     if isinstance(outcome, Unknown):
-        expected = {"back-off": Resend.SAME, "after inquiry": Resend.AFTER_NOT_FOUND}.get(code.same_id, Resend.NEVER)
+        expected = {SameId.AFTER_BACKOFF: Resend.SAME, SameId.AFTER_INQUIRY: Resend.AFTER_NOT_FOUND}.get(
+            code.same_id, Resend.NEVER
+        )
         assert expected is outcome.resend
         assert (expected is Resend.NEVER) == (outcome.review is not None)
 
@@ -135,7 +138,7 @@ def test_refund_code(code: Code) -> None:
 @pytest.mark.parametrize("code", INQUIRY_CODES.values(), ids=list(INQUIRY_CODES))
 def test_inquiry_code(code: Code) -> None:
     """A signed answer to the query with a documented code never becomes a failure of the refund, nor "not found"."""
-    check_outcome(code, read_inquiry(sample("inquiry_success") if code.meaning is CodeClass.OK else written(code)))
+    check_outcome(code, read_inquiry(sample("inquiry_success") if code.meaning is CodeClass.SUCCESS else written(code)))
 
 
 @pytest.mark.parametrize("code", [row for row in REFUND_CODES.values() if row.code.startswith("ACQ.")], ids=str)

@@ -15,7 +15,7 @@ from refundry.provider import Answer, Pending, PublicKeyPem, RefundInstruction, 
 from refundry.testing.simulator.ledger import Payment, State
 from refundry_alphapay.provider import AlphaPaySettings as AccountSettings
 from refundry_alphapay.provider import build
-from refundry_alphapay.simulator import _MESSAGES, MERCHANT_CODE, PLUGIN
+from refundry_alphapay.simulator import MERCHANT_CODE, MESSAGES, PLUGIN
 from tests.core.shop import keys
 from tests.plugins.alphapay.merchant import NONCE, PATH, TIME, Start, box, start
 from tests.plugins.antom.merchant import Letterbox
@@ -281,8 +281,8 @@ def test_inventions_are_marked() -> None:
     """Every result code but the three that were ever seen says by its name that the simulator invented it."""
     seen = {"SUCCESS", "PAYMENT_IN_PROCESS", "ORDER_PAID"}
 
-    assert seen == {code for code in _MESSAGES if not code.startswith("SIM_")}
-    assert {"S", "F", "U"} == {status for status, _ in _MESSAGES.values()}
+    assert seen == {code for code in MESSAGES if not code.startswith("SIM_")}
+    assert {"S", "F", "U"} == {status for status, _ in MESSAGES.values()}
 
 
 async def test_the_plugin_and_the_simulator_understand_each_other(start: Start) -> None:

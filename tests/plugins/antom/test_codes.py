@@ -13,6 +13,7 @@ from refundry.provider import (
     Outcome,
     Pending,
     Resend,
+    SameId,
     Scope,
     Succeeded,
     Unknown,
@@ -22,65 +23,65 @@ from tests.plugins.antom.given import read_inquiry, read_refund, result, sample
 
 # Copied by hand from the documents: code, status, class, same id, new id, what waits with it.
 REFUND = """
-SUCCESS                        S OK       never               never    none
-REFUND_IN_PROCESS              U PEND     never               never    none
-REQUEST_TRAFFIC_EXCEED_LIMIT   U SAME     back-off            never    none
-UNKNOWN_EXCEPTION              U SAME     after_inquiry       never    none
-MERCHANT_BALANCE_NOT_ENOUGH    F FAIL+NEW never               required none
-REFUND_AMOUNT_EXCEED           F FAIL+NEW never               required none
-REPEAT_REQ_INCONSISTENT        F INQ      never               manual   request
-ORDER_IS_CLOSED                F FAIL     never               manual   none
-ORDER_STATUS_INVALID           F FAIL     once_after_the_fix  manual   none
-MULTIPLE_REFUNDS_NOT_SUPPORTED F FAIL     never               never    none
-REFUND_WINDOW_EXCEED           F FAIL     never               never    none
-RISK_REJECT                    F FAIL     never               manual   none
-PROCESS_FAIL                   F FAIL?    never               manual   none
-SYSTEM_ERROR                   F FAIL?    never               manual   none
-ORDER_NOT_EXIST                F BUG      never               manual   request
-PARAM_ILLEGAL                  F BUG      once_after_the_fix  manual   request
-CURRENCY_NOT_SUPPORT           F FAIL     never               manual   none
-INVALID_CONTRACT               F CONF     once_after_the_fix  manual   account
-INVALID_MERCHANT_STATUS        F CONF     once_after_the_fix  manual   account
-MERCHANT_NOT_REGISTERED        F CONF     once_after_the_fix  manual   account
-ACCESS_DENIED                  F CONF     once_after_the_fix  manual   account
-CLIENT_INVALID                 F CONF     once_after_the_fix  manual   account
-INVALID_SIGNATURE              F CONF     once_after_the_fix  manual   account
-KEY_NOT_FOUND                  F CONF     once_after_the_fix  manual   account
-API_INVALID                    F CONF     once_after_the_fix  manual   account
-NO_INTERFACE_DEF               F CONF     once_after_the_fix  manual   account
-METHOD_NOT_SUPPORTED           F CONF     once_after_the_fix  manual   account
-MEDIA_TYPE_NOT_ACCEPTABLE      F CONF     once_after_the_fix  manual   account
+SUCCESS                        S SUCCESS            never         never    none
+REFUND_IN_PROCESS              U PENDING            never         never    none
+REQUEST_TRAFFIC_EXCEED_LIMIT   U RETRY              after_backoff never    none
+UNKNOWN_EXCEPTION              U RETRY              after_inquiry never    none
+MERCHANT_BALANCE_NOT_ENOUGH    F FAILED_NEW_ID      never         required none
+REFUND_AMOUNT_EXCEED           F FAILED_NEW_ID      never         required none
+REPEAT_REQ_INCONSISTENT        F INDETERMINATE      never         manual   request
+ORDER_IS_CLOSED                F FAILED             never         manual   none
+ORDER_STATUS_INVALID           F FAILED             after_fix     manual   none
+MULTIPLE_REFUNDS_NOT_SUPPORTED F FAILED             never         never    none
+REFUND_WINDOW_EXCEED           F FAILED             never         never    none
+RISK_REJECT                    F FAILED             never         manual   none
+PROCESS_FAIL                   F FAILED_UNCONFIRMED never         manual   none
+SYSTEM_ERROR                   F FAILED_UNCONFIRMED never         manual   none
+ORDER_NOT_EXIST                F BAD_REQUEST        never         manual   request
+PARAM_ILLEGAL                  F BAD_REQUEST        after_fix     manual   request
+CURRENCY_NOT_SUPPORT           F FAILED             never         manual   none
+INVALID_CONTRACT               F MISCONFIGURED      after_fix     manual   account
+INVALID_MERCHANT_STATUS        F MISCONFIGURED      after_fix     manual   account
+MERCHANT_NOT_REGISTERED        F MISCONFIGURED      after_fix     manual   account
+ACCESS_DENIED                  F MISCONFIGURED      after_fix     manual   account
+CLIENT_INVALID                 F MISCONFIGURED      after_fix     manual   account
+INVALID_SIGNATURE              F MISCONFIGURED      after_fix     manual   account
+KEY_NOT_FOUND                  F MISCONFIGURED      after_fix     manual   account
+API_INVALID                    F MISCONFIGURED      after_fix     manual   account
+NO_INTERFACE_DEF               F MISCONFIGURED      after_fix     manual   account
+METHOD_NOT_SUPPORTED           F MISCONFIGURED      after_fix     manual   account
+MEDIA_TYPE_NOT_ACCEPTABLE      F MISCONFIGURED      after_fix     manual   account
 """
 REFUND_FURTHER = """
-FREFUND_WINDOW_EXCEED          F FAIL     never               never    none
-INVALID_API                    F CONF     once_after_the_fix  manual   account
-REFUND_NOT_SUPPORTED           F FAIL     never               never    none
-PARTIAL_REFUND_NOT_SUPPORTED   F FAIL     never               manual   none
-PAYMENT_METHOD_NOT_SUPPORTED   F FAIL     never               manual   none
-ORDER_IS_CANCELED              F FAIL     never               manual   none
+FREFUND_WINDOW_EXCEED        F FAILED        never     never  none
+INVALID_API                  F MISCONFIGURED after_fix manual account
+REFUND_NOT_SUPPORTED         F FAILED        never     never  none
+PARTIAL_REFUND_NOT_SUPPORTED F FAILED        never     manual none
+PAYMENT_METHOD_NOT_SUPPORTED F FAILED        never     manual none
+ORDER_IS_CANCELED            F FAILED        never     manual none
 """
 INQUIRY = """
-SUCCESS                        S OK        never              never    none
-ORDER_NOT_EXIST                F NOT_FOUND after_inquiry      never    none
-CLIENT_INVALID                 F CONF      once_after_the_fix manual   account
-METHOD_NOT_SUPPORTED           F CONF      once_after_the_fix manual   account
-MEDIA_TYPE_NOT_ACCEPTABLE      F CONF      once_after_the_fix manual   account
+SUCCESS                   S SUCCESS       never         never  none
+ORDER_NOT_EXIST           F NOT_FOUND     after_inquiry never  none
+CLIENT_INVALID            F MISCONFIGURED after_fix     manual account
+METHOD_NOT_SUPPORTED      F MISCONFIGURED after_fix     manual account
+MEDIA_TYPE_NOT_ACCEPTABLE F MISCONFIGURED after_fix     manual account
 """
 INQUIRY_FURTHER = """
-ACCESS_DENIED                  F CONF      once_after_the_fix manual   account
-INVALID_API                    F CONF      once_after_the_fix manual   account
-KEY_NOT_FOUND                  F CONF      once_after_the_fix manual   account
-NO_INTERFACE_DEF               F CONF      once_after_the_fix manual   account
-PARAM_ILLEGAL                  F BUG       never              manual   request
-PROCESS_FAIL                   F UNCHANGED never              never    none
-SYSTEM_ERROR                   F UNCHANGED never              never    none
-REQUEST_TRAFFIC_EXCEED_LIMIT   U UNCHANGED never              never    none
-UNKNOWN_EXCEPTION              U UNCHANGED never              never    none
+ACCESS_DENIED                F MISCONFIGURED after_fix manual account
+INVALID_API                  F MISCONFIGURED after_fix manual account
+KEY_NOT_FOUND                F MISCONFIGURED after_fix manual account
+NO_INTERFACE_DEF             F MISCONFIGURED after_fix manual account
+PARAM_ILLEGAL                F BAD_REQUEST   never     manual request
+PROCESS_FAIL                 F UNCHANGED     never     never  none
+SYSTEM_ERROR                 F UNCHANGED     never     never  none
+REQUEST_TRAFFIC_EXCEED_LIMIT U UNCHANGED     never     never  none
+UNKNOWN_EXCEPTION            U UNCHANGED     never     never  none
 """
 
 
 def documented(text: str) -> dict[str, list[str]]:
-    rows = [[word.replace("_", " ") if i else word for i, word in enumerate(line.split())] for line in text.split("\n")]
+    rows = [line.split() for line in text.split("\n")]
     return {row[0]: row[1:] for row in rows if row}
 
 
@@ -111,12 +112,12 @@ def test_every_code_speaks_to_people(table: Mapping[str, Code]) -> None:
 
 def expected_kind(code: Code) -> type[object]:
     kinds = {
-        CodeClass.OK: Succeeded,
+        CodeClass.SUCCESS: Succeeded,
         CodeClass.PENDING: Pending,
-        CodeClass.FAIL: DefinitiveFailure,
-        CodeClass.FAIL_NEW: DefinitiveFailure,
-        CodeClass.CONF: Blocked,
-        CodeClass.BUG: Blocked,
+        CodeClass.FAILED: DefinitiveFailure,
+        CodeClass.FAILED_NEW_ID: DefinitiveFailure,
+        CodeClass.MISCONFIGURED: Blocked,
+        CodeClass.BAD_REQUEST: Blocked,
         CodeClass.NOT_FOUND: NotFound,
     }
     return kinds.get(code.meaning, Unknown)
@@ -125,7 +126,7 @@ def expected_kind(code: Code) -> type[object]:
 def check_outcome(code: Code, outcome: Outcome) -> None:
     assert type(outcome) is expected_kind(code)
     if isinstance(outcome, Blocked):
-        assert (Scope.ACCOUNT if code.meaning is CodeClass.CONF else Scope.REQUEST) is outcome.scope
+        assert (Scope.ACCOUNT if code.meaning is CodeClass.MISCONFIGURED else Scope.REQUEST) is outcome.scope
     if not isinstance(outcome, Succeeded):
         assert code.code == outcome.code
 
@@ -133,13 +134,15 @@ def check_outcome(code: Code, outcome: Outcome) -> None:
 @pytest.mark.parametrize("code", REFUND_CODES.values(), ids=list(REFUND_CODES))
 def test_refund_code(code: Code) -> None:
     """A signed answer to `refund` with a documented code becomes the outcome of the code's class."""
-    body = sample("refund_success") if code.meaning is CodeClass.OK else result(code.code, code.status)
+    body = sample("refund_success") if code.meaning is CodeClass.SUCCESS else result(code.code, code.status)
 
     outcome = read_refund(body)
 
     check_outcome(code, outcome)
     if isinstance(outcome, Unknown):
-        expected = {"back-off": Resend.SAME, "after inquiry": Resend.AFTER_NOT_FOUND}.get(code.same_id, Resend.NEVER)
+        expected = {SameId.AFTER_BACKOFF: Resend.SAME, SameId.AFTER_INQUIRY: Resend.AFTER_NOT_FOUND}.get(
+            code.same_id, Resend.NEVER
+        )
         assert expected is outcome.resend
         assert (expected is Resend.NEVER) == (outcome.review is not None)
 
@@ -147,7 +150,7 @@ def test_refund_code(code: Code) -> None:
 @pytest.mark.parametrize("code", INQUIRY_CODES.values(), ids=list(INQUIRY_CODES))
 def test_inquiry_code(code: Code) -> None:
     """A signed answer to `inquiryRefund` with a documented code never becomes a failure of the refund."""
-    body = sample("inquiry_success") if code.meaning is CodeClass.OK else result(code.code, code.status)
+    body = sample("inquiry_success") if code.meaning is CodeClass.SUCCESS else result(code.code, code.status)
 
     check_outcome(code, read_inquiry(body))
 

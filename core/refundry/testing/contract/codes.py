@@ -16,6 +16,7 @@ from refundry.provider import (
     Pending,
     RefundInstruction,
     Resend,
+    SameId,
     Scope,
     Succeeded,
     Unknown,
@@ -54,11 +55,11 @@ def _of(*kinds: type) -> Any:
 def _unknown(row: Code, outcome: Outcome) -> str | None:
     if not isinstance(outcome, Unknown):
         return "must be Unknown"
-    at_once = row.same_id == "back-off"
+    at_once = row.same_id == SameId.AFTER_BACKOFF
     if at_once != (outcome.resend is Resend.SAME):
-        return f"same_id is {row.same_id!r}, but resend is {outcome.resend}"
-    if row.same_id == "never" and row.meaning is not CodeClass.UNCHANGED and outcome.resend is not Resend.NEVER:
-        return f"same_id is 'never', but resend is {outcome.resend}"
+        return f"same_id is `{row.same_id}`, but resend is {outcome.resend}"
+    if row.same_id == SameId.NEVER and row.meaning is not CodeClass.UNCHANGED and outcome.resend is not Resend.NEVER:
+        return f"same_id is `never`, but resend is {outcome.resend}"
     return None
 
 
@@ -84,15 +85,15 @@ def _blocked(row: Code, outcome: Outcome) -> str | None:
 
 
 _UNFIT: Final = {
-    CodeClass.OK: _of(Succeeded, Pending, Unknown, DefinitiveFailure),
+    CodeClass.SUCCESS: _of(Succeeded, Pending, Unknown, DefinitiveFailure),
     CodeClass.PENDING: _of(Pending),
-    CodeClass.SAME: _unknown,
-    CodeClass.INQUIRE: _unknown,
-    CodeClass.FAIL: _failed,
-    CodeClass.FAIL_NEW: _failed,
-    CodeClass.FAIL_CHECK: _unconfirmed,
-    CodeClass.CONF: _blocked,
-    CodeClass.BUG: _blocked,
+    CodeClass.RETRY: _unknown,
+    CodeClass.INDETERMINATE: _unknown,
+    CodeClass.FAILED: _failed,
+    CodeClass.FAILED_NEW_ID: _failed,
+    CodeClass.FAILED_UNCONFIRMED: _unconfirmed,
+    CodeClass.MISCONFIGURED: _blocked,
+    CodeClass.BAD_REQUEST: _blocked,
     CodeClass.NOT_FOUND: _of(NotFound, Unknown),
     CodeClass.UNCHANGED: _unknown,
 }

@@ -10,15 +10,26 @@ from typing import Final
 
 import attrs
 
-from refundry.provider import Code, CodeClass, NotificationHandler, Provider, ProviderPlugin, Resend, Terms
+from refundry.provider import (
+    Breaker,
+    Code,
+    CodeClass,
+    NewId,
+    NotificationHandler,
+    Provider,
+    ProviderPlugin,
+    Resend,
+    SameId,
+    Terms,
+)
 from refundry.testing.contract.base import check, fail, require
 from refundry.testing.contract.environment import Subject
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}", re.ASCII)
-_SAME_ID: Final = frozenset({"never", "back-off", "after inquiry", "once after the fix"})
-_NEW_ID: Final = frozenset({"never", "manual", "required"})
-_BREAKER: Final = frozenset({"none", "request", "account"})
-_RESENT_BY_ITSELF: Final = {"back-off": Resend.SAME, "after inquiry": Resend.AFTER_NOT_FOUND}
+_SAME_ID: Final = frozenset(SameId)
+_NEW_ID: Final = frozenset(NewId)
+_BREAKER: Final = frozenset(Breaker)
+_RESENT_AUTOMATICALLY: Final = {SameId.AFTER_BACKOFF: Resend.SAME, SameId.AFTER_INQUIRY: Resend.AFTER_NOT_FOUND}
 _INQUIRE_BY: Final = frozenset({"refund_request_id", "provider_refund_id"})
 
 
@@ -107,27 +118,34 @@ async def codes_consistent(subject: Subject) -> None:
 
 
 def _inconsistent(operation: str, row: Code, terms: Terms) -> str | None:
-    meaning, resend = row.meaning, _RESENT_BY_ITSELF.get(row.same_id)
+    meaning, resend = row.meaning, _RESENT_AUTOMATICALLY.get(row.same_id)
     if resend is not None and meaning not in _RESENDABLE:
-        return f"same_id is {row.same_id!r}; only an outcome that is not known may be sent again"
+        return f"same_id is `{row.same_id}`; only an outcome that is not known may be sent again"
     if resend is not None and resend not in terms.resend_after:
-        return f"same_id is {row.same_id!r}, which the terms do not allow"
+        return f"same_id is `{row.same_id}`, which the terms do not allow"
     if meaning is CodeClass.NOT_FOUND and operation != "inquire":
         return "only an inquiry can be answered with it"
-    if row.new_id != "never" and meaning not in _MAY_BE_REPLACED:
-        return f"new_id is {row.new_id!r}; a new id could pay twice while this one may still pay"
-    if (meaning is CodeClass.FAIL_NEW) != (row.new_id == "required"):
+    if row.new_id != NewId.NEVER and meaning not in _MAY_BE_REPLACED:
+        return f"new_id is `{row.new_id}`; a new id could pay twice while this one may still pay"
+    if (meaning is CodeClass.FAILED_NEW_ID) != (row.new_id == NewId.REQUIRED):
         return "new_id must be `required` exactly if the class requires a new id"
-    if (meaning is CodeClass.CONF) != (row.breaker == "account"):
+    if (meaning is CodeClass.MISCONFIGURED) != (row.breaker == Breaker.ACCOUNT):
         return "breaker must be `account` exactly if the configuration is wrong"
-    if meaning is CodeClass.BUG and row.breaker != "request":
+    if meaning is CodeClass.BAD_REQUEST and row.breaker != Breaker.REQUEST:
         return "breaker must be `request` if a single request is wrong"
     return None
 
 
-_RESENDABLE: Final = frozenset({CodeClass.SAME, CodeClass.INQUIRE, CodeClass.NOT_FOUND, CodeClass.UNCHANGED})
+_RESENDABLE: Final = frozenset({CodeClass.RETRY, CodeClass.INDETERMINATE, CodeClass.NOT_FOUND, CodeClass.UNCHANGED})
 _MAY_BE_REPLACED: Final = frozenset(
-    {CodeClass.FAIL, CodeClass.FAIL_NEW, CodeClass.FAIL_CHECK, CodeClass.CONF, CodeClass.BUG, CodeClass.INQUIRE}
+    {
+        CodeClass.FAILED,
+        CodeClass.FAILED_NEW_ID,
+        CodeClass.FAILED_UNCONFIRMED,
+        CodeClass.MISCONFIGURED,
+        CodeClass.BAD_REQUEST,
+        CodeClass.INDETERMINATE,
+    }
 )
 
 

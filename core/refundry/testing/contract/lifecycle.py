@@ -8,7 +8,7 @@ import asyncio
 from typing import Any, Final
 
 from refundry.inputs import Operator
-from refundry.provider import Code, CodeClass, Resend
+from refundry.provider import Code, CodeClass, Resend, SameId
 from refundry.refund import Inquired, Refund, Status
 from refundry.testing.contract.base import NotApplicable, check, fail, require
 from refundry.testing.contract.environment import Environment, Stuck, Subject
@@ -235,7 +235,7 @@ async def _answer_with(env: Environment, row: Code, **fields: Any) -> None:
 @check("same-id-resent", "After a code that asks for a retry, the same id and bytes are sent again and paid once.")
 async def same_id_resent(subject: Subject) -> None:
     """Answer with a retry code, once without processing the refund and once after processing it."""
-    row = row_of(subject, CodeClass.SAME, same_id="back-off")
+    row = row_of(subject, CodeClass.RETRY, same_id=SameId.AFTER_BACKOFF)
     async with subject.environment() as env:
         for number, work in enumerate(("skip", "do")):
             await _answer_with(env, row, work=work)
@@ -259,7 +259,7 @@ async def pending_never_resent(subject: Subject) -> None:
 @check("definite-failure-ends-it", "A definitive refusal ends the refund with its code, and nothing is sent again.")
 async def definite_failure(subject: Subject) -> None:
     """Refuse definitively."""
-    row = row_of(subject, CodeClass.FAIL, CodeClass.FAIL_NEW)
+    row = row_of(subject, CodeClass.FAILED, CodeClass.FAILED_NEW_ID)
     async with subject.environment() as env:
         await _answer_with(env, row)
         refund = await consistent(env, await env.request(), row.code)
@@ -273,7 +273,7 @@ async def definite_failure(subject: Subject) -> None:
 )
 async def unconfirmed_failure(subject: Subject) -> None:
     """Answer that the refund failed after processing it."""
-    row = row_of(subject, CodeClass.FAIL_CHECK)
+    row = row_of(subject, CodeClass.FAILED_UNCONFIRMED)
     async with subject.environment() as env:
         await _answer_with(env, row, work="do")
         refund = await paid_or_reviewed(
@@ -288,7 +288,7 @@ async def unconfirmed_failure(subject: Subject) -> None:
 )
 async def blocked_then_resumed(subject: Subject) -> None:
     """Block an account, verify that nothing more is sent, and resume it."""
-    row = row_of(subject, CodeClass.CONF)
+    row = row_of(subject, CodeClass.MISCONFIGURED)
     async with subject.environment() as env:
         await _answer_with(env, row)
         refund = await env.request()
