@@ -6,6 +6,7 @@ from typing import Any, Final
 import click
 
 from refundry.cli import cli
+from refundry.cli.lazy import LazyCommand
 
 HEADER = """\
 # Command line
@@ -28,6 +29,7 @@ configuration lacks an account that has refunds |
 | 4 | `request --wait`: not final in time; workers continue |
 | 5 | a difference: `demo` (Refundry's events and the providers' ledgers, or the audit), `audit verify`, \
 `audit replay`, `audit witness` and `reconcile` |
+| 130 | interrupted, or canceled at a prompt |
 
 Without `--wait`, `request` exits with 0 once the refund is recorded, whatever its first attempt brought: look at
 `status`.
@@ -64,8 +66,8 @@ refund is final or on hold), `requested_at`, `updated_at` |
 
 | command | one object with the keys |
 | --- | --- |
-| `work` | `settled`, `failed` (ended in this run), `in_progress` (open, and processed by workers), `waiting` (open, \
-and on hold: the refund itself, its account, or an account that is missing from the configuration) |
+| `work` | `settled`, `failed` (ended in this run), `in_progress` (open, and processed by workers), `on_hold` (open, \
+and waiting for an operator: the refund itself, its account, or an account that is missing from the configuration) |
 | `import` | `rows`, `recorded` (by this run), `known` (rows whose refund already existed), `dry_run` |
 | `evidence` | `digest`, `base64` |
 | `erase` | `id`, `erased` (digests), `shared`, `everywhere` (no copy is left in the write-ahead log) |
@@ -130,6 +132,8 @@ def commands() -> Iterator[tuple[str, click.Command]]:
 
 
 def _below(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, LazyCommand):
+        command = command.load()
     if not isinstance(command, click.Group):
         yield path, command
         return

@@ -26,8 +26,7 @@ from refundry.audit.verification.findings import Finding, Limit, LimitCode, Verd
 from refundry.audit.verification.source import SqliteSource
 from refundry.audit.verification.verify import Given, verify, verify_part, without_collector
 from refundry.cli.base import (
-    DIFFERENT,
-    WHOSE,
+    ACCOUNT_OF_ID,
     Bar,
     command,
     moment,
@@ -36,6 +35,7 @@ from refundry.cli.base import (
     print_table,
     progress_bars,
 )
+from refundry.cli.exit_status import ExitStatus
 from refundry.cli.witness import witness
 from refundry.config import read_config
 from refundry.errors import Invalid
@@ -153,7 +153,7 @@ async def verify_(
         with SqliteSource.open(where.path, deep=deep) as source, _bar(as_json, "events") as bar, without_collector():
             verdict = verify(source, log, given, bar)
     _print_verdict(verdict, as_json)
-    return 0 if verdict.clean else DIFFERENT
+    return ExitStatus.DONE if verdict.clean else ExitStatus.DIFFERENCE
 
 
 def _verify_export(folder: Path, key: str | None, given: Sequence[Given], as_json: bool) -> Verdict:
@@ -231,7 +231,7 @@ async def export_(
 @audit.command("prove")
 @click.argument("id")
 @click.argument("directory", type=_DIRECTORY)
-@click.option("--account", help=WHOSE)
+@click.option("--account", help=ACCOUNT_OF_ID)
 @command
 async def prove(config: str, as_json: bool, id: str, directory: str, account: str | None) -> None:
     """Export one refund's history to a new directory, with a proof for each event that it is in the signed log."""
@@ -337,7 +337,7 @@ async def replay_(config: str, as_json: bool) -> int:
         for finding in replay(settings, load_plugins(allow=settings.plugins), bar):
             found[significance(finding.kind)].append(finding)
     _print_replayed(found, as_json)
-    return DIFFERENT if found[Significance.DIFFERENCE] else 0
+    return ExitStatus.DIFFERENCE if found[Significance.DIFFERENCE] else ExitStatus.DONE
 
 
 def _print_replayed(found: Mapping[Significance, Sequence[Found]], as_json: bool) -> None:

@@ -1,45 +1,51 @@
-"""What the commands of the command line share: options, output, exit statuses.
+"""What the commands share: options, output, errors.
 
-The rule of this module: what a command prints is on stdout, what goes wrong is one line on stderr, and the exit status
-is 0 done, 1 a defect, 2 bad usage, input, configuration, store or plugin, 3 and 4 with `--wait`, 5 a difference.
+The rule of this module: it is imported to list commands, so what takes long to import is imported where it is used.
 """
 
-import asyncio
+from __future__ import annotations
+
 import functools
-import getpass
+import math
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import Any, Final, NoReturn
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from refundry import formatting
+from refundry.cli.exit_status import ExitStatus
 from refundry.errors import Invalid
 
-DEFECT: Final = 1
-REFUSED: Final = 2
-FAILED: Final = 3
-NOT_FINAL: Final = 4
-DIFFERENT: Final = 5
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from refundry.gateway import Gateway
+
+ACCOUNT_OF_ID: Final = "Account of the refund, if two accounts use the same id."
+BY: Final = "Who requests it (default: the OS user)."
+_DEFAULT: Final = "refundry.toml"
 _PIPED: Final = 4_000
-WHOSE: Final = "The account of the refund, where two accounts use its id."
 
 Command = Callable[..., Coroutine[Any, Any, int | None]]
 
 
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
 def shared(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command `--config` and `--json`; both may stand before the command as well."""
+    """Add `--config` and `--json` to a command; both may also be given before it."""
     function = click.option("--json", "as_json", is_flag=True, help="Print JSON: one object, or one per line.")(
         function
     )
-    return click.option("--config", type=click.Path(dir_okay=False), help="The configuration file.")(function)
+    return click.option("--config", type=click.Path(dir_okay=False), help="Configuration file.")(function)
 
 
 def command(command: Command) -> Callable[..., None]:
@@ -47,40 +53,158 @@ def command(command: Command) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(config: str | None, as_json: bool, **arguments: Any) -> None:
+        import asyncio
+        import logging
+
+        logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
         context = click.get_current_context()
         shared = context.find_root().params
-        chosen = config or shared.get("config") or os.environ.get("REFUNDRY_CONFIG") or "refundry.toml"
+        chosen = config or shared.get("config") or os.environ.get("REFUNDRY_CONFIG") or _DEFAULT
         status = asyncio.run(command(config=chosen, as_json=as_json or bool(shared.get("as_json")), **arguments))
-        context.exit(status or 0)
+        context.exit(status or ExitStatus.DONE)
 
     return shared(run)
 
 
+def config_in(arguments: Sequence[str]) -> str:
+    """Return the configuration that a command line names: it decides which plugins may load before anything else."""
+    chosen = os.environ.get("REFUNDRY_CONFIG") or _DEFAULT
+    for word, after in pairwise([*arguments, ""]):
+        if word == "--":
+            break
+        name, equals, value = word.partition("=")
+        if name == "--config":
+            chosen = value if equals else after
+    return chosen or _DEFAULT
+
+
+class Number(click.ParamType[float]):
+    """An option that takes a number within bounds; the message names the bounds."""
+
+    def __init__(self, metavar: str, kind: type[float], minimum: float, maximum: float | None = None) -> None:
+        self.name = metavar
+        self._kind = kind
+        self._minimum = minimum
+        self._maximum = maximum
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number; fail with the bounds if it is out of them or not a number."""
+        try:
+            number = self._kind(value)
+        except ValueError:
+            number = math.nan
+        if math.isfinite(number) and self._minimum <= number <= (math.inf if self._maximum is None else self._maximum):
+            return number
+        what = "an integer" if self._kind is int else "a number"
+        bounds = f"{self._minimum} or more" if self._maximum is None else f"from {self._minimum} to {self._maximum}"
+        return self.fail(f"{value!r} is not {what}: {bounds}", param, ctx)
+
+
+def integer(metavar: str, minimum: int, maximum: int | None = None) -> Number:
+    """Return the type of an option that takes an integer."""
+    return Number(metavar, int, minimum, maximum)
+
+
+SECONDS: Final = Number("SECONDS", float, 0)
+PORT: Final = integer("PORT", 0, 65_535)
+POSITION: Final = integer("POSITION", 0)
+
+
+def read_pairs(option: str, given: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Read the NAME=VALUE of an option; `Invalid` names the option."""
+    for pair in given:
+        if not pair.partition("=")[0] or "=" not in pair:
+            raise Invalid(option, f"{pair!r} is not NAME=VALUE")
+    return [(name, value) for name, _, value in (pair.partition("=") for pair in given)]
+
+
+def moment(text: str | None, option: str = "--as-of") -> datetime | None:
+    """Read a time; one without an offset is in UTC."""
+    from datetime import UTC, datetime
+
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise Invalid(option, f"{text!r} is not a time such as 2026-11-22T09:30:00Z") from None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def operator(by: str | None) -> str:
+    """Return who acts: the given name, or the OS user."""
+    import getpass
+
+    try:
+        return by or f"cli:{getpass.getuser()}"
+    except (OSError, KeyError):
+        # In a container the user may have no name.
+        return f"cli:{os.getuid()}"
+
+
+# --- the store --------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def open_gateway(config: str) -> AsyncIterator[Gateway]:
+    """Open the gateway of a configuration."""
+    from refundry.gateway import Gateway
+
+    async with Gateway.open(config) as gateway:
+        yield gateway
+
+
+@asynccontextmanager
+async def until_signal(stop: Callable[[], None]) -> AsyncIterator[None]:
+    """Call `stop` on SIGTERM and SIGINT."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+# --- output -----------------------------------------------------------------------------------------------------------
+
+
 def warn(text: str) -> None:
-    """Say one line on stderr."""
-    click.echo(f"refundry: {formatting.plain(text)}", err=True)
+    """Print one line on stderr."""
+    from refundry.formatting import plain
+
+    click.echo(f"refundry: {plain(text)}", err=True)
 
 
-def fail(text: str, status: int) -> NoReturn:
-    """Say what is wrong in one line, and exit."""
+def fail(text: str, status: ExitStatus = ExitStatus.REFUSED) -> NoReturn:
+    """Print what is wrong in one line on stderr, and exit."""
     warn(text)
     sys.exit(status)
 
 
 def print_json(value: Any) -> None:
     """Print one line of JSON."""
-    click.echo(formatting.json_line(value))
+    from refundry.formatting import json_line
+
+    click.echo(json_line(value))
 
 
 def console() -> Console:
-    """Give what prints for people, on stdout."""
-    # What is piped on is cut into lines by whoever reads it, not at the width of a terminal that is not there.
+    """Return the console for text on stdout."""
+    from rich.console import Console
+
+    # Piped output is not wrapped: there is no terminal whose width would matter.
     width = None if sys.stdout.isatty() else _PIPED
     return Console(width=width, soft_wrap=width is not None, highlight=False, markup=False, emoji=False)
 
 
 def new_table(columns: Sequence[str]) -> Table:
-    """Give an empty table in the style of all of them."""
+    """Return an empty table in the style of all tables."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -92,12 +216,12 @@ def print_table(table: Table) -> None:
     out = console()
     with out.capture() as captured:
         out.print(table)
-    # A column is as wide as its longest text; what only fills it up is not for a pipe.
+    # The padding of the last column is for the eye only.
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def print_page(columns: Sequence[str], rows: Iterable[Sequence[str]], first: bool) -> None:
-    """Print some rows: a table on a terminal, else a line with tabs for each, the names of the columns above all."""
+    """Print rows: a table on a terminal, else tab-separated lines, with the column names before the first page."""
     if sys.stdout.isatty():
         table = new_table(columns)
         for row in rows:
@@ -108,62 +232,24 @@ def print_page(columns: Sequence[str], rows: Iterable[Sequence[str]], first: boo
         click.echo("\t".join(row))
 
 
-def person(by: str | None) -> str:
-    """Give who acts: the name that was given, or the user of this machine."""
-    try:
-        return by or f"cli:{getpass.getuser()}"
-    except (OSError, KeyError):
-        # In a container the user may have no name.
-        return f"cli:{os.getuid()}"
-
-
-def moment(text: str | None, option: str = "--as-of") -> datetime | None:
-    """Read a time; without a zone it is in UTC."""
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise Invalid(option, f"{text!r} is not a time such as 2026-11-22T09:30:00Z") from None
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-
-
-@asynccontextmanager
-async def until_signal(stop: Callable[[], None]) -> AsyncIterator[None]:
-    """Call `stop` on SIGTERM and SIGINT."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-
-
 def progress_bars(as_json: bool) -> Progress:
-    """Give progress bars on stderr, shown where a person watches."""
+    """Return progress bars on stderr; they are shown only on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=Console(stderr=True), disable=as_json or not sys.stderr.isatty())
 
 
 class Bar:
-    """One progress bar at a time: a new description is a new bar."""
+    """One progress bar at a time: a new description starts a new bar."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._bars: dict[str, Any] = {}
 
     def __call__(self, description: str, done: int, total: int | None) -> None:
-        """Say how far it is."""
+        """Show the progress."""
         if description not in self._bars:
             self._bars[description] = self._progress.add_task(description, total=total)
         self._progress.update(self._bars[description], completed=done, total=total)
-
-
-def read_pairs(option: str, given: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Read the NAME=VALUE of an option; `Invalid` names the option."""
-    for pair in given:
-        if not pair.partition("=")[0] or "=" not in pair:
-            raise Invalid(option, f"{pair!r} is not NAME=VALUE")
-    return [(name, value) for name, _, value in (pair.partition("=") for pair in given)]

@@ -8,7 +8,7 @@ import sys
 import click
 
 from refundry.audit.erasure import Erased
-from refundry.cli.base import WHOSE, command, print_json, warn
+from refundry.cli.base import ACCOUNT_OF_ID, command, print_json, warn
 from refundry.errors import Invalid
 from refundry.gateway import Gateway
 from refundry.inputs import Operator
@@ -18,7 +18,7 @@ _QUESTION = "Erase what persons wrote and all evidence of {id} ({status}, {amoun
 
 @click.command("erase")
 @click.argument("id")
-@click.option("--account", help=WHOSE)
+@click.option("--account", help=ACCOUNT_OF_ID)
 @click.option("--by", required=True, help="Who erases; kept in clear, for good.")
 @click.option("--why", required=True, help="On what ground; kept in clear, for good.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

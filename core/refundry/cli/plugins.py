@@ -4,10 +4,8 @@ The rule of this module: a plugin that the configuration does not allow is shown
 """
 
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +13,8 @@ import attrs
 import click
 
 from refundry import formatting
-from refundry.cli.base import DEFECT, REFUSED, command, new_table, print_json, print_table, progress_bars, warn
+from refundry.cli.base import command, new_table, print_json, print_table, progress_bars, warn
+from refundry.cli.exit_status import ExitStatus
 from refundry.config import read_allow_list
 from refundry.errors import ConfigError
 from refundry.plugin_host import Loaded, Plugins, load_plugins
@@ -32,21 +31,9 @@ def plugins_of(config: str) -> Plugins:
     return load_plugins(allow=read_allow_list(config))
 
 
-def config_in(arguments: Sequence[str]) -> str:
-    """Give the configuration that a command line will use: which plugins may load is known before it is understood."""
-    chosen = os.environ.get("REFUNDRY_CONFIG") or _DEFAULT
-    for word, after in pairwise([*arguments, ""]):
-        if word == "--":
-            break
-        name, equals, value = word.partition("=")
-        if name == "--config":
-            chosen = value if equals else after
-    return chosen or _DEFAULT
-
-
 @click.group()
 def plugins() -> None:
-    """Look at plugins, check them, begin a new one."""
+    """List, check and create plugins."""
 
 
 # --- list -------------------------------------------------------------------------------------------------------------
@@ -70,7 +57,7 @@ async def plugins_list(config: str, as_json: bool) -> int:
         print_table(table)
     for plugin in found.errors:
         warn(plugin.error or "")
-    return DEFECT if found.errors else 0
+    return ExitStatus.INTERNAL_ERROR if found.errors else ExitStatus.DONE
 
 
 def _asked(found: Plugins) -> Sequence[Loaded]:
@@ -179,8 +166,8 @@ async def plugins_check(config: str, as_json: bool, name: str) -> int:
     _show(results, as_json)
     if simulator is None:
         warn(f"nothing of {name!r} was checked: the plugin has no simulator (hook refundry_simulators)")
-        return REFUSED
-    return DEFECT if any(result.status == "failed" for result in results) else 0
+        return ExitStatus.REFUSED
+    return ExitStatus.INTERNAL_ERROR if any(result.status == "failed" for result in results) else ExitStatus.DONE
 
 
 @contextmanager

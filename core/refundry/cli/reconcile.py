@@ -7,7 +7,8 @@ import click
 
 from refundry import formatting
 from refundry.batch.reconcile import Finding, Period, chosen_format, read_format, reconcile
-from refundry.cli.base import DIFFERENT, Bar, command, moment, person, print_json, progress_bars
+from refundry.cli.base import Bar, command, moment, operator, print_json, progress_bars
+from refundry.cli.exit_status import ExitStatus
 from refundry.errors import Invalid
 from refundry.gateway import Gateway
 
@@ -49,7 +50,7 @@ async def reconcile_(
         with progress_bars(as_json) as progress:
             findings = reconcile(
                 gateway, account, Path(file), kind,
-                by=person(by), period=period, dry_run=dry_run, progress=Bar(progress),
+                by=operator(by), period=period, dry_run=dry_run, progress=Bar(progress),
             )  # fmt: skip
             async for finding in findings:
                 counts[finding.kind] += 1
@@ -60,7 +61,7 @@ async def reconcile_(
         print_json({"account": account, "summary": summary})
     else:
         click.echo(", ".join(f"{count} {kind}" for kind, count in summary.items()))
-    return 0 if counts.total() == counts["matched"] else DIFFERENT
+    return ExitStatus.DONE if counts.total() == counts["matched"] else ExitStatus.DIFFERENCE
 
 
 def _print(finding: Finding, as_json: bool) -> None:

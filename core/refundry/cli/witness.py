@@ -17,7 +17,8 @@ from refundry.audit.signing.note import Verifier
 from refundry.audit.signing.witness import Request, Witness, open_witness, request_over
 from refundry.audit.verification.exported import ExportSource, is_export
 from refundry.audit.verification.source import SqliteSource
-from refundry.cli.base import DIFFERENT, command, fail, print_json
+from refundry.cli.base import command, fail, print_json
+from refundry.cli.exit_status import ExitStatus
 from refundry.config import read_config
 from refundry.errors import Invalid, Tampered
 
@@ -63,7 +64,7 @@ def _signed(watching: Witness, asked: bytes) -> bytes:
     try:
         return watching.add_checkpoint(asked, int(time.time()))
     except Tampered as error:
-        fail(f"{error}; nothing was signed", DIFFERENT)
+        fail(f"{error}; nothing was signed", ExitStatus.DIFFERENCE)
 
 
 def _print(watching: Witness, signed: bytes, as_json: bool) -> None:

@@ -184,10 +184,10 @@ def test_request_makes_the_first_attempt(run: Run, provider: Provider) -> None:
         ({"--detail": "x"}, "--detail: 'x' is not NAME=VALUE"),
         ({"--detail": "=x"}, "--detail"),
         ({"--detail": "nope=x"}, "nope"),
-        ({"--detail": "goods=[1"}, "--detail: 'goods' begins as JSON"),
-        ({"--detail": 'goods={}, "x": {}'}, "--detail: 'goods' begins as JSON"),
-        ({"--detail": 'goods={"a": 1, "a": 2}'}, "--detail: 'goods' begins as JSON"),
-        ({"--detail": "goods=" + "[" * 500}, "--detail: 'goods' begins as JSON"),
+        ({"--detail": "goods=[1"}, "--detail: 'goods' is not valid JSON"),
+        ({"--detail": 'goods={}, "x": {}'}, "--detail: 'goods' is not valid JSON"),
+        ({"--detail": 'goods={"a": 1, "a": 2}'}, "--detail: 'goods' is not valid JSON"),
+        ({"--detail": "goods=" + "[" * 500}, "--detail: 'goods' is not valid JSON"),
     ],
 )
 def test_a_wrong_request_is_one_line(run: Run, place: Path, changes: dict[str, str], word: str) -> None:
@@ -268,8 +268,8 @@ def test_a_blocked_account_is_said(run: Run, provider: Provider) -> None:
 
     assert (3, None, "manual_review") == (waits.status, waits.one["review"], waits.one["next"]["step"])
     assert "account shop is blocked" in waits.one["next"]["reason"]
-    assert "waits for a person: the account shop is blocked" in shown
-    assert {"settled": 0, "failed": 0, "in_progress": 0, "waiting": 2} == worked.one
+    assert "on hold: the account shop is blocked" in shown
+    assert {"settled": 0, "failed": 0, "in_progress": 0, "on_hold": 2} == worked.one
 
 
 def test_details_go_to_the_provider(run: Run) -> None:
@@ -300,7 +300,7 @@ def test_recorded_only_it_is_left_to_the_workers(run: Run, provider: Provider) -
 
     assert ("requested", "submit") == (recorded.one["status"], recorded.one["next"]["step"])
     assert [] == before
-    assert {"settled": 1, "failed": 0, "in_progress": 0, "waiting": 0} == worked.one
+    assert {"settled": 1, "failed": 0, "in_progress": 0, "on_hold": 0} == worked.one
     assert (["R1"], 0) == (provider.movements(), worked.status)
     assert is_refused(run(*ASK, "--amount", "1", "--id", "R2", "--record-only", "--wait", "1"), "--wait")
 
@@ -526,10 +526,10 @@ def test_what_blocked_is_resumed(run: Run, provider: Provider) -> None:
     resumed = run("resume", "--account", "shop", "--by", "ann", "--why", "mended", "--json")
     worked = run("work", "--until-idle", "--json")
 
-    assert (0, 2) == (idle.one["in_progress"], idle.one["waiting"])
+    assert (0, 2) == (idle.one["in_progress"], idle.one["on_hold"])
     assert [] != resumed.lines
     assert {"R1"} == {refund["refund_request_id"] for refund in resumed.lines}
-    assert (2, 0) == (worked.one["settled"], worked.one["waiting"])
+    assert (2, 0) == (worked.one["settled"], worked.one["on_hold"])
     assert is_refused(run("resume", "--account", "nobody", "--by", "ann", "--why", "mended"), "no account 'nobody'")
     assert is_refused(run("resume", "R9", "--by", "ann", "--why", "mended"), "no refund 'R9'")
 
@@ -550,7 +550,7 @@ def test_import_records_for_the_workers(run: Run, place: Path, provider: Provide
     first, again = run("import", name, "--by", "ann"), run("import", name, "--json")
 
     assert ({"rows": 30, "recorded": 0, "known": 0, "dry_run": True}, 0) == (dry.one, stored)
-    assert ("30 refunds recorded, 0 were there already\n", "", 0) == (first.out, first.err, first.status)
+    assert ("30 refunds recorded, 0 already existed\n", "", 0) == (first.out, first.err, first.status)
     assert {"rows": 30, "recorded": 0, "known": 30, "dry_run": False} == again.one
     assert [] == provider.movements()
 
@@ -608,8 +608,8 @@ def test_refunds_of_an_account_that_is_gone_wait(run: Run, place: Path, provider
     write_config(place, {"shop": provider.url}, FAST)
     worked = run("work", "--until-idle", "--json")
 
-    assert (2, {"settled": 1, "failed": 0, "in_progress": 0, "waiting": 2}) == (worked.status, worked.one)
-    assert "refundry: accounts.other: is not in the configuration; its refunds wait\n" == worked.err
+    assert (2, {"settled": 1, "failed": 0, "in_progress": 0, "on_hold": 2}) == (worked.status, worked.one)
+    assert "refundry: accounts.other: is not in the configuration; its refunds are on hold until it is\n" == worked.err
     assert "requested" == run("show", "R1", "--json").one["status"]
 
 
@@ -764,5 +764,5 @@ def test_progress_bars_are_for_terminals(place: Path) -> None:
         os.close(ours)
         os.close(theirs)
 
-    assert (0, "300 refunds recorded, 0 were there already\n") == (done.returncode, done.stdout)
+    assert (0, "300 refunds recorded, 0 already existed\n") == (done.returncode, done.stdout)
     assert "recording" in seen

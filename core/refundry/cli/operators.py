@@ -1,0 +1,77 @@
+"""Commands by which an operator acts on a refund: query, decide, continue.
+
+The rule of this module: a decision is recorded with who made it and why.
+"""
+
+import click
+
+from refundry.cli.base import ACCOUNT_OF_ID, command, open_gateway
+from refundry.errors import Invalid
+from refundry.formatting import counted
+from refundry.inputs import Operator
+
+__all__ = ["inquire", "resolve", "resume"]
+
+
+@click.command()
+@click.argument("id")
+@click.option("--account", help=ACCOUNT_OF_ID)
+@command
+async def inquire(config: str, as_json: bool, id: str, account: str | None) -> None:
+    """Query the provider about a refund now."""
+    from refundry.cli.show import show_refund
+
+    async with open_gateway(config) as gateway:
+        refund = await gateway.get(id, account=account)
+        await show_refund(gateway, await gateway.inquire(refund.id), as_json)
+
+
+@click.command()
+@click.argument("id")
+@click.option("--account", help=ACCOUNT_OF_ID)
+@click.option("--settled", "settled", flag_value=True, type=bool, default=None, help="It was paid.")
+@click.option("--failed", "settled", flag_value=False, type=bool, help="It was not paid and never will be.")
+@click.option("--by", required=True, help="Who decides.")
+@click.option("--why", required=True, help="What the decision is based on.")
+@command
+async def resolve(
+    config: str, as_json: bool, id: str, account: str | None, settled: bool | None, by: str, why: str
+) -> None:
+    """Record an operator's decision: paid or not paid.
+
+    Base it on what the provider's dashboard shows.
+    """
+    from refundry.cli.show import show_refund
+
+    if settled is None:
+        raise Invalid("--settled/--failed", "one of them is required")
+    async with open_gateway(config) as gateway:
+        refund = await gateway.get(id, account=account)
+        await show_refund(gateway, await gateway.resolve(refund.id, Operator(by=by, why=why), settled=settled), as_json)
+
+
+@click.command()
+@click.argument("id", required=False)
+@click.option("--account", help="With ID: the account of the refund. Alone: every refund on hold in this account.")
+@click.option("--by", required=True, help="Who fixed the cause.")
+@click.option("--why", required=True, help="What was fixed.")
+@command
+async def resume(config: str, as_json: bool, id: str | None, account: str | None, by: str, why: str) -> None:
+    """Continue refunds on hold after fixing the cause.
+
+    Each continues with the same id. On a final refund, the command acknowledges that it was reviewed.
+    """
+    from refundry.cli.show import show_refund
+
+    if id is None and account is None:
+        raise Invalid("ID", "name a refund, or an account with --account")
+    async with open_gateway(config) as gateway:
+        if id is not None:
+            refund = await gateway.get(id, account=account)
+            await show_refund(gateway, await gateway.resume(refund.id, Operator(by=by, why=why)), as_json)
+            return
+        resumed = await gateway.resume_account(account or "", Operator(by=by, why=why))
+        if not as_json:
+            click.echo(f"resumed {counted(len(resumed), 'refund')} of account {account}")
+        for refund in resumed if as_json else ():
+            await show_refund(gateway, refund, as_json)

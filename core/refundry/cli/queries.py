@@ -1,0 +1,159 @@
+"""Commands that read: one refund, a list, the log, stored bytes.
+
+The rule of this module: nothing is changed, and long lists are printed page by page.
+"""
+
+import base64
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from refundry.cli.base import ACCOUNT_OF_ID, POSITION, command, open_gateway, print_json, print_page
+from refundry.cli.totals import as_of_options, read_as_of
+from refundry.errors import Invalid
+from refundry.refund import Status
+
+if TYPE_CHECKING:
+    from refundry.gateway import Gateway
+    from refundry.gateway.queries import AsOf
+    from refundry.journal import Selection
+
+__all__ = ["events", "evidence", "list_", "show"]
+
+_PAGE: Final = 1_000
+
+
+@click.command()
+@click.argument("id")
+@click.option("--account", help=ACCOUNT_OF_ID)
+@as_of_options
+@command
+async def show(
+    config: str, as_json: bool, id: str, account: str | None, as_of: str | None, as_of_position: int | None
+) -> None:
+    """Show a refund and its history.
+
+    ID is Refundry's id or the refund_request_id.
+    """
+    from refundry.cli.show import show_refund
+    from refundry.refund import fold
+
+    then = read_as_of(as_of, as_of_position)
+    async with open_gateway(config) as gateway:
+        history = await gateway.history(id, account=account, as_of=then)
+        refund = fold(history[0].refund_id, [item.event for item in history])
+        await show_refund(gateway, refund, as_json, history)
+
+
+@click.command("list")
+@click.option("--status", type=click.Choice([str(status) for status in Status]), help="Only refunds with this status.")
+@click.option("--account", help="Only refunds of this account.")
+@click.option("--payment", help="Only refunds of this payment (the provider's id).")
+@click.option("--needs-review", is_flag=True, help="Only refunds that need review.")
+@click.option("--unmatched", is_flag=True, help="List notifications for unknown refunds instead.")
+@as_of_options
+@command
+async def list_(
+    config: str,
+    as_json: bool,
+    status: str | None,
+    account: str | None,
+    payment: str | None,
+    needs_review: bool,
+    unmatched: bool,
+    as_of: str | None,
+    as_of_position: int | None,
+) -> None:
+    """List refunds, oldest first."""
+    from refundry.journal import Selection
+
+    then = read_as_of(as_of, as_of_position)
+    if unmatched and (status or payment or needs_review or not then.now):
+        raise Invalid("--unmatched", "can only be combined with --account")
+    async with open_gateway(config) as gateway:
+        if unmatched:
+            await _list_unmatched(gateway, account, as_json)
+            return
+        chosen = Status(status) if status else None
+        selection = Selection(status=chosen, account=account, payment=payment, review=needs_review)
+        await _list_refunds(gateway, selection, then, as_json)
+
+
+async def _list_refunds(gateway: "Gateway", selection: "Selection", then: "AsOf", as_json: bool) -> None:
+    from refundry import views
+    from refundry.gateway.queries import select_then
+
+    columns = ("id", "account", "refund_request_id", "payment", "amount", "status", "review")
+    after = ""
+    while rows := await select_then(gateway.journal, selection, then, after=after, limit=_PAGE):
+        if as_json:
+            for row in rows:
+                print_json(views.row_as_json(row))
+        else:
+            print_page(columns, map(views.row_in_words, rows), not after)
+        after = rows[-1].id
+    if not after and not as_json:
+        print_page(columns, [], True)
+
+
+async def _list_unmatched(gateway: "Gateway", account: str | None, as_json: bool) -> None:
+    from refundry import views
+    from refundry.formatting import plain
+
+    found = [unmatched for unmatched in await gateway.unmatched() if account in (None, unmatched.account)]
+    shown = [views.unmatched_as_json(unmatched) for unmatched in found]
+    for unmatched in shown if as_json else ():
+        print_json(unmatched)
+    if not as_json:
+        rows = [[plain(text) for text in unmatched.values()] for unmatched in shown]
+        print_page(("at", "account", "refund_request_id", "evidence"), rows, True)
+
+
+@click.command()
+@click.argument("digest")
+@command
+async def evidence(config: str, as_json: bool, digest: str) -> None:
+    """Print the stored bytes that an event names by `digest` or `evidence`.
+
+    They are written raw into a pipe, and with control characters escaped on a terminal.
+    """
+    from refundry.formatting import kept
+
+    async with open_gateway(config) as gateway:
+        content = await gateway.evidence(digest)
+    if as_json:
+        print_json({"digest": digest, "base64": base64.b64encode(content).decode("ascii")})
+    elif sys.stdout.isatty():
+        click.echo(kept(content))
+    else:
+        click.echo(content, nl=False)
+
+
+@click.command()
+@click.argument("id", required=False)
+@click.option("--account", help=f"With ID: {ACCOUNT_OF_ID[0].lower()}{ACCOUNT_OF_ID[1:]}")
+@click.option("--after", type=POSITION, default=0, metavar="N", help="Only events after position N.")
+@command
+async def events(config: str, as_json: bool, id: str | None, account: str | None, after: int) -> None:
+    """Print the log: of one refund, or all of it."""
+    from refundry.views import event_as_json
+
+    async with open_gateway(config) as gateway:
+        if id is not None:
+            for item in await gateway.history(id, account=account):
+                if item.position > after:
+                    _print_event(item.refund_id, event_as_json(item), as_json)
+        else:
+            async for item in gateway.journal.log(after):
+                _print_event(item.refund_id, event_as_json(item), as_json)
+
+
+def _print_event(refund_id: str, shown: dict[str, Any], as_json: bool) -> None:
+    from refundry.views import event_in_words
+
+    if as_json:
+        print_json({"refund": refund_id} | shown)
+    else:
+        line = f"{shown['position']:>8} {shown['at']} {refund_id} {shown['event']:<9} {event_in_words(shown)}"
+        click.echo(line)

@@ -1,0 +1,130 @@
+"""Commands that ask for refunds: one by one, or from a file.
+
+The rule of this module: a refund is recorded before anything is sent, and the exit status tells how far it came.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from refundry.cli.base import (
+    BY,
+    SECONDS,
+    Bar,
+    command,
+    open_gateway,
+    operator,
+    print_json,
+    progress_bars,
+    read_pairs,
+)
+from refundry.cli.exit_status import ExitStatus
+from refundry.errors import Invalid
+
+if TYPE_CHECKING:
+    from refundry.gateway import Gateway
+    from refundry.refund import Refund
+
+__all__ = ["import_", "request"]
+
+
+@click.command("request")
+@click.option("--account", required=True, help="Account, as named in refundry.toml.")
+@click.option("--payment", required=True, help="The provider's id of the payment.")
+@click.option("--amount", required=True, help="Decimal amount, such as 12.33.")
+@click.option("--currency", required=True, help="ISO 4217 code, such as EUR.")
+@click.option("--id", "refund_request_id", required=True, help="Your refund id (idempotency key).")
+@click.option("--payment-total", help="Original payment amount; refunds of the payment may not exceed it.")
+@click.option("--reason", help="Reason; the customer may see it.")
+@click.option("--retry-of", help="The failed refund that this one replaces.")
+@click.option(
+    "--detail",
+    "details",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Provider-specific field; a value that begins with { or [ is JSON.",
+)
+@click.option("--by", help=BY)
+@click.option("--wait", type=SECONDS, metavar="SECONDS", help="Keep processing for up to SECONDS.")
+@click.option("--record-only", is_flag=True, help="Leave the first attempt to the workers.")
+@command
+async def request(
+    config: str,
+    as_json: bool,
+    wait: float | None,
+    record_only: bool,
+    by: str | None,
+    details: tuple[str, ...],
+    **fields: Any,
+) -> int:
+    """Record a refund and make the first attempt."""
+    from refundry.cli.show import show_refund
+    from refundry.gateway.request import RefundRequest
+    from refundry.gateway.worker import process
+
+    if record_only and wait is not None:
+        raise Invalid("--wait", "cannot be combined with --record-only, which makes no attempt")
+    asked = RefundRequest(**fields, by=operator(by), details=_details(details) or None)
+    async with open_gateway(config) as gateway:
+        refund = await gateway.request(asked, submit=not record_only)
+        if wait is not None:
+            refund = await process(gateway, refund, wait)
+        await show_refund(gateway, refund, as_json)
+        return ExitStatus.DONE if wait is None else await _waited(gateway, refund)
+
+
+async def _waited(gateway: "Gateway", refund: "Refund") -> ExitStatus:
+    from refundry.refund import Status
+    from refundry.refund.policy import ManualReview
+
+    if refund.status is Status.SETTLED:
+        return ExitStatus.DONE
+    if refund.status is Status.FAILED or isinstance(await gateway.next_step(refund), ManualReview):
+        return ExitStatus.NOT_PAID
+    return ExitStatus.NOT_FINAL
+
+
+def _details(pairs: tuple[str, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in read_pairs("--detail", pairs):
+        if name in found:
+            raise Invalid("--detail", f"{name!r} is given twice")
+        found[name] = _json(name, value) if value.startswith(("{", "[")) else value
+    return found
+
+
+def _json(name: str, text: str) -> Any:
+    from refundry.provider.strict_json import Unreadable, read_object
+
+    try:
+        # Wrapped as the only value of an object: text that closes the object early adds a key and is refused.
+        ((_, value),) = read_object(b'{"value":%b}' % text.encode()).items()
+    except (Unreadable, ValueError) as error:
+        raise Invalid("--detail", f"{name!r} is not valid JSON: {error}") from None
+    return value
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--by", help=BY)
+@click.option("--dry-run", is_flag=True, help="Check every row and store nothing.")
+@command
+async def import_(config: str, as_json: bool, file: str, by: str | None, dry_run: bool) -> None:
+    """Record many refunds from a CSV file for the workers.
+
+    The columns are account, payment, amount, currency, id, reason, payment_total; the last two may be absent or empty.
+    Every row is checked before the first one is stored. Importing a file again continues where it stopped: existing
+    rows are recognized by their id.
+    """
+    from refundry.batch.csv_import import import_file
+    from refundry.formatting import counted
+
+    with progress_bars(as_json) as progress:
+        result = await import_file(config, Path(file), by=operator(by), dry_run=dry_run, progress=Bar(progress))
+    if as_json:
+        print_json({"rows": result.rows, "recorded": result.recorded, "known": result.known, "dry_run": dry_run})
+    elif dry_run:
+        click.echo(f"{counted(result.rows, 'row')} OK (dry run, nothing stored)")
+    else:
+        click.echo(f"{counted(result.recorded, 'refund')} recorded, {result.known} already existed")

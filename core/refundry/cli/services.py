@@ -1,0 +1,210 @@
+"""Commands that run until they are stopped: the worker, the notification service, simulators and the demo.
+
+The rule of this module: SIGTERM ends each of them cleanly, with status 0.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from refundry.cli.base import (
+    PORT,
+    command,
+    integer,
+    open_gateway,
+    print_json,
+    progress_bars,
+    read_pairs,
+    until_signal,
+    warn,
+)
+from refundry.cli.exit_status import ExitStatus
+from refundry.errors import Invalid
+
+if TYPE_CHECKING:
+    from refundry.gateway import Gateway
+
+__all__ = ["demo", "serve", "simulate", "work"]
+
+_PAGE: Final = 1_000
+
+
+@click.command()
+@click.option("--until-idle", is_flag=True, help="End when every refund is final or needs an operator.")
+@click.option(
+    "--concurrency",
+    type=integer("N", 1, 10_000),
+    metavar="N",
+    default=64,
+    show_default=True,
+    help="Refunds processed at the same time.",
+)
+@command
+async def work(config: str, as_json: bool, until_idle: bool, concurrency: int) -> int:
+    """Process refunds that are due, until SIGTERM."""
+    from refundry.gateway.worker import Worker
+    from refundry.refund import Refund, Status
+
+    ended = {Status.SETTLED: 0, Status.FAILED: 0}
+    async with open_gateway(config) as gateway:
+        waiting, _ = await gateway.journal.waiting()
+        with progress_bars(as_json) as progress:
+            bar = progress.add_task("final", total=waiting if until_idle else None)
+
+            def advanced(refund: Refund) -> None:
+                if refund.final:
+                    ended[refund.status] += 1
+                    progress.advance(bar)
+
+            worker = Worker(gateway, concurrency=concurrency, on_advance=advanced)
+            async with until_signal(worker.stop):
+                await worker.run(until_idle=until_idle)
+        in_progress, on_hold = await _count_open(gateway)
+    summary = {
+        "settled": ended[Status.SETTLED],
+        "failed": ended[Status.FAILED],
+        "in_progress": in_progress,
+        "on_hold": on_hold,
+    }
+    if as_json:
+        print_json(summary)
+    else:
+        click.echo(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in summary.items()))
+    for name in sorted(worker.unknown_accounts):
+        warn(f"accounts.{name}: is not in the configuration; its refunds are on hold until it is")
+    for refund_id in worker.stuck:
+        warn(f"{refund_id} cannot be processed; the log above has the reason")
+    return _status(unknown_accounts=bool(worker.unknown_accounts), stuck=bool(worker.stuck))
+
+
+def _status(*, unknown_accounts: bool, stuck: bool) -> ExitStatus:
+    if unknown_accounts:
+        return ExitStatus.REFUSED
+    return ExitStatus.INTERNAL_ERROR if stuck else ExitStatus.DONE
+
+
+async def _count_open(gateway: "Gateway") -> tuple[int, int]:
+    """Count the open refunds that workers continue with, and those that wait for an operator."""
+    from refundry.refund import FINAL, Status
+
+    able = {name for name in gateway.accounts if not await gateway.journal.blocked(name)}
+    in_progress = on_hold = 0
+    for status in set(Status) - FINAL:
+        after = ""
+        while rows := await gateway.list(status=status, after=after, limit=_PAGE):
+            after = rows[-1].id
+            processed = sum(row.due_at is not None and row.account in able for row in rows)
+            in_progress, on_hold = in_progress + processed, on_hold + len(rows) - processed
+    return in_progress, on_hold
+
+
+@click.command()
+@click.option(
+    "--port", type=PORT, metavar="PORT", default=8700, show_default=True, help="Port on loopback; 0: any free one."
+)
+@command
+async def serve(config: str, as_json: bool, port: int) -> None:
+    """Receive provider notifications, until SIGTERM.
+
+    They are received at /notifications/ACCOUNT on loopback. Put your own web server in front of it, which passes the
+    path and the body through unchanged.
+    """
+    import asyncio
+
+    from aiohttp import web
+
+    from refundry.web import init_app
+
+    stopped = asyncio.Event()
+    async with open_gateway(config) as gateway, until_signal(stopped.set):
+        # Signatures are over the bytes as they were received, so nothing is decompressed.
+        runner = web.AppRunner(init_app(web.Application(), gateway), access_log=None, auto_decompress=False)
+        await runner.setup()
+        try:
+            try:
+                await web.TCPSite(runner, "127.0.0.1", port).start()
+            except OSError as error:
+                raise Invalid("--port", f"cannot listen on {port}: {error.strerror}") from None
+            _print_addresses(f"http://127.0.0.1:{runner.addresses[0][1]}", sorted(gateway.accounts), as_json)
+            await stopped.wait()
+        finally:
+            await runner.cleanup()
+
+
+def _print_addresses(url: str, accounts: list[str], as_json: bool) -> None:
+    if as_json:
+        print_json({"url": url, "accounts": accounts})
+    else:
+        lines = [f"listening on {url}/notifications/{name}" for name in accounts]
+        click.echo("\n".join(lines or [f"listening on {url}"]))
+
+
+@click.command()
+@click.argument("provider")
+@click.option(
+    "--port", type=PORT, metavar="PORT", default=8701, show_default=True, help="Port on loopback; 0: any free one."
+)
+@click.option(
+    "--keys",
+    type=click.Path(file_okay=False),
+    default="keys",
+    show_default=True,
+    help="Directory of the keys; created on first use.",
+)
+@click.option(
+    "--notify-url", metavar="URL", help="Where notifications go, such as http://127.0.0.1:PORT/notifications/ACCOUNT."
+)
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="A setting of the simulator.")
+@command
+async def simulate(
+    config: str, as_json: bool, provider: str, port: int, keys: str, notify_url: str | None, options: tuple[str, ...]
+) -> None:
+    """Run a simulated provider on loopback, with a ledger of its own, until SIGTERM."""
+    import asyncio
+
+    from refundry.cli.plugins import plugins_of
+
+    found = plugins_of(config)
+    simulators = found.simulators()
+    if provider not in simulators:
+        for broken in found.errors:
+            warn(broken.error or "")
+        available = ", ".join(sorted(simulators)) or "none"
+        raise Invalid("PROVIDER", f"no installed plugin simulates {provider!r}; available: {available}")
+    plugin, given = simulators[provider], dict(read_pairs("--option", options))
+    directory = Path(keys).absolute()
+    plugin.make_keys(directory)
+    stopped = asyncio.Event()
+    async with until_signal(stopped.set), plugin.run("127.0.0.1", port, directory, given) as running:
+        section = plugin.account_section("shop", running.url, directory, notify_url)
+        if as_json:
+            print_json({"provider": provider, "url": running.url, "section": section})
+        else:
+            click.echo(f"# {provider} on {running.url}; its ledger: {running.url}/control/books\n{section}")
+        await stopped.wait()
+
+
+@click.command()
+@click.argument("directory", required=False, type=click.Path(file_okay=False))
+@click.option(
+    "--refunds", type=integer("N", 300), metavar="N", default=320, show_default=True, help="Number of refunds."
+)
+@click.option(
+    "--seed",
+    type=int,
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Chooses the amounts and which refund meets which fault; the same seed gives the same result.",
+)
+@command
+async def demo(config: str, as_json: bool, directory: str | None, refunds: int, seed: int) -> int:
+    """Watch refunds survive injected faults and killed workers, on this machine.
+
+    Everything runs on loopback against simulated providers: first a naive retry loop, then Refundry, under the same
+    faults. DIRECTORY must be empty or new; by default it is a new temporary directory.
+    """
+    from refundry.cli.demo import run_demo
+
+    return await run_demo(directory, refunds=refunds, seed=seed, as_json=as_json)
