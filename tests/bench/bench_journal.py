@@ -1,7 +1,7 @@
 """What group commit gains, and what loading a refund costs.
 
-Group commit is set against eventsourcing's own recorder called from 64 threads, on the same disk, at the same
-durability (WAL, synchronous=FULL), in the same run. Loading is set against reading the same rows and nothing else.
+Group commit is compared with eventsourcing's own recorder called from 64 threads, on the same disk, with the same
+durability (WAL, synchronous=FULL), in the same run. Loading is compared with reading the same rows.
 
 Run: python tests/bench/bench_journal.py [--quick]
 """
@@ -178,18 +178,18 @@ def main(quick: bool) -> dict[str, object]:
     return {
         "machine": machine(),
         "the library's recorder from 64 threads (events/s)": round(rates["threads"]),
-        "64 threads, a commit each, with index and evidence (events/s)": round(rates["threads whole"]),
+        "64 threads, one commit each, with index and evidence (events/s)": round(rates["threads whole"]),
         "group commit of 64 tasks, events only (events/s)": round(rates["events"]),
         "group commit of 64 tasks, with index and evidence (events/s)": round(rates["whole"]),
         "group commit / threads, events only": round(rates["events"] / rates["threads"], 1),
         "group commit / threads, both with index and evidence": round(rates["whole"] / rates["threads whole"], 1),
         "group commit with index and evidence / threads, events only": round(rates["whole"] / rates["threads"], 1),
         "five rows read (µs)": round(direct["read"], 1),
-        "five events read, decoded and folded (µs)": round(direct["load"], 1),
-        "loaded and folded / read": round(direct["load"] / direct["read"], 2),
+        "five events read, decoded and applied (µs)": round(direct["load"], 1),
+        "loaded / read": round(direct["load"] / direct["read"], 2),
         "five rows read, awaited (µs)": round(hop["read"], 1),
-        "five events loaded and folded, awaited (µs)": round(hop["load"], 1),
-        "loaded and folded / read, awaited": round(hop["load"] / hop["read"], 2),
+        "five events loaded and applied, awaited (µs)": round(hop["load"], 1),
+        "loaded / read, awaited": round(hop["load"] / hop["read"], 2),
     }
 
 

@@ -1,7 +1,7 @@
-"""The whole durable lifecycle beside a bare loop that signs, posts, reads and verifies, and stores nothing.
+"""The complete durable life of a refund, compared with a bare loop that signs, posts, reads and verifies.
 
-Both talk to the same simulator in another process, 64 at once, in turns within one run; the bare loop is measured with
-signing in the loop and in threads, and its faster form is what counts.
+The bare loop stores nothing. Both talk to the same simulator in another process, with 64 refunds at once, in turns
+within one run. The bare loop is measured with signing in the event loop and in threads; the faster of the two counts.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ AT_ONCE = 64
 
 
 class BareLoop:
-    """What nobody would dare to run: no record, no check of what was answered but the signature."""
+    """A loop that no one should run: it records nothing and checks only the signature of an answer."""
 
     def __init__(self, there: Stand, threads: ThreadPoolExecutor | None) -> None:
         private = serialization.load_pem_private_key((there.keys / "merchant.pem").read_bytes(), None)
@@ -65,14 +65,14 @@ class BareLoop:
         }
         async with session.post(self._url + self._path, data=body, headers=headers) as response:
             answer = await response.read()
-            told = response.headers["signature"].partition("signature=")[2]
+            signature = response.headers["signature"].partition("signature=")[2]
             signed = f"POST {self._path}\n{self._client_id}.{response.headers['response-time']}.".encode() + answer
-            self._public.verify(base64.b64decode(unquote_plus(told)), signed, padding.PKCS1v15(), hashes.SHA256())
+            self._public.verify(base64.b64decode(unquote_plus(signature)), signed, padding.PKCS1v15(), hashes.SHA256())
             assert json.loads(answer)["result"]["resultStatus"] == "S"
 
 
 async def at_once(count: int, one: Callable[[int], Awaitable[None]]) -> float:
-    """Do `count` of them, 64 at a time; give the rate per second."""
+    """Run `count` of them, 64 at a time, and return the rate per second."""
     numbers = iter(range(count))
 
     async def lane() -> None:
@@ -85,8 +85,11 @@ async def at_once(count: int, one: Callable[[int], Awaitable[None]]) -> float:
 
 
 LOOP, THREADS, CALL, DURABLE = (
-    "bare, signing in the loop", "bare, signing in threads", "bare, with the plugin and our transport", "durable"
-)  # fmt: skip
+    "bare, signing in the event loop",
+    "bare, signing in threads",
+    "bare, with Refundry's plugin and transport",
+    "durable",
+)
 
 
 async def _numbered(way: Callable[[str], Awaitable[None]], mark: str, number: int) -> None:
@@ -137,11 +140,11 @@ def _ratios(rates: dict[str, list[float]]) -> dict[str, object]:
     counted = {name: values[1:] for name, values in rates.items()}
     turns = list(zip(*(counted[name] for name in (LOOP, THREADS, CALL, DURABLE)), strict=True))
     return {
-        "refunds a second": {name: round(statistics.median(values)) for name, values in counted.items()},
-        "durable / bare loop, the faster of the two (median of the turns)": round(
+        "refunds per second": {name: round(statistics.median(values)) for name, values in counted.items()},
+        "durable / the faster bare loop (median of the turns)": round(
             statistics.median(durable / max(loop, threads) for loop, threads, _, durable in turns), 3
         ),
-        "durable / the same exchange with our plugin and transport, not stored": round(
+        "durable / the same calls with Refundry's plugin and transport, not stored": round(
             statistics.median(durable / call for _, _, call, durable in turns), 3
         ),
     }

@@ -1,9 +1,9 @@
-"""What it costs to replay a log: every refund folded and compared with its row, every kept answer read again.
+"""What it costs to replay a log: every refund rebuilt and compared with its row, every answer read again.
 
-Refunds at a simulated Antom have five events; three of them rest on an answer that is kept and whose RSA signature is
-verified again. Refunds that are settled by their first answer have three events, one of which rests on one. Set against
-the same without verifying signatures, against reading the same rows, and against folding such histories with the
-eventsourcing library's own aggregates. Events in a second of processor time of one process.
+Refunds at a simulated Antom have five events; three of them rest on an answer whose RSA signature is verified again.
+Refunds that are settled by their first answer have three events, one of which rests on one. Compared with the same
+without verifying signatures, with reading the same rows, and with loading such histories with the eventsourcing
+library's own aggregates. Events per second of processor time of one process.
 
 Run: python -m tests.bench.bench_replay [--quick]
 """
@@ -106,14 +106,14 @@ def main(quick: bool) -> dict[str, object]:
     return {
         "machine": machine(),
         "events": events,
-        "replayed, 3 of 5 events with a signature verified again (events/s)": whole,
+        "replayed, verifying a signature for 3 of 5 events (events/s)": whole,
         "replayed without verifying signatures (events/s)": unverified,
-        "refunds settled by their first answer: replayed, 1 of 3 events with a signature (events/s)": settled,
+        "settled by the first answer: replayed, verifying a signature for 1 of 3 events (events/s)": settled,
         "reading the same rows (events/s)": read,
-        "the library loads and folds (events/s)": library,
-        "replayed without signatures : the library": unverified / library,
-        "replayed with signatures : the library": whole / library,
-        "reading : replayed without signatures": read / unverified,
+        "the library's aggregates, loaded (events/s)": library,
+        "replayed without signatures / the library": unverified / library,
+        "replayed with signatures / the library": whole / library,
+        "reading / replayed without signatures": read / unverified,
     }
 
 

@@ -1,7 +1,7 @@
-"""Whether Refundry stays the same when there is much of it: memory with 100,000 refunds, cost with 1,000,000 stored.
+"""Memory with 100,000 refunds in progress, and the cost of a refund with 1,000,000 stored.
 
-Memory is the peak resident set of the processes of `refundry import` and `refundry work`, as the kernel counts it. The
-cost of a refund is that of the whole lifecycle through the gateway and the simulator, on a store that holds many.
+Memory is the peak resident set of the processes of `refundry import` and `refundry work`, as the kernel reports it. The
+cost of a refund is that of its whole life through the gateway and the simulator.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ def _peak_megabytes(command: list[str]) -> float:
 
 
 def memory(count: int) -> dict[str, object]:
-    """Import so many refunds, drive them, and watch the memory of both processes."""
+    """Import so many refunds, process them, and measure the memory of both processes."""
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
         with stand(place, TERMS) as there, (place / "refunds.csv").open("w", newline="") as file:
@@ -58,9 +58,9 @@ def memory(count: int) -> dict[str, object]:
             importing = _peak_megabytes([*command, "import", file.name])
             working = _peak_megabytes([*command, "work", "--until-idle"])
     return {
-        "refunds imported and driven": count,
-        "peak MB of `refundry import`": round(importing),
-        "peak MB of `refundry work`": round(working),
+        "refunds imported and processed": count,
+        "`refundry import`: peak memory (MB)": round(importing),
+        "`refundry work`: peak memory (MB)": round(working),
     }
 
 

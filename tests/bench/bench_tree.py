@@ -1,7 +1,7 @@
-"""What the tree over the log costs where refunds are stored: processor time, beside the same writes without it.
+"""What the Merkle tree adds to writing: processor time, compared with the same writes without it.
 
 Groups are committed with index rows and evidence, with and without leaves and frontier, in turns on one store, and the
-medians are compared: events come in groups where many refunds are under way, and alone where the machine is idle.
+medians are compared. Events arrive in groups when many refunds are in progress, and alone when the machine is idle.
 Signing is measured as the gateway does it: a checkpoint for a thousand events, on the disk before it is in the store.
 
 Run: python tests/bench/bench_tree.py [--quick]
@@ -80,10 +80,10 @@ def main(quick: bool) -> dict[str, object]:
         place = Path(directory)
         for group in GROUPS:
             without, with_tree = _added(place / f"{group}.db", group, 1024 if quick else 8192)
-            figures[f"groups of {group}: without the tree, µs of processor an event"] = without
-            figures[f"groups of {group}: what the tree adds, µs of processor an event"] = with_tree - without
-        signing = asyncio.run(_stored(place / "sealed.db", 3_000 if quick else 20_000))
-        figures[f"a checkpoint for {EVENTS:,} events: signing, µs of processor an event"] = signing
+            figures[f"groups of {group}: without the tree, µs of processor time per event"] = without
+            figures[f"groups of {group}: what the tree adds, µs of processor time per event"] = with_tree - without
+        signing = asyncio.run(_stored(place / "signed.db", 3_000 if quick else 20_000))
+        figures[f"a checkpoint for {EVENTS:,} events: signing, µs of processor time per event"] = signing
     return figures
 
 

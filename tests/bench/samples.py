@@ -99,5 +99,5 @@ def machine() -> str:
 
 
 def micros(function: Callable[[], object], number: int, times: int = 7) -> float:
-    """Give the microseconds of one call: the best of several runs, which is the one nobody else disturbed."""
+    """Return the microseconds of one call: the best of several runs, which is the least disturbed one."""
     return min(repeat(function, number=number, repeat=times)) / number * 1e6

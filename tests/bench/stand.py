@@ -28,9 +28,9 @@ def stand(place: Path, terms: str = "") -> Iterator[Stand]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            told = json.loads(process.stdout.readline())
-            config.write_text(f'store = "sqlite:///refunds.db"\n\n{told["section"]}\n{terms}', "utf-8")
-            client_id = told["section"].partition('client_id = "')[2].partition('"')[0]
-            yield Stand(told["url"], client_id, keys, config)
+            ready = json.loads(process.stdout.readline())
+            config.write_text(f'store = "sqlite:///refunds.db"\n\n{ready["section"]}\n{terms}', "utf-8")
+            client_id = ready["section"].partition('client_id = "')[2].partition('"')[0]
+            yield Stand(ready["url"], client_id, keys, config)
         finally:
             process.terminate()
