@@ -1,33 +1,54 @@
-"""What there is to run: `nox` alone runs what must be green; `nox --list` shows the rest.
+"""The project's tasks: `nox` alone runs what must be green, `nox -s fast` answers in a minute, `nox --list` shows all.
 
-Packages are held at the versions of `.ci/constraints.txt` where `CI` is set; elsewhere the newest that fit are used.
+Packages are held at the versions of `.ci/constraints.txt` if `CI` is set; otherwise the newest that fit are used.
 """
 
+import hashlib
 import os
 import re
 import shutil
 import subprocess
+import time
 import tomllib
 from pathlib import Path
+from typing import NoReturn
 
 import nox
 
 ROOT = Path(__file__).parent
+CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PYTHONS = [
     match[1]
     for classifier in PROJECT["classifiers"]
     if (match := re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", classifier))
 ]
+FAST = ("-q", "-n", "2", "-m", "not slow")
+FEW_EXAMPLES = {"HYPOTHESIS_PROFILE": "fast"}
+DAYS = (400, -400)
+"""How far the session `clock` moves the system clock."""
+IS_MOVED = "import sys, time; sys.exit(abs(time.time() - float(sys.argv[2]) - 86400 * float(sys.argv[1])) > 60)"
 
 
-def _runs(python: str) -> bool:
-    # Asked, not only looked for: a version manager leaves commands on the path that run nothing.
+def _runs(command: str) -> bool:
+    # Executed, not only located: a version manager leaves commands on the path that run nothing.
+    return subprocess.run([command, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+def _find(python: str) -> bool:
+    """Find a Python on the path or under pyenv; put the latter on the path, where nox looks for it."""
     command = shutil.which(f"python{python}")
-    return command is not None and subprocess.run([command, "-c", ""], capture_output=True, check=False).returncode == 0
+    if command is not None and _runs(command):
+        return True
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    for command in map(str, pyenv.glob(f"versions/{python}.*/bin/python{python}")):
+        if _runs(command):
+            os.environ["PATH"] = f"{Path(command).parent}{os.pathsep}{os.environ['PATH']}"
+            return True
+    return False
 
 
-FOUND = [python for python in PYTHONS if _runs(python)] or PYTHONS[:1]
+FOUND = [python for python in PYTHONS if _find(python)] or PYTHONS[:1]
 
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -35,7 +56,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 
 def _constraints() -> list[str]:
-    return ["-c", str(ROOT / ".ci" / "constraints.txt")] if "CI" in os.environ else []
+    return ["-c", str(CONSTRAINTS)] if "CI" in os.environ else []
 
 
 def _install_wheel(session: nox.Session, extra: str = "test") -> None:
@@ -46,8 +67,38 @@ def _install_wheel(session: nox.Session, extra: str = "test") -> None:
     session.install("build", *_constraints())
     session.run("python", "-m", "build", "--wheel", "--outdir", folder, str(ROOT), silent=True)
     (wheel,) = Path(folder).glob("*.whl")
-    # pip as well: some tests fetch with it what must not be installed.
+    # pip as well: some tests use it to download software that must not be installed.
     session.install(f"{wheel}[{extra}]", "pip", *_constraints())
+
+
+def _install_editable(session: nox.Session) -> None:
+    """Install the project as it is in this directory, unless the session's environment has it from an earlier run."""
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + CONSTRAINTS.read_bytes()).hexdigest()
+    installed = Path(session.virtualenv.location) / "installed"
+    if not installed.exists() or installed.read_text() != wanted:
+        session.install("-e", ".[test]", "pip", *_constraints())
+        installed.write_text(wanted)
+
+
+def _moved_clock(days: int) -> dict[str, str]:
+    """Return the environment in which every process has its clock moved; time that is only measured stays real."""
+    # The library alone: the command `faketime` shares a lock, which a test that kills a process would leave locked.
+    command = ["faketime", "-m", "now", "printenv", "LD_PRELOAD"]
+    library = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return {
+        "LD_PRELOAD": library,
+        "FAKETIME": f"{days:+}d",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "NO_FAKE_STAT": "1",  # or compiled modules would seem to be older than their sources
+        "PYTHONPATH": str(ROOT / "tests" / "clock"),
+    }
+
+
+def _missing(session: nox.Session, reason: str) -> NoReturn:
+    """Fail under CI, where everything must run; skip with the reason elsewhere."""
+    if "CI" in os.environ:
+        session.error(reason)
+    session.skip(reason)
 
 
 @nox.session(python=FOUND[0])
@@ -72,7 +123,33 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests, against the installed wheel."""
     _install_wheel(session)
-    session.run("pytest", "-q", *session.posargs)
+    session.run("pytest", "-q", "-n", "auto", *session.posargs)
+
+
+@nox.session(python=FOUND[0], reuse_venv=True)
+def fast(session: nox.Session) -> None:
+    """What finds most mistakes, in less than a minute: all tests but the slow ones, with fewer examples each."""
+    _install_editable(session)
+    session.run("pytest", *FAST, *session.posargs, env=FEW_EXAMPLES)
+
+
+@nox.session(python=FOUND[1:], reuse_venv=True)
+def pythons(session: nox.Session) -> None:
+    """The fast tests on every other Python that is found."""
+    _install_editable(session)
+    session.run("pytest", *FAST, *session.posargs, env=FEW_EXAMPLES)
+
+
+@nox.session(python=FOUND[0], reuse_venv=True)
+def clock(session: nox.Session) -> None:
+    """The fast tests, or those that are named, with the system clock 400 days in the future and in the past."""
+    if shutil.which("faketime") is None:
+        _missing(session, "Debian's faketime is needed")
+    _install_editable(session)
+    for days in DAYS:
+        environment = FEW_EXAMPLES | _moved_clock(days)
+        session.run("python", "-c", IS_MOVED, str(days), str(time.time()), env=environment)
+        session.run("pytest", *(session.posargs or FAST), env=environment)
 
 
 @nox.session(python=FOUND[0])

@@ -1,8 +1,9 @@
-"""What every test shares: reproducible properties, a closed network, and keys that are made once."""
+"""What every test shares: reproducible properties, a closed network, keys that are made once, and the order of work."""
 
 import ipaddress
 import os
 import sys
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -12,8 +13,32 @@ from hypothesis import HealthCheck, settings
 _patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("default", _patient)
 settings.register_profile("ci", _patient, derandomize=True, print_blob=True)
+settings.register_profile("fast", _patient, derandomize=True, print_blob=True, max_examples=20)
 settings.register_profile("long", _patient, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default"))
+
+# Many tests start processes, which start in half the time with compiled modules. Where nobody wants those next to the
+# sources, they are kept apart.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """With `-n`, hand out tests one by one, but those of an `xdist_group` to one process."""
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "loadgroup"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `-n`, start the longest tests first, so that no process ends long after the others."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_seconds, reverse=True)
+
+
+def _seconds(item: pytest.Item) -> float:
+    slow = item.get_closest_marker("slow")
+    return 0.0 if slow is None else slow.kwargs.get("seconds", 5.0)
 
 
 class NetworkClosed(RuntimeError):

@@ -20,8 +20,9 @@ import attrs
 import pytest
 
 from refundry.plugin_host.scaffold.project import write_project
+from tests.plugins.peers import in_real_time
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stranger")]
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs" / "howto" / "write-a-provider.md"
@@ -119,7 +120,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tool(sys.executable, "-m", "venv", place / "venv", cwd=place)
     interpreter = place / "venv" / "bin" / "python"
     command: list[str | Path] = [interpreter, "-m", "pip", "install", "-q", "--disable-pip-version-check", *wheels]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(
+        command, env=in_real_time(), capture_output=True, text=True, timeout=PATIENCE, check=False
+    )  # fmt: skip
     if done.returncode != 0:
         cannot(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "pip says nothing")
     return interpreter
