@@ -2,7 +2,7 @@
 
 The rule of this module: an answer is believed when it is signed by Alipay over its raw text, in the charset of the
 account and by the certificate that is configured; every other answer is `Unknown`, whatever it says. What a believed
-one means is in `refundry_alipay.meaning`. Sources: Alipay Open Platform, `alipay.trade.refund`,
+one means is in `refundry_alipay.interpretation`. Sources: Alipay Open Platform, `alipay.trade.refund`,
 `alipay.trade.fastpay.refund.query`, asynchronous notifications, signatures and public key certificates.
 """
 
@@ -43,12 +43,10 @@ from refundry.provider import (
     read_object,
 )
 from refundry.provider import messages as reading
-from refundry_alipay import __version__, certs, details, meaning, signing
+from refundry_alipay import __version__, certificates, interpretation, request_fields, signing
 from refundry_alipay.codes import INQUIRY_CODES, REFUND_CODES
-from refundry_alipay.details import CURRENCY, QUERY_OPTIONS, REFUND_OPTIONS
-from refundry_alipay.meaning import BEIJING, MERCHANT
-from refundry_alipay.reports import TRADE_BILL
-from refundry_alipay.wire import (
+from refundry_alipay.interpretation import BEIJING, MERCHANT
+from refundry_alipay.messages import (
     DepositBackMessage,
     QueryRequest,
     QueryResponse,
@@ -56,6 +54,8 @@ from refundry_alipay.wire import (
     RefundResponse,
     TradeNotification,
 )
+from refundry_alipay.reports import TRADE_BILL
+from refundry_alipay.request_fields import CURRENCY, QUERY_OPTIONS, REFUND_OPTIONS
 
 _Response = TypeVar("_Response", RefundResponse, QueryResponse)
 
@@ -159,7 +159,7 @@ class AlipayProvider:
         if instruction.reason:
             _check_reason(instruction.reason)
         if instruction.details is not None:
-            details.check(instruction.details)
+            request_fields.check(instruction.details)
         self._check_charset(instruction)
 
     def refund(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
@@ -167,7 +167,7 @@ class AlipayProvider:
         body = instruction.sent if instruction.sent is not None else self._body(self._refund_request(instruction))
         notify_url = self.settings.notify_url
         further = {} if notify_url is None else {"notify_url": notify_url}
-        return self._call(REFUND, body, further, at, RefundResponse, partial(meaning.refunded, instruction))
+        return self._call(REFUND, body, further, at, RefundResponse, partial(interpretation.refunded, instruction))
 
     def inquire(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
         """Ask Alipay where the refund stands, by the trade and our number of the refund."""
@@ -175,7 +175,9 @@ class AlipayProvider:
         request = QueryRequest(
             out_request_no=instruction.refund_request_id, query_options=options, **_trade(instruction)
         )
-        return self._call(QUERY, self._body(request), {}, at, QueryResponse, partial(meaning.queried, instruction))
+        return self._call(
+            QUERY, self._body(request), {}, at, QueryResponse, partial(interpretation.queried, instruction)
+        )
 
     def _refund_request(self, instruction: RefundInstruction) -> RefundRequest:
         options = [option for option in self.settings.query_options if option in REFUND_OPTIONS]
@@ -186,7 +188,7 @@ class AlipayProvider:
             query_options=options or None,
             **_trade(instruction),
         )
-        return attrs.evolve(request, **details.arranged(instruction.details or {}))
+        return attrs.evolve(request, **request_fields.arranged(instruction.details or {}))
 
     def _body(self, request: RefundRequest | QueryRequest) -> bytes:
         content = reading.encode(request).decode()
@@ -310,8 +312,8 @@ class AlipayProvider:
         message = reading.read(TradeNotification, said)
         # A refund that was sent without a number bears the trade's: it is not ours.
         refund = message.out_biz_no if message.refund_fee or message.gmt_refund else None
-        at = meaning.moment(message.notify_time)
-        return VerifiedNotification(refund, at, partial(meaning.notified, message), ACKNOWLEDGEMENT)
+        at = interpretation.moment(message.notify_time)
+        return VerifiedNotification(refund, at, partial(interpretation.notified, message), ACKNOWLEDGEMENT)
 
     def _verify_form(self, params: Mapping[str, str], charset: str) -> None:
         """Raise `Forged` unless a form is signed by Alipay, with our certificate, for our app and seller."""
@@ -339,7 +341,7 @@ class AlipayProvider:
 
 
 def _trade(instruction: RefundInstruction) -> dict[str, Any]:
-    return dict([meaning.named(instruction.payment)])
+    return dict([interpretation.named(instruction.payment)])
 
 
 _STRINGS: Final = ("refund_fee", "refund_amount")
@@ -371,8 +373,8 @@ def _contents(params: Mapping[str, str], charset: str) -> list[bytes]:
 
 def _heard_of_bank(said: Mapping[str, str]) -> VerifiedNotification:
     message = reading.read(DepositBackMessage, read_object(said.get("biz_content", "").encode()))
-    at = meaning.moment(said.get("notify_time"))
-    return VerifiedNotification(message.out_request_no, at, partial(meaning.banked, message), ACKNOWLEDGEMENT)
+    at = interpretation.moment(said.get("notify_time"))
+    return VerifiedNotification(message.out_request_no, at, partial(interpretation.banked, message), ACKNOWLEDGEMENT)
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------
@@ -386,7 +388,7 @@ def _check_id(field: str, text: str) -> None:
 
 
 def _check_payment(payment: str) -> None:
-    field, number = meaning.named(payment)
+    field, number = interpretation.named(payment)
     if field == "trade_no":
         _check_id("payment", number)
     elif not 1 <= len(number) <= _MAX_NUMBER or _ORDER_NUMBER.fullmatch(number) is None:
@@ -437,17 +439,17 @@ def _keys(settings: AlipaySettings, private: RSAPrivateKey | None) -> Keys:
 
 
 def _certified(pems: Mapping[str, bytes], private: RSAPrivateKey | None) -> Keys:
-    app = certs.load(pems["app_cert"], "app_cert")
-    provider = certs.load(pems["provider_cert"], "provider_cert")
-    ours = certs.public_key(app, "app_cert")
+    app = certificates.load(pems["app_cert"], "app_cert")
+    provider = certificates.load(pems["provider_cert"], "provider_cert")
+    ours = certificates.public_key(app, "app_cert")
     if private is not None and private.public_key().public_numbers() != ours.public_numbers():
         raise Invalid("app_cert", "is not the certificate of private_key")
     return Keys(
         private,
-        certs.public_key(provider, "provider_cert"),
-        certs.serial_number(app),
-        certs.serial_number(provider),
-        certs.root_serial_number(pems["root_cert"], "root_cert"),
+        certificates.public_key(provider, "provider_cert"),
+        certificates.serial_number(app),
+        certificates.serial_number(provider),
+        certificates.root_serial_number(pems["root_cert"], "root_cert"),
     )
 
 
@@ -469,7 +471,7 @@ def _check_settings(settings: AlipaySettings) -> None:
         raise Invalid("notify_url", f"has more than {_MAX_NOTIFY_URL} characters; Alipay takes no more")
     if settings.charset not in _CHARSETS:
         raise Invalid("charset", f"must be one of {', '.join(_CHARSETS)}")
-    details.check_options("query_options", settings.query_options, QUERY_OPTIONS)
+    request_fields.check_options("query_options", settings.query_options, QUERY_OPTIONS)
 
 
 PLUGIN: Final = ProviderPlugin(

@@ -49,7 +49,7 @@ from refundry.provider import (
 )
 from refundry_alphapay import __version__, signing
 from refundry_alphapay.codes import INQUIRY_CODES, REFUND_CODES, REFUND_STATUS
-from refundry_alphapay.wire import (
+from refundry_alphapay.messages import (
     Amount,
     InquiryRequest,
     InquiryResponse,

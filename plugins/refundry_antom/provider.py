@@ -51,10 +51,9 @@ from refundry.provider import (
     signatures,
     validation,
 )
-from refundry_antom import __version__, details, signing
+from refundry_antom import __version__, request_fields, signing
 from refundry_antom.codes import INQUIRY_CODES, REFUND_CODES, STATUS_FAIL
-from refundry_antom.reports import SETTLEMENT_DETAILS
-from refundry_antom.wire import (
+from refundry_antom.messages import (
     MULTIPLES,
     Amount,
     InquiryRequest,
@@ -65,6 +64,7 @@ from refundry_antom.wire import (
     RefundResponse,
     Result,
 )
+from refundry_antom.reports import SETTLEMENT_DETAILS
 
 _Message = TypeVar("_Message", bound=messages.Message)
 _About = RefundResponse | InquiryResponse | RefundNotification
@@ -151,7 +151,7 @@ class AntomProvider:
         if instruction.reason:
             validation.check_line("reason", instruction.reason, _MAX_REASON, "Antom")
         if instruction.details is not None:
-            details.check(instruction.details)
+            request_fields.check(instruction.details)
 
     def refund(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
         """Ask Antom to refund; equal orders give equal bytes."""
@@ -176,7 +176,7 @@ class AntomProvider:
         )
         if not instruction.details:
             return request
-        return messages.read(RefundRequest, details.arranged(instruction.details) | messages.to_wire(request))
+        return messages.read(RefundRequest, request_fields.arranged(instruction.details) | messages.to_wire(request))
 
     # --- exchanges ----------------------------------------------------------------------------------------------------
 

@@ -210,7 +210,7 @@ async def _shop(name: str, directory: Path) -> AsyncIterator[Any]:
         async with alphapay(directory) as shop:
             yield shop, shop.alphapay
     else:
-        from refundry_alipay.simulator_keys import make_keys
+        from refundry_alipay.simulator.keys import make_keys
         from tests.plugins.alipay.test_end_to_end import open_shop as alipay
 
         async with alipay(directory, make_keys(directory / "keys")) as shop:

@@ -5,7 +5,7 @@ from typing import Any
 from refundry.provider import HttpUrl, PublicKeyPem, Secret, Terms
 from refundry_alipay.provider import AlipayProvider, AlipaySettings, build
 from refundry_alipay.simulator import APP_ID
-from refundry_alipay.simulator_keys import AlipayKeys
+from refundry_alipay.simulator.keys import AlipayKeys
 
 
 def account(url: str, keys: AlipayKeys, *, certificates: bool = False, **more: Any) -> AlipayProvider:

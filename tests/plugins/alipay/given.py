@@ -90,7 +90,7 @@ def certificate(key: Any, signer: Any, serial: int, issuer: str = "Lab Root CA R
 
 
 @cache
-def certificates() -> Mapping[str, PublicKeyPem]:
+def certificate_pems() -> Mapping[str, PublicKeyPem]:
     """Give the three files of certificate mode."""
     return {
         "app_cert": PublicKeyPem(certificate(merchant_key(), provider_key(), 11)),
@@ -120,7 +120,7 @@ def plain() -> AlipayProvider:
 
 
 def certified(**changes: Any) -> AlipayProvider:
-    return provider(provider_public_key=None, **(dict(certificates()) | changes))
+    return provider(provider_public_key=None, **(dict(certificate_pems()) | changes))
 
 
 def sample(scenario: str) -> bytes:

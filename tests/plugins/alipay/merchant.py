@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from yarl import URL
 
 from refundry_alipay.simulator import APP_ID
-from refundry_alipay.simulator_keys import AlipayKeys
-from refundry_alipay.simulator_requests import QUERY, REFUND
+from refundry_alipay.simulator.keys import AlipayKeys
+from refundry_alipay.simulator.requests import QUERY, REFUND
 
 TIME = "2026-11-22 12:15:16"
 

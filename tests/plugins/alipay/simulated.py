@@ -9,7 +9,7 @@ import pytest
 
 from refundry.ports import Ports
 from refundry_alipay.simulator import AlipaySettings, AlipaySimulator
-from refundry_alipay.simulator_keys import AlipayKeys, make_keys
+from refundry_alipay.simulator.keys import AlipayKeys, make_keys
 from tests.plugins.alipay.merchant import Letterbox, Merchant, letterbox
 
 Start = Callable[..., Any]

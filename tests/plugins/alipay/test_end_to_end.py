@@ -21,7 +21,7 @@ from refundry.provider import Notification
 from refundry.refund import Inquired, Refund, Settled, Status, Submitted
 from refundry.testing.simulator.ledger import Payment, State
 from refundry_alipay.simulator import AlipaySettings, AlipaySimulator, account_section
-from refundry_alipay.simulator_keys import AlipayKeys
+from refundry_alipay.simulator.keys import AlipayKeys
 from tests.core.shop import Clock
 from tests.plugins.alipay.merchant import Letterbox
 from tests.plugins.alipay.simulated import box, keys

@@ -20,7 +20,7 @@ from refundry.provider import Answer, NotSent, Request
 from refundry.refund import Inquired, Refund, Status, policy
 from refundry.testing.simulator.ledger import Payment, State
 from refundry_alipay.simulator import AlipaySettings, AlipaySimulator
-from refundry_alipay.simulator_keys import AlipayKeys
+from refundry_alipay.simulator.keys import AlipayKeys
 from tests.core.shop import Clock
 from tests.plugins.alipay.accounts import account
 from tests.plugins.alipay.merchant import Letterbox

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from refundry_alipay.simulator import APP_ID
-from refundry_alipay.simulator_keys import AlipayKeys, cert_sn, root_sn
+from refundry_alipay.simulator.keys import AlipayKeys, cert_sn, root_sn
 from tests.plugins.alipay.merchant import Letterbox
 from tests.plugins.alipay.peers import NODE
 from tests.plugins.alipay.simulated import Start, box, keys, start

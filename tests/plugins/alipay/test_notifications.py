@@ -15,8 +15,8 @@ import refundry_alipay
 from refundry.gateway import Gateway
 from refundry.plugin_host import load_plugins
 from refundry.provider import Forged, Informational, Notification, Pending, Resend, Succeeded, Unknown, Unreadable
-from refundry_alipay import certs, signing
-from refundry_alipay.meaning import DBACK_FAILED
+from refundry_alipay import certificates, signing
+from refundry_alipay.interpretation import DBACK_FAILED
 from refundry_alipay.provider import AlipayProvider
 from tests.plugins.alipay.given import (
     APP,
@@ -27,7 +27,7 @@ from tests.plugins.alipay.given import (
     INSTRUCTION,
     OUT_TRADE,
     SELLER,
-    certificates,
+    certificate_pems,
     certified,
     form,
     merchant_key,
@@ -250,7 +250,7 @@ def test_empty_values(keep_empty: bool) -> None:
 
 def test_certificate_mode() -> None:
     """A form may name Alipay's certificate, signed or not; another than the configured one is refused."""
-    serial = certs.serial_number(certs.load(bytes(certificates()["provider_cert"]), ""))
+    serial = certificates.serial_number(certificates.load(bytes(certificate_pems()["provider_cert"]), ""))
     named = PARTIAL | {"alipay_cert_sn": serial}
     beside = RAW + b"&alipay_cert_sn=" + serial.encode()
 

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from refundry.money import Money
 from refundry.provider import Answer, RefundInstruction, Succeeded
 from refundry_alipay.simulator import APP_ID
-from refundry_alipay.simulator_keys import AlipayKeys
-from refundry_alipay.simulator_requests import REFUND
+from refundry_alipay.simulator.keys import AlipayKeys
+from refundry_alipay.simulator.requests import REFUND
 from tests.plugins.alipay.accounts import account
 from tests.plugins.alipay.peers import OFFICIAL
 from tests.plugins.alipay.simulated import Start, keys, start

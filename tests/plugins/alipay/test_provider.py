@@ -29,9 +29,9 @@ from refundry.provider import (
     Unknown,
 )
 from refundry.refund.policy import check_limits
-from refundry_alipay import certs, signing
+from refundry_alipay import certificates, signing
 from refundry_alipay.codes import REFUND_CODES
-from refundry_alipay.meaning import DBACK_FAILED, with_offset
+from refundry_alipay.interpretation import DBACK_FAILED, with_offset
 from refundry_alipay.provider import PLUGIN, QUERY, REFUND, build
 from tests.plugins.alipay.given import (
     APP,
@@ -45,7 +45,7 @@ from tests.plugins.alipay.given import (
     answer,
     body,
     certificate,
-    certificates,
+    certificate_pems,
     certified,
     content_of,
     failure,
@@ -192,8 +192,8 @@ def test_certificate_mode() -> None:
     request = call.sign()
 
     query = check_signature(request.url, request.body)
-    app = certs.serial_number(certs.load(bytes(certificates()["app_cert"]), ""))
-    root = certs.root_serial_number(bytes(certificates()["root_cert"]), "")
+    app = certificates.serial_number(certificates.load(bytes(certificate_pems()["app_cert"]), ""))
+    root = certificates.root_serial_number(bytes(certificate_pems()["root_cert"]), "")
     assert (app, root) == (query["app_cert_sn"], query["alipay_root_cert_sn"])
     assert (app, None) == (call.key_version, ALIPAY.refund(INSTRUCTION, AT).key_version)
 
@@ -327,15 +327,20 @@ def test_exponents() -> None:
         ({"private_key": Secret(b"canary-7f3a")}, "private_key"),
         ({"provider_public_key": PublicKeyPem(b"canary-7f3a")}, "provider_public_key"),
         ({"provider_public_key": None}, "provider_public_key"),
-        (dict(certificates()), "app_cert"),
-        ({"root_cert": certificates()["root_cert"]}, "root_cert"),
-        ({"provider_public_key": None, "app_cert": certificates()["app_cert"]}, "provider_cert"),
-        ({"provider_public_key": None, "provider_cert": certificates()["provider_cert"]}, "app_cert"),
-        ({"provider_public_key": None} | dict(certificates()) | {"root_cert": None}, "root_cert"),
-        ({"provider_public_key": None} | dict(certificates()) | {"app_cert": PublicKeyPem(b"canary")}, "app_cert"),
-        ({"provider_public_key": None} | dict(certificates()) | {"root_cert": PublicKeyPem(b"canary")}, "root_cert"),
+        (dict(certificate_pems()), "app_cert"),
+        ({"root_cert": certificate_pems()["root_cert"]}, "root_cert"),
+        ({"provider_public_key": None, "app_cert": certificate_pems()["app_cert"]}, "provider_cert"),
+        ({"provider_public_key": None, "provider_cert": certificate_pems()["provider_cert"]}, "app_cert"),
+        ({"provider_public_key": None} | dict(certificate_pems()) | {"root_cert": None}, "root_cert"),
+        ({"provider_public_key": None} | dict(certificate_pems()) | {"app_cert": PublicKeyPem(b"canary")}, "app_cert"),
         (
-            {"provider_public_key": None} | dict(certificates()) | {"app_cert": certificates()["provider_cert"]},
+            {"provider_public_key": None} | dict(certificate_pems()) | {"root_cert": PublicKeyPem(b"canary")},
+            "root_cert",
+        ),
+        (
+            {"provider_public_key": None}
+            | dict(certificate_pems())
+            | {"app_cert": certificate_pems()["provider_cert"]},
             "app_cert",
         ),
     ],
@@ -563,7 +568,7 @@ GOOD = signed(REFUND, NODE)
 
 
 def own_serial() -> str:
-    return certs.serial_number(certs.load(bytes(certificates()["provider_cert"]), ""))
+    return certificates.serial_number(certificates.load(bytes(certificate_pems()["provider_cert"]), ""))
 
 
 @pytest.mark.parametrize(

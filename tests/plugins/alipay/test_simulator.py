@@ -14,8 +14,8 @@ from refundry.errors import Invalid
 from refundry.money import Money
 from refundry.testing.simulator.ledger import Ask, Ledger, Payment, State
 from refundry_alipay.simulator import APP_ID, PLUGIN
-from refundry_alipay.simulator_keys import AlipayKeys, cert_sn, make_keys, root_sn
-from refundry_alipay.simulator_requests import QUERY, REFUND
+from refundry_alipay.simulator.keys import AlipayKeys, cert_sn, make_keys, root_sn
+from refundry_alipay.simulator.requests import QUERY, REFUND
 from tests.plugins.alipay.merchant import Letterbox
 from tests.plugins.alipay.simulated import Start, box, keys, start
 

@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from refundry.provider import Notification, Succeeded
-from refundry_alipay import certs
+from refundry_alipay import certificates
 from refundry_alipay.simulator import APP_ID
-from refundry_alipay.simulator_keys import AlipayKeys, cert_sn, root_sn
+from refundry_alipay.simulator.keys import AlipayKeys, cert_sn, root_sn
 from tests.plugins.alipay.accounts import account
 from tests.plugins.alipay.merchant import Letterbox
 from tests.plugins.alipay.peers import THIRD_PARTY
@@ -117,8 +117,8 @@ async def test_it_hears_what_we_hear(start: Start, keys: AlipayKeys, box: Letter
 def test_serial_numbers_agree(keys: AlipayKeys) -> None:
     """It, the plugin and the simulator name every certificate alike; roots without RSA have no part."""
     app, alipay, root = (path.read_bytes() for path in (keys.app_cert, keys.alipay_cert, keys.root_cert))
-    plugin = [certs.serial_number(certs.load(pem, "cert")) for pem in (app, alipay)]
+    plugin = [certificates.serial_number(certificates.load(pem, "cert")) for pem in (app, alipay)]
     its = run(SERIALS, keys.directory)
 
     assert [cert_sn(app), cert_sn(alipay), root_sn(root)] == its
-    assert its == [*plugin, certs.root_serial_number(root, "root")]
+    assert its == [*plugin, certificates.root_serial_number(root, "root")]

@@ -30,7 +30,7 @@ _FILES: Final[Mapping[str, str]] = {
     "src/@package@/py.typed": "py.typed",
     "src/@package@/signing.py": "signing.py",
     "src/@package@/simulator.py": "simulator.py",
-    "src/@package@/wire.py": "wire.py",
+    "src/@package@/messages.py": "messages.py",
     "tests/test_contract.py": "test_contract.py",
     "tests/test_provider.py": "test_provider.py",
 }

@@ -18,7 +18,7 @@ from refundry.provider.strict_json import Unreadable, read_object
 from refundry.testing.simulator.ledger import Ask
 from refundry.testing.simulator.messages import Call
 from refundry_alipay.signing import read_form, request_content
-from refundry_alipay.simulator_settings import CHARSETS
+from refundry_alipay.simulator.settings import CHARSETS
 
 REFUND: Final = "alipay.trade.refund"
 QUERY: Final = "alipay.trade.fastpay.refund.query"

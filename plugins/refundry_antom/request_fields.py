@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from refundry.errors import Invalid
 from refundry.money import MAX_DIGITS, exponent_of
-from refundry_antom.wire import MULTIPLES
+from refundry_antom.messages import MULTIPLES
 
 MAX_BYTES: Final = 16 * 1024
 """How long all of them may be together, as JSON; Antom gives no limit, and a refund has no need of more."""

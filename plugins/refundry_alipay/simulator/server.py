@@ -26,7 +26,9 @@ from refundry.testing.simulator.notifications import News
 from refundry.testing.simulator.server import Act, Simulator
 from refundry.testing.simulator.settings import SimulatorPlugin, text, with_options
 from refundry_alipay.signing import notification_content, read_form, sign, verify
-from refundry_alipay.simulator_answers import (
+from refundry_alipay.simulator.keys import APP_ID, AlipayKeys, cert_sn, make_keys, root_sn
+from refundry_alipay.simulator.requests import AlipayAsk, Sent
+from refundry_alipay.simulator.responses import (
     DEPOSIT_BACK,
     answer,
     asked,
@@ -35,9 +37,7 @@ from refundry_alipay.simulator_answers import (
     deposit_back,
     trade_changed,
 )
-from refundry_alipay.simulator_keys import APP_ID, AlipayKeys, cert_sn, make_keys, root_sn
-from refundry_alipay.simulator_requests import AlipayAsk, Sent
-from refundry_alipay.simulator_settings import CHARSETS, AlipaySettings
+from refundry_alipay.simulator.settings import CHARSETS, AlipaySettings
 
 __all__ = ["APP_ID", "PLUGIN", "AlipaySettings", "AlipaySimulator", "AlipayWire", "account_section", "run"]
 

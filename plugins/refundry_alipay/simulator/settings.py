@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 import attrs
 
 from refundry.testing.simulator.settings import Check, Settings, choice, flag
-from refundry_alipay.simulator_keys import APP_ID, AlipayKeys
+from refundry_alipay.simulator.keys import APP_ID, AlipayKeys
 
 CHARSETS: Final = {"utf-8": "utf-8", "gbk": "gbk", "gb2312": "gbk"}
 """The charsets that Alipay takes, in lower case, and what Python calls them."""

@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refundry.errors import Invalid
-from refundry_alipay import details
+from refundry_alipay import request_fields
 from tests.plugins.alipay.given import DETAILS
 
 
 def test_every_field_that_alipay_describes() -> None:
     """All of them together are taken, and each alone."""
-    details.check(DETAILS)
+    request_fields.check(DETAILS)
     for name, value in DETAILS.items():
-        details.check({name: value})
+        request_fields.check({name: value})
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_every_field_that_alipay_describes() -> None:
 def test_what_alipay_does_not_describe(given_details: Any, field: str) -> None:
     """It is refused by the name of its field."""
     with pytest.raises(Invalid) as caught:
-        details.check(given_details)
+        request_fields.check(given_details)
 
     assert field == caught.value.field
 
@@ -68,7 +68,7 @@ def test_what_alipay_does_not_describe(given_details: Any, field: str) -> None:
 def test_what_is_written_elsewhere_says_where() -> None:
     """A field that Refundry writes itself names what it is written from."""
     with pytest.raises(Invalid, match="is written from amount"):
-        details.check({"refund_amount": "1"})
+        request_fields.check({"refund_amount": "1"})
 
 
 def test_order_does_not_matter() -> None:
@@ -76,8 +76,8 @@ def test_order_does_not_matter() -> None:
     there = {"b": {"y": 1, "x": [{"d": 1, "c": 2}]}, "a": 1}
     back = {"a": 1, "b": {"x": [{"c": 2, "d": 1}], "y": 1}}
 
-    assert list(details.arranged(there)) == ["a", "b"]
-    assert repr(details.arranged(there)) == repr(details.arranged(back))
+    assert list(request_fields.arranged(there)) == ["a", "b"]
+    assert repr(request_fields.arranged(there)) == repr(request_fields.arranged(back))
 
 
 values = st.recursive(
@@ -91,6 +91,6 @@ values = st.recursive(
 def test_checking_is_total(given_details: dict[str, Any]) -> None:
     """Anything at all is taken or refused as `Invalid`; nothing else is raised."""
     try:
-        details.check(given_details)
+        request_fields.check(given_details)
     except Invalid as error:
         assert error.field.startswith("details")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from refundry.provider import messages
 from refundry.provider.messages import Message
 from refundry.provider.strict_json import Unreadable
-from refundry_alphapay.wire import (
+from refundry_alphapay.messages import (
     Amount,
     InquiryRequest,
     InquiryResponse,

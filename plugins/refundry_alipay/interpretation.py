@@ -31,8 +31,7 @@ from refundry.provider import (
 )
 from refundry.provider.messages import to_wire
 from refundry_alipay.codes import INQUIRY_CODES, NOT_DONE, REFUND_CODES, SUCCESS, find
-from refundry_alipay.details import CURRENCY
-from refundry_alipay.wire import (
+from refundry_alipay.messages import (
     Answer,
     DepositBack,
     DepositBackMessage,
@@ -40,6 +39,7 @@ from refundry_alipay.wire import (
     RefundResponse,
     TradeNotification,
 )
+from refundry_alipay.request_fields import CURRENCY
 
 BEIJING: Final = timezone(timedelta(hours=8))
 MERCHANT: Final = "merchant:"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from refundry.errors import Invalid
 from refundry.provider import RefundInstruction, messages
-from refundry_antom import details
-from refundry_antom.wire import RefundRequest
+from refundry_antom import request_fields
+from refundry_antom.messages import RefundRequest
 from tests.plugins.antom.given import AT, DETAILS, INSTRUCTION, provider
 
 ANTOM = provider()
@@ -100,7 +100,7 @@ def test_details_survive_the_way(given_details: dict[str, Any]) -> None:
     """Whatever is taken stands in the body as it was given, and in the same bytes after a journey through a store."""
     written = body(given_details)
 
-    assert given_details == {name: item for name, item in json.loads(written).items() if name in details._FIELDS}
+    assert given_details == {name: item for name, item in json.loads(written).items() if name in request_fields._FIELDS}
     assert written == body(json.loads(json.dumps(other_instruction(given_details))))
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from refundry.provider import messages
 from refundry.provider.strict_json import Unreadable
-from refundry_alipay.wire import (
+from refundry_alipay.messages import (
     Charge,
     Contribution,
     DepositBack,

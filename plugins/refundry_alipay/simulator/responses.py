@@ -11,10 +11,10 @@ import attrs
 
 from refundry.testing.simulator.ledger import Payment, Refund, State, Verdict
 from refundry.testing.simulator.messages import Said
-from refundry_alipay.simulator_keys import APP_ID
-from refundry_alipay.simulator_requests import AlipayAsk
-from refundry_alipay.simulator_settings import CHARSETS, AlipaySettings
-from refundry_alipay.simulator_text import RARE, ROYALTIES, SUCCESS, VERDICTS, asked_for, gateway_code, result
+from refundry_alipay.simulator.keys import APP_ID
+from refundry_alipay.simulator.requests import AlipayAsk
+from refundry_alipay.simulator.settings import CHARSETS, AlipaySettings
+from refundry_alipay.simulator.texts import RARE, ROYALTIES, SUCCESS, VERDICTS, asked_for, gateway_code, result
 
 SELLER_ID: Final = "2088102146225135"
 DEPOSIT_BACK: Final = "alipay.trade.refund.depositback.completed"
@@ -54,7 +54,7 @@ def answer(settings: AlipaySettings, said: Said) -> bytes:
         node |= _WRITERS.get(said.operation, _nothing)(settings, said)
     elif gateway == "40004" and said.operation == "refund" and said.payment is not None:
         # Seen on failures of refunds; it says nothing about the trade's other refunds.
-        node |= {"out_trade_no": _instruction(said.payment), "refund_fee": "0.00", "send_back_fee": "0.00"}
+        node |= {"out_trade_no": _order_number(said.payment), "refund_fee": "0.00", "send_back_fee": "0.00"}
     at_the_gateway = gateway not in (SUCCESS, "40004")
     name = "error_response" if not ask.known or (settings.error_response and at_the_gateway) else _name(ask)
     return compact({name: node}).encode(CHARSETS[ask.charset.lower()], "replace")
@@ -64,7 +64,7 @@ def _name(ask: AlipayAsk) -> str:
     return f"{ask.method.replace('.', '_')}_response"
 
 
-def _instruction(payment: Payment) -> str:
+def _order_number(payment: Payment) -> str:
     return payment.merchant_id or f"ORDER{payment.id}"[:64]
 
 
@@ -90,7 +90,7 @@ def _refund_fields(settings: AlipaySettings, said: Said) -> dict[str, Any]:
     told: dict[str, Any] = {
         **_BUYER,
         **_fund_change(settings, said),
-        "out_trade_no": _instruction(payment),
+        "out_trade_no": _order_number(payment),
         "refund_fee": _refund_fee(said, refund),
         "trade_no": payment.id,
     }
@@ -117,7 +117,7 @@ def _query_fields(settings: AlipaySettings, said: Said) -> dict[str, Any]:
         return {}
     told: dict[str, Any] = {
         "out_request_no": refund.refund_request_id,
-        "out_trade_no": _instruction(payment),
+        "out_trade_no": _order_number(payment),
         "refund_amount": str(said.amount or refund.amount),
         "total_amount": str(payment.amount),
         "trade_no": payment.id,
@@ -142,7 +142,7 @@ def trade_changed(said: Said, refund: Refund, payment: Payment, at: datetime) ->
         "notify_type": "trade_status_sync",
         "auth_app_id": APP_ID,
         "trade_no": payment.id,
-        "out_trade_no": _instruction(payment),
+        "out_trade_no": _order_number(payment),
         "buyer_id": _BUYER["buyer_user_id"],
         "buyer_logon_id": _BUYER["buyer_logon_id"],
         "seller_id": SELLER_ID,
@@ -170,7 +170,7 @@ def deposit_back(said: Said, refund: Refund, payment: Payment, at: datetime) -> 
     """Write how the bank took the money."""
     content = {
         "trade_no": payment.id,
-        "out_trade_no": _instruction(payment),
+        "out_trade_no": _order_number(payment),
         "out_request_no": refund.refund_request_id,
         **refund.facts["deposit_back"],
     }
