@@ -13,7 +13,7 @@ from refundry.formatting import json_line, moment, money, plain
 from refundry.journal import Recorded, Row, UnmatchedNotification
 from refundry.money import Money
 from refundry.provider import Quote
-from refundry.refund import Event, Refund, policy
+from refundry.refund import Event, RaisedReview, Refund, Review, policy
 
 
 def as_json_value(value: object) -> Any:
@@ -22,8 +22,10 @@ def as_json_value(value: object) -> Any:
         return money(value)
     if isinstance(value, datetime):
         return moment(value)
-    if isinstance(value, Quote):
+    if isinstance(value, Quote | RaisedReview):
         return attrs.asdict(value)
+    if isinstance(value, tuple):
+        return [as_json_value(item) for item in value]
     return value
 
 
@@ -32,7 +34,7 @@ def event_as_json(recorded: Recorded) -> dict[str, Any]:
     event: Event = recorded.event
     shown = {"position": recorded.position, "version": recorded.version, "event": type(event).__name__}
     fields = {field.name: as_json_value(getattr(event, field.name)) for field in attrs.fields(type(event))}
-    return shown | {"at": fields.pop("at")} | {name: value for name, value in fields.items() if value is not None}
+    return shown | {"at": fields.pop("at")} | {name: value for name, value in fields.items() if value not in (None, [])}
 
 
 def refund_as_json(refund: Refund, history: Sequence[Recorded], step: policy.Step | None) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def refund_as_json(refund: Refund, history: Sequence[Recorded], step: policy.Ste
         "amount": money(refund.amount),
         "refund_request_id": refund.refund_request_id,
         "status": str(refund.status),
-        "review": refund.review,
+        "review": [review_as_json(review) for review in refund.review],
         "provider_refund_id": refund.provider_refund_id,
         "settled_at": refund.settled_at,
         "failure": None if refund.failure is None else attrs.asdict(refund.failure),
@@ -56,7 +58,9 @@ def refund_as_json(refund: Refund, history: Sequence[Recorded], step: policy.Ste
         else {
             "step": step.name,
             "at": None if at is None else moment(at),
-            "reason": step.reason if isinstance(step, policy.ManualReview) else None,
+            "reason": {"code": str(step.reason), "message": step.message}
+            if isinstance(step, policy.ManualReview)
+            else None,
         },
         "reason": refund.reason,
         "payment_total": None if refund.payment_total is None else money(refund.payment_total),
@@ -75,6 +79,11 @@ def refund_as_json(refund: Refund, history: Sequence[Recorded], step: policy.Ste
     }
 
 
+def review_as_json(review: Review) -> dict[str, str]:
+    """Return an open reason for a review as a JSON value."""
+    return {"code": str(review.code), "message": review.message, "since": moment(review.since)}
+
+
 def row_as_json(row: Row) -> dict[str, Any]:
     """Show a row of the index."""
     return {
@@ -84,7 +93,7 @@ def row_as_json(row: Row) -> dict[str, Any]:
         "amount": money(row.amount),
         "refund_request_id": row.refund_request_id,
         "status": str(row.status),
-        "review": row.review,
+        "review": [review_as_json(review) for review in row.review],
         "due_at": None if row.due_at is None else moment(row.due_at),
         "requested_at": moment(row.requested_at),
         "updated_at": moment(row.updated_at),
@@ -93,7 +102,7 @@ def row_as_json(row: Row) -> dict[str, Any]:
 
 def row_in_words(row: Row) -> tuple[str, ...]:
     """Show a row of the index as the cells of a table."""
-    amount, review = f"{row.amount} {row.amount.currency}", plain(row.review or "")
+    amount, review = f"{row.amount} {row.amount.currency}", plain("; ".join(review.message for review in row.review))
     return row.id, row.account, row.refund_request_id, row.payment, amount, str(row.status), review
 
 

@@ -24,6 +24,7 @@ from refundry.provider import (
     Pending,
     RefundInstruction,
     Resend,
+    ReviewReason,
     SameId,
     Scope,
     Succeeded,
@@ -79,7 +80,7 @@ def refunded(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
         name = answer.sub_code or answer.code
         said = "success" if answer.code == SUCCESS else "failure"
         text = f"Alipay reports a {said} that it does not document: {_shown(name)}"
-        return Unknown(text, _code(name), resend=Resend.NEVER, review=text)
+        return Unknown(text, _code(name), resend=Resend.NEVER, review=ReviewReason.UNDOCUMENTED_ANSWER)
     if row.status != answer.code:
         return _contradicts_code(row, answer)
     return _by_fund_change(instruction, answer) if row.meaning is CodeClass.SUCCESS else _by_class(row)
@@ -115,7 +116,7 @@ def queried(instruction: RefundInstruction, answer: QueryResponse) -> Outcome:
     """Say what an answer to `alipay.trade.fastpay.refund.query` means."""
     if (answer.out_request_no or instruction.refund_request_id) != instruction.refund_request_id:
         text = f"the provider answered about the refund {_shown(answer.out_request_no)}, not about this one"
-        return Unknown(text, review=text)
+        return Unknown(text, review=ReviewReason.CONTRADICTORY_ANSWER)
     wrong = _wrong_trade(instruction, answer) or _wrong_amount(instruction, answer)
     if wrong is not None:
         return wrong
@@ -123,7 +124,7 @@ def queried(instruction: RefundInstruction, answer: QueryResponse) -> Outcome:
     if row is None:
         name = answer.sub_code or answer.code
         text = f"the query was answered with {_shown(name)}, a code that Alipay does not document"
-        return Unknown(text, _code(name), review=text)
+        return Unknown(text, _code(name), review=ReviewReason.UNDOCUMENTED_ANSWER)
     if row.status != answer.code:
         return _contradicts_code(row, answer)
     return _by_refund_status(instruction, answer) if row.meaning is CodeClass.SUCCESS else _by_class(row)
@@ -157,7 +158,7 @@ def notified(message: TradeNotification, instruction: RefundInstruction) -> Outc
     """Say what the notification of a trade that a refund changed means for that refund."""
     if message.out_biz_no != instruction.refund_request_id:
         text = f"the notification is about the refund {_shown(message.out_biz_no)}, not about this one"
-        return Unknown(text, review=text)
+        return Unknown(text, review=ReviewReason.CONTRADICTORY_ANSWER)
     wrong = _wrong_trade(instruction, message)
     if wrong is not None:
         return wrong
@@ -176,13 +177,13 @@ def banked(message: DepositBackMessage, instruction: RefundInstruction) -> Outco
     """Say what the message about the buyer's bank means: it is noted, and moves nothing."""
     if message.out_request_no != instruction.refund_request_id:
         text = f"the message is about the refund {_shown(message.out_request_no)}, not about this one"
-        return Unknown(text, review=text)
+        return Unknown(text, review=ReviewReason.CONTRADICTORY_ANSWER)
     wrong = _wrong_trade(instruction, message)
     if wrong is not None:
         return wrong
     status = message.dback_status.upper()
     cause = _DBACK.get(status, "The bank's answer is one that Alipay does not document.")
-    return Informational(cause, _code(f"DBACK_{status}"), to_wire(message))
+    return Informational(cause, _code(f"DBACK_{status}") or "DBACK", to_wire(message))
 
 
 # --- settled ----------------------------------------------------------------------------------------------------------
@@ -260,7 +261,7 @@ def _again(row: Code) -> Outcome:
 
 
 def _doubtful(row: Code) -> Outcome:
-    return Unknown(row.cause, row.code, resend=Resend.NEVER, review=f"{row.code}: {row.cause} {row.advice}")
+    return Unknown(row.cause, row.code, resend=Resend.NEVER, review=ReviewReason.UNCONFIRMED_REFUSAL, advice=row.advice)
 
 
 _OUTCOMES: Final[Mapping[CodeClass, Callable[[Code], Outcome]]] = MappingProxyType(
@@ -283,7 +284,7 @@ def _contradicts_code(row: Code, answer: Answer) -> Outcome:
 
 
 def _contradiction(code: str | None, text: str) -> Outcome:
-    return Unknown(text, code, resend=Resend.NEVER, review=text)
+    return Unknown(text, code, resend=Resend.NEVER, review=ReviewReason.CONTRADICTORY_ANSWER)
 
 
 # --- echoes -----------------------------------------------------------------------------------------------------------
@@ -318,7 +319,7 @@ def _wrong_amount(instruction: RefundInstruction, answer: QueryResponse) -> Outc
 
 def _elsewhere(what: str) -> Outcome:
     text = f"the provider answered about {what}"
-    return Unknown(text, resend=Resend.NEVER, review=text)
+    return Unknown(text, resend=Resend.NEVER, review=ReviewReason.CONTRADICTORY_ANSWER)
 
 
 # --- small things -----------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from refundry.provider import (
     PublicKeyPem,
     RefundInstruction,
     Request,
+    ReviewReason,
     Scope,
     Secret,
     Terms,
@@ -259,7 +260,7 @@ class AlipayProvider:
         try:
             return read(reading.read(kind, signing.read_node(node, self.settings.charset, _STRINGS)))
         except Unreadable as error:
-            return Unknown(f"cannot be read: {error}", review=f"signed by Alipay and not understood: {error}")
+            return Unknown(f"cannot be read: {error}", review=ReviewReason.UNREADABLE_ANSWER)
 
     def _verified(self, method: str, body: bytes) -> bytes:
         """Give the node of an answer; `Forged` unless Alipay signed it with the key or certificate of this account."""
@@ -277,13 +278,10 @@ class AlipayProvider:
         if claimed is not None:
             cause += f"; it claims {claimed}, which proves nothing"
         if unsigned and claimed in _APP_REFUSED:
-            review = (
-                f"Alipay seems not to know our app or key (an unsigned answer says {claimed}):"
-                " check app_id, base_url and private_key"
-            )
-            return Unknown(cause, review=review, scope=Scope.ACCOUNT)
-        review = "an answer that is not signed by Alipay: look for a wrong key or for somebody in between"
-        return Unknown(cause, review=review)
+            advice = "Alipay does not seem to know the app or the key: check app_id, base_url and private_key."
+            return Unknown(cause, review=ReviewReason.BLOCKED_ACCOUNT, advice=advice, scope=Scope.ACCOUNT)
+        advice = "Check provider_public_key or provider_cert; otherwise something on the path is altering responses."
+        return Unknown(cause, review=ReviewReason.UNVERIFIED_ANSWER, advice=advice)
 
     def _claimed(self, method: str, body: bytes) -> tuple[str | None, bool]:
         """Give the documented code that an answer claims, and whether it has no signature at all."""

@@ -35,6 +35,7 @@ from refundry.provider import (
     RefundInstruction,
     Request,
     Resend,
+    ReviewReason,
     Secret,
     Succeeded,
     Terms,
@@ -216,7 +217,7 @@ class AlphaPayProvider:
         except Forged as error:
             return _not_believed(error, answer)
         except Unreadable as error:
-            return Unknown(f"cannot be read: {error}", review=f"signed by AlphaPay and not understood: {error}")
+            return Unknown(f"cannot be read: {error}", review=ReviewReason.UNREADABLE_ANSWER)
 
     def _verify(self, method: str, path: str, message: Answer | Notification, time_header: str) -> None:
         """Raise `Forged` unless the raw message is signed by AlphaPay and for this merchant.
@@ -278,10 +279,8 @@ def _not_believed(error: Forged, answer: Answer) -> Unknown:
     claimed = _claimed(answer.body)
     if claimed is not None:
         cause += f"; it claims {_said(claimed)}, which proves nothing"
-    review = (
-        "an answer that is not signed by AlphaPay: check both keys and their versions, and look for somebody in between"
-    )
-    return Unknown(cause, review=review)
+    advice = "Check both keys and their versions; otherwise something on the path is altering responses."
+    return Unknown(cause, review=ReviewReason.UNVERIFIED_ANSWER, advice=advice)
 
 
 def _claimed(body: bytes) -> Result | None:
@@ -307,7 +306,7 @@ def _read_refund(instruction: RefundInstruction, answer: RefundResponse) -> Outc
     row, code = REFUND_CODES[answer.result.result_status], validation.as_code(answer.result.result_code)
     if row.status == "F":
         text = f"AlphaPay refuses the refund ({_said(answer.result)})"
-        return Unknown(text, code, resend=Resend.NEVER, review=f"{text}. {row.advice}")
+        return Unknown(text, code, resend=Resend.NEVER, review=ReviewReason.UNCONFIRMED_REFUSAL, advice=row.advice)
     refund_id = answer.refund_id if answer.refund_request_id is not None else None
     # Who does not know yet, and has given the refund an id, has taken it.
     if row.status == "U" and refund_id is None:
@@ -410,7 +409,7 @@ def _wrong_result(result: Result, codes: Mapping[str, Code]) -> Outcome | None:
 
 
 def _contradiction(code: str | None, text: str) -> Outcome:
-    return Unknown(text, code, resend=Resend.NEVER, review=text)
+    return Unknown(text, code, resend=Resend.NEVER, review=ReviewReason.CONTRADICTORY_ANSWER)
 
 
 def _wrong_echo(instruction: RefundInstruction, answer: _About) -> Outcome | None:

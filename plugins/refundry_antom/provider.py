@@ -37,6 +37,7 @@ from refundry.provider import (
     RefundInstruction,
     Request,
     Resend,
+    ReviewReason,
     SameId,
     Scope,
     Secret,
@@ -218,7 +219,7 @@ class AntomProvider:
         try:
             return read(messages.decode(kind, answer.body))
         except Unreadable as error:
-            return Unknown(f"cannot be read: {error}", review=f"signed by Antom and not understood: {error}")
+            return Unknown(f"cannot be read: {error}", review=ReviewReason.UNREADABLE_ANSWER)
 
     def _verify(self, method: str, path: str, message: Answer | Notification, time_header: str) -> None:
         """Raise `Forged` unless the raw message is signed by Antom and for this client."""
@@ -272,13 +273,10 @@ def _not_believed(error: Forged, answer: Answer) -> Unknown:
         cause += f"; it claims {claimed.result_code}, which proves nothing"
     unsigned = all(name.lower() != "signature" for name, _ in answer.headers)
     if claimed is not None and unsigned and _refuses_our_key(claimed):
-        review = (
-            f"Antom seems unable to verify our signature (an unsigned answer says {claimed.result_code}):"
-            " check private_key and key_version"
-        )
-        return Unknown(cause, review=review, scope=Scope.ACCOUNT)
-    review = "an answer that is not signed by Antom: look for a wrong key or for somebody in between"
-    return Unknown(cause, review=review)
+        advice = "Antom seems unable to verify Refundry's signature: check private_key and key_version."
+        return Unknown(cause, review=ReviewReason.BLOCKED_ACCOUNT, advice=advice, scope=Scope.ACCOUNT)
+    advice = "Check provider_public_key; otherwise something on the path is altering responses."
+    return Unknown(cause, review=ReviewReason.UNVERIFIED_ANSWER, advice=advice)
 
 
 def _claimed(body: bytes) -> Result | None:
@@ -322,10 +320,9 @@ def _read_inquiry(provider: AntomProvider, instruction: RefundInstruction, answe
         return wrong
     code = INQUIRY_CODES.get(result.result_code)
     if code is None:
-        text = f"the inquiry was answered with {result.result_status}/{validation.shown(result.result_code)}"
-        return Unknown(
-            text, validation.as_code(result.result_code), review=f"{text}, a code that Antom does not document"
-        )
+        said = f"{result.result_status}/{validation.shown(result.result_code)}"
+        text = f"the inquiry was answered with {said}, a code that Antom does not document"
+        return Unknown(text, validation.as_code(result.result_code), review=ReviewReason.UNDOCUMENTED_ANSWER)
     if code.meaning is CodeClass.SUCCESS:
         return _by_refund_status(provider, instruction, answer)
     if code.meaning is CodeClass.NOT_FOUND and (answer.refund_status is not None or answer.refund_id is not None):
@@ -435,7 +432,13 @@ def _again(code: Code) -> Outcome:
 
 
 def _doubtful(code: Code) -> Outcome:
-    return Unknown(code.cause, code.code, resend=Resend.NEVER, review=f"{code.code}: {code.cause} {code.advice}")
+    return Unknown(
+        code.cause,
+        code.code,
+        resend=Resend.NEVER,
+        review=ReviewReason.UNCONFIRMED_REFUSAL,
+        advice=code.advice,
+    )
 
 
 _OUTCOMES: Final[Mapping[CodeClass, Callable[[Code], Outcome]]] = MappingProxyType(
@@ -461,7 +464,7 @@ def _unlisted_success(name: str) -> Outcome:
 
 def _unlisted_failure(name: str) -> Outcome:
     text = f"Antom reports a failure that it does not document: {validation.shown(name)}"
-    return Unknown(text, validation.as_code(name), resend=Resend.NEVER, review=text)
+    return Unknown(text, validation.as_code(name), resend=Resend.NEVER, review=ReviewReason.UNDOCUMENTED_ANSWER)
 
 
 def _unlisted_unknown(name: str) -> Outcome:
@@ -485,7 +488,7 @@ def _wrong_result(result: Result, codes: Mapping[str, Code]) -> Outcome | None:
 
 
 def _contradiction(code: str | None, text: str) -> Outcome:
-    return Unknown(text, code, resend=Resend.NEVER, review=text)
+    return Unknown(text, code, resend=Resend.NEVER, review=ReviewReason.CONTRADICTORY_ANSWER)
 
 
 def _wrong_echo(instruction: RefundInstruction, answer: _About) -> Outcome | None:

@@ -171,7 +171,7 @@ async def _judge_one(shop: Shop, gateway: Gateway, row: Row, moved: int) -> list
         f"moved {moved} times": moved <= 1,
         f"is {row.status} here and moved {moved} times there": moved == (row.status is Status.SETTLED),
         f"has not ended: {row.status}, {row.review}, next {refund.next_step}": row.status in FINAL,
-        f"needs a person: {row.review}": row.review is None,
+        f"needs a person: {row.review}": not row.review,
         "has gaps in its versions": [item.version for item in history] == list(range(1, len(history) + 1)),
         f"was requested {topics['requested']} times": topics["requested"] == 1,
         "settled with another amount": refund.settled_amount in (None, refund.amount),

@@ -182,7 +182,7 @@ async def erase_all(shop: Shop) -> None:
     """End and erase every refund."""
     async with Gateway.open(shop.config) as gateway:
         for row in await gateway.list():
-            if row.status not in (Status.SETTLED, Status.FAILED) or row.review is not None:
+            if row.status not in (Status.SETTLED, Status.FAILED) or row.review:
                 await gateway.resolve(row.id, Operator(by=MANUAL_REVIEW, why=REASON), settled=False)
             done = await gateway.erase(row.id, Operator(by="privacy officer", why="the test asks"))
             assert done.gone

@@ -88,8 +88,8 @@ async def erase(
     Raises `Invalid` for a refund that is open or waits for a person: its bytes may be needed again. Raises `Stale` if
     it, or a refund that names the same bytes, changed meanwhile: then nothing was erased.
     """
-    if not refund.final or refund.review is not None:
-        state = refund.status if refund.review is None else f"{refund.status} and waits for a person"
+    if not refund.final or refund.review:
+        state = refund.status if not refund.review else f"{refund.status} and waits for a person"
         raise Invalid("id", f"is {state}; only a refund that is final and needs nobody can be erased")
     found = await journal.erasable(refund.id)
     key = (await asyncio.to_thread(signer)).key

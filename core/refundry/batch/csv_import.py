@@ -149,7 +149,7 @@ class _Ahead:
 
 def _sibling(row: Row) -> Sibling:
     total = None if row.payment_total is None else row.payment_total.minor
-    return Sibling(row.amount, total, counts(row.status, row.review))
+    return Sibling(row.amount, total, counts(row.status, needs_review=bool(row.review)))
 
 
 def _together(earlier: Sibling | None, more: Iterable[Sibling]) -> Sibling | None:

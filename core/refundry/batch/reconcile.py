@@ -20,8 +20,8 @@ from refundry.errors import ConfigError, Invalid, UnknownRefund
 from refundry.gateway import Gateway
 from refundry.inputs import Operator
 from refundry.money import Money
-from refundry.provider import ReportFormat
-from refundry.refund import Refund, Status
+from refundry.provider import ReportFormat, ReviewReason
+from refundry.refund import RaisedReview, Refund, Status
 
 MAX_LINE: Final = 64 * 1024
 MAX_ID: Final = 200
@@ -58,6 +58,8 @@ class Finding:
     """What does not agree, in a sentence."""
     refund_id: str | None = None
     line: int | None = None
+    reasons: tuple[RaisedReview, ...] = ()
+    """The differences for which the refund is flagged for review."""
 
 
 @attrs.frozen
@@ -242,15 +244,15 @@ async def reconcile(
         refund = await _find(gateway, account, line.refund_request_id)
         finding = _compare(line, refund, twice=line.refund_request_id in seen)
         seen.add(line.refund_request_id)
-        if finding.refund_id is not None and finding.text and not dry_run:
+        if finding.refund_id is not None and finding.reasons and not dry_run:
             await gateway.flag_for_review(
-                finding.refund_id, finding.text, Operator(by=by, why=why), evidence=line.text.encode()
+                finding.refund_id, finding.reasons, Operator(by=by, why=why), evidence=line.text.encode()
             )
         say("comparing", count, total)
         yield finding
     async for finding in _missing_there(gateway, account, seen, period):
         if finding.refund_id is not None and not dry_run:
-            await gateway.flag_for_review(finding.refund_id, finding.text, Operator(by=by, why=why))
+            await gateway.flag_for_review(finding.refund_id, finding.reasons, Operator(by=by, why=why))
         yield finding
 
 
@@ -266,20 +268,25 @@ def _compare(line: Line, refund: Refund | None, *, twice: bool) -> Finding:
     if refund is None:
         text = f"the report has a refund of {_shown(line.amount)} that is not in these books"
         return Finding("missing_in_ledger", line.refund_request_id, text, None, line.number)
-    text = "; ".join(_differences(line, refund, twice))
-    return Finding("different" if text else "matched", line.refund_request_id, text, refund.id, line.number)
+    reasons = tuple(_differences(line, refund, twice))
+    text = "; ".join(reason.message for reason in reasons)
+    kind = "different" if reasons else "matched"
+    return Finding(kind, line.refund_request_id, text, refund.id, line.number, reasons)
 
 
-def _differences(line: Line, refund: Refund, twice: bool) -> Iterator[str]:
+def _differences(line: Line, refund: Refund, twice: bool) -> Iterator[RaisedReview]:
     if twice:
-        yield "the report has it more than once"
+        yield RaisedReview(ReviewReason.RECONCILIATION_DUPLICATE, "the report lists it more than once")
     if line.settled != (refund.status is Status.SETTLED):
-        yield f"the report says {'refunded' if line.settled else 'not refunded'}, and here it is {refund.status}"
+        text = f"the report says {'refunded' if line.settled else 'not refunded'}; Refundry says {refund.status}"
+        yield RaisedReview(ReviewReason.RECONCILIATION_STATUS, text)
     if line.amount != refund.amount:
-        yield f"the report says {_shown(line.amount)}, and here it is {_shown(refund.amount)}"
+        text = f"the report says {_shown(line.amount)}; Refundry says {_shown(refund.amount)}"
+        yield RaisedReview(ReviewReason.RECONCILIATION_AMOUNT, text)
     ours = refund.provider_refund_id
     if None not in (ours, line.provider_refund_id) and ours != line.provider_refund_id:
-        yield f"the report gives the provider's id {line.provider_refund_id!r}, and here it is {ours!r}"
+        text = f"the report gives the provider's refund id {line.provider_refund_id!r}; Refundry has {ours!r}"
+        yield RaisedReview(ReviewReason.RECONCILIATION_REFUND_ID, text)
 
 
 async def _missing_there(gateway: Gateway, account: str, seen: set[str], period: Period) -> AsyncIterator[Finding]:
@@ -291,8 +298,9 @@ async def _missing_there(gateway: Gateway, account: str, seen: set[str], period:
                 continue
             refund = await gateway.get(row.id)
             if period.has(_settled_at(refund)):
-                text = f"it is settled here with {_shown(refund.amount)}, and the report does not have it"
-                yield Finding("missing_in_report", row.refund_request_id, text, row.id)
+                text = f"it is settled in Refundry with {_shown(refund.amount)}, and the report does not list it"
+                reasons = (RaisedReview(ReviewReason.RECONCILIATION_MISSING, text),)
+                yield Finding("missing_in_report", row.refund_request_id, text, row.id, reasons=reasons)
 
 
 def _settled_at(refund: Refund) -> datetime:

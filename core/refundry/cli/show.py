@@ -55,15 +55,15 @@ def _summary(refund: Refund) -> list[str]:
     ]
     if refund.failure is not None:
         lines.append(f"{refund.failure.code}: {refund.failure.cause} {refund.failure.advice}")
-    if refund.review is not None:
-        lines.append(f"needs review: {refund.review}")
+    lines += [f"needs review since {moment(review.since)}: {review.message}" for review in refund.review]
     return lines + [f"{note.code or 'informational'}: {note.cause}" for note in refund.notes]
 
 
 def _next(refund: Refund, step: Step | None, shown: Mapping[str, Any] | None) -> list[str]:
     if isinstance(step, ManualReview):
         # A reason that was printed above is not repeated.
-        return ["on hold: needs an operator" if step.reason == refund.review else f"on hold: {step.reason}"]
+        listed = any(review.code is step.reason for review in refund.review)
+        return ["on hold: needs an operator" if listed else f"on hold: {step.message}"]
     return [] if shown is None else [f"next: {shown['step']} at {shown['at']}"]
 
 

@@ -36,13 +36,13 @@ from refundry.outbound.calls import Caller, understood
 from refundry.outbound.transport import HttpTransport, Transport
 from refundry.plugin_host import Plugins, load_plugins
 from refundry.ports import Ports
-from refundry.provider import Acknowledgement, Notification, NotificationHandler, NotSent, Outcome, Scope
+from refundry.provider import Acknowledgement, Notification, NotificationHandler, NotSent, Outcome, ReviewReason, Scope
 from refundry.refund import (
     FINAL,
-    RECONCILIATION,
     Channel,
     Event,
     Failed,
+    RaisedReview,
     Refund,
     Requested,
     Settled,
@@ -185,7 +185,7 @@ class Gateway:
             return first.id
         if first.account != account.name or first.payment != request.payment:
             raise Invalid("retry_of", "is a refund of another account or payment")
-        if first.status is not Status.FAILED or first.review is not None:
+        if first.status is not Status.FAILED or first.review:
             raise Invalid("retry_of", f"is {first.status}; only a refund that failed, with no doubt left, is replaced")
         if first.attempts:
             asked_at = self.ports.now()
@@ -219,7 +219,9 @@ class Gateway:
         account = self.account(refund.account)
         step = policy.next_step(refund, account.terms, self.ports.now())
         if isinstance(step, policy.Submit | policy.Inquire) and await self._is_blocked(account):
-            return policy.ManualReview(f"the account {account.name} is blocked by another refund; see its attention")
+            return policy.ManualReview(
+                ReviewReason.BLOCKED_ACCOUNT, f"the account {account.name} is blocked by another refund"
+            )
         return step
 
     async def inquire(self, refund_id: str) -> Refund:
@@ -366,7 +368,7 @@ class Gateway:
         On a final refund it says that a person has looked at the contradiction; where there is none, nothing changes.
         """
         refund = await self.get(refund_id)
-        if refund.final and refund.review is None:
+        if refund.final and not refund.review:
             return refund
         terms = self.account(refund.account).terms
         event = policy.resumed(refund, self.ports.now(), operator.by, operator.why, terms)
@@ -387,24 +389,20 @@ class Gateway:
     async def flag_for_review(
         self,
         refund_id: str,
-        text: str,
+        reasons: Sequence[RaisedReview],
         operator: Operator,
         *,
         evidence: bytes | None = None,
-        code: str = RECONCILIATION,
     ) -> Refund:
-        """Call a person to a refund because of something outside the log; where it stands does not change.
+        """Flag a refund for review because of something outside the log; its status does not change.
 
-        What somebody is called to already is not recorded again. `evidence` is kept with the event; `code` says what
-        kind of finding it is.
+        A reason that is open already is not recorded again. `evidence` is kept with the event.
         """
+        checked = [RaisedReview(reason.code, check_text("message", reason.message)) for reason in reasons]
         kept = {} if evidence is None else {digest_of(evidence): evidence}
         while True:
             refund = await self.get(refund_id)
-            event = policy.flagged(
-                refund, check_text("text", text), self.ports.now(), operator.by, operator.why,
-                next(iter(kept), None), code,
-            )  # fmt: skip
+            event = policy.flagged(refund, checked, self.ports.now(), operator.by, operator.why, next(iter(kept), None))
             if event is None:
                 return refund
             try:

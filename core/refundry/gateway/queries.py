@@ -100,7 +100,7 @@ async def _rows_then(journal: IndexedLog, selection: Selection, then: AsOf, afte
 
 
 def _wanted(row: Row, selection: Selection) -> bool:
-    return selection.status in (None, row.status) and not (selection.review and row.review is None)
+    return selection.status in (None, row.status) and not (selection.review and not row.review)
 
 
 # --- totals -----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from typing import Final
 from refundry.errors import StoreError, UnknownAccount
 from refundry.gateway import Gateway
 from refundry.inputs import Operator
-from refundry.refund import WORKER_GAVE_UP, Refund, policy
+from refundry.provider import ReviewReason
+from refundry.refund import RaisedReview, Refund, policy
 
 _log = logging.getLogger("refundry")
 _POLL: Final = 0.5
@@ -144,10 +145,11 @@ class Worker:
 
     async def _escalate(self, refund_id: str) -> None:
         # Nothing of the errors: what a plugin writes into them may be anything, and the same words are recorded once.
-        text = f"a worker gave up after {_MAX_FAILURES} unexpected errors in a row, which are in its log"
+        text = f"a worker gave up after {_MAX_FAILURES} unexpected errors in a row; see its log"
+        reason = RaisedReview(ReviewReason.WORKER_GAVE_UP, text)
         try:
             refund = await self._gateway.flag_for_review(
-                refund_id, text, Operator("refundry", "it cannot be processed"), code=WORKER_GAVE_UP
+                refund_id, [reason], Operator("refundry", "it cannot be processed")
             )
             self._versions[refund_id] = refund.version
         except StoreError as failed:

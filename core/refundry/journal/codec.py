@@ -17,7 +17,7 @@ from functools import cache
 from itertools import combinations
 from operator import attrgetter
 from types import NoneType
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_origin
 
 import attrs
 import msgspec
@@ -29,9 +29,9 @@ from eventsourcing.utils import register_topic
 from refundry.errors import StoreError
 from refundry.money import Money
 from refundry.provider import Quote
-from refundry.refund import EVENTS, Event
+from refundry.refund import EVENTS, Event, RaisedReview
 
-_TRANSLATED: Final = (datetime, Money, Quote)
+_TRANSLATED: Final = (datetime, Money, Quote, tuple[RaisedReview, ...])
 """The types of attributes that are not handed to msgspec as they are."""
 
 PRIVATE: Final[Mapping[str, tuple[str, ...]]] = {
@@ -193,6 +193,12 @@ def _plain_type(kind: Any) -> Any:
     return options[0] if len(options) == 1 else kind
 
 
+def _item_type(kind: Any) -> type | None:
+    """Return the attrs class `T` of `tuple[T, ...]`; None for any other type."""
+    items = get_args(kind) if get_origin(kind) is tuple else ()
+    return items[0] if items and attrs.has(items[0]) else None
+
+
 def _reader(kind: type) -> tuple[type[msgspec.Struct], Callable[[Any], Any]]:
     """Give a struct with the fields of an attrs class, and the function that makes the one of the other.
 
@@ -205,7 +211,12 @@ def _reader(kind: type) -> tuple[type[msgspec.Struct], Callable[[Any], Any]]:
     lines = ["def build(struct):", " made = new(kind)"]
     for a in attrs.fields(kind):
         inner, wanted, value = _plain_type(a.type), a.type, f"struct.{a.name}"
-        if attrs.has(inner):
+        item = _item_type(inner)
+        if item is not None:
+            struct, names[f"build_{a.name}"] = _reader(item)
+            wanted = tuple[struct, ...]  # type: ignore[valid-type]  # made at run time
+            value = f"tuple([build_{a.name}(item) for item in {value}]) if {value} else ()"
+        elif attrs.has(inner):
             struct, names[f"build_{a.name}"] = _reader(inner)
             wanted = struct if inner is a.type else struct | None
             value = f"None if {value} is None else build_{a.name}({value})"
@@ -229,7 +240,7 @@ def _make_converter() -> MsgspecJsonConverter:
     converter = make_converter(omit_if_default=True, forbid_extra_keys=True, detailed_validation=False)
     converter.register_unstructure_hook(datetime, _utc)
     # The order matters: the function for an event takes in the hooks that are there when it is made.
-    for kind in (Money, Quote, *EVENTS):
+    for kind in (Money, Quote, RaisedReview, *EVENTS):
         converter.register_unstructure_hook(kind, _unstructure(converter, kind))
     for kind in EVENTS:
         register_topic(kind.topic, kind)

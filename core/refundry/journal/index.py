@@ -59,9 +59,9 @@ class Sibling:
     """It moved money, or may have, or still may: only a confirmed failure does not count."""
 
 
-def counts(status: str, review: str | None) -> bool:
+def counts(status: str, *, needs_review: bool) -> bool:
     """Return whether the guard counts a refund: one that failed and needs review might have paid."""
-    return status != Status.FAILED or review is not None
+    return status != Status.FAILED or needs_review
 
 
 def check_total(amount: Money, payment_total: Money | None, siblings: Iterable[Sibling]) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 import attrs
 
 from refundry.money import Money
-from refundry.refund import Event, Refund, Status
+from refundry.refund import Event, Refund, Review, Status
 
 __all__ = [
     "AlreadyRequested",
@@ -61,7 +61,7 @@ class Row:
     payment_total: Money | None
     retry_of: str | None
     status: Status
-    review: str | None
+    review: tuple[Review, ...]
     due_at: datetime | None
     """When a worker should process it; None when it is final or needs an operator."""
     blocks_account: bool

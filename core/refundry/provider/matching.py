@@ -4,7 +4,7 @@ The rule of this module: what an answer names must be the order's; what it does 
 the plugin to miss.
 """
 
-from refundry.provider import RefundInstruction, Resend, Unknown
+from refundry.provider import RefundInstruction, Resend, ReviewReason, Unknown
 from refundry.provider.validation import shown
 
 
@@ -23,7 +23,7 @@ def wrong_echo(
     """
     if refund_request_id not in (None, instruction.refund_request_id):
         text = f"the provider answered about the refund {shown(refund_request_id)}, not about this one"
-        return Unknown(text, review=text)
+        return Unknown(text, review=ReviewReason.CONTRADICTORY_ANSWER)
     if payment not in (None, instruction.payment):
         return _elsewhere(f"the payment {shown(payment)}, not about {instruction.payment}")
     if instruction.provider_refund_id is not None and refund_id not in (None, instruction.provider_refund_id):
@@ -39,4 +39,4 @@ def wrong_echo(
 
 def _elsewhere(what: str) -> Unknown:
     text = f"the provider answered about {what}"
-    return Unknown(text, resend=Resend.NEVER, review=text)
+    return Unknown(text, resend=Resend.NEVER, review=ReviewReason.CONTRADICTORY_ANSWER)

@@ -31,6 +31,80 @@ class Scope(StrEnum):
     ACCOUNT = "account"
 
 
+class ReviewReason(StrEnum):
+    """Why an operator should look at a refund. The text next to a reason is for people; decisions read the reason."""
+
+    # Raised by what a provider answered.
+    BLOCKED_REQUEST = "BLOCKED_REQUEST"
+    """The provider rejected the request before it decided; this refund is on hold."""
+    BLOCKED_ACCOUNT = "BLOCKED_ACCOUNT"
+    """The provider rejected the account's keys, contract or configuration; all refunds of the account are on hold."""
+    UNVERIFIED_ANSWER = "UNVERIFIED_ANSWER"
+    """An answer does not carry a valid signature of the provider."""
+    UNREADABLE_ANSWER = "UNREADABLE_ANSWER"
+    """An answer is signed by the provider, but its content is not understood."""
+    UNDOCUMENTED_ANSWER = "UNDOCUMENTED_ANSWER"
+    """An answer carries a result that the provider does not document."""
+    CONTRADICTORY_ANSWER = "CONTRADICTORY_ANSWER"
+    """An answer contradicts the request or itself: another amount, payment, id or status."""
+    UNCONFIRMED_REFUSAL = "UNCONFIRMED_REFUSAL"
+    """The provider refused, for a reason that does not prove that the refund will never be paid."""
+    FAILURE_BY_OTHER_IDENTITY = "FAILURE_BY_OTHER_IDENTITY"
+    """A failure was reported to another identity than the one that sent the refund."""
+
+    # Raised by the plan of what comes next.
+    MAX_ATTEMPTS = "MAX_ATTEMPTS"
+    """It was sent as often as the terms allow, without a conclusive answer."""
+    ID_HORIZON = "ID_HORIZON"
+    """The provider may have forgotten the refund request id, so that another attempt could pay twice."""
+    COULD_NOT_BE_SENT = "COULD_NOT_BE_SENT"
+    """No attempt could be sent for longer than `escalate_after`."""
+    NO_FINAL_ANSWER = "NO_FINAL_ANSWER"
+    """There has been no final answer for longer than `escalate_after`."""
+    INCONSISTENT_ANSWERS = "INCONSISTENT_ANSWERS"
+    """Several inquiries in a row were answered with something that needs an operator."""
+    NOT_FOUND_RESEND_FORBIDDEN = "NOT_FOUND_RESEND_FORBIDDEN"
+    """The provider does not know the refund, and an earlier answer or the terms forbid to send it again."""
+    NOT_FOUND_BY_OTHER_IDENTITY = "NOT_FOUND_BY_OTHER_IDENTITY"
+    """Another identity than the one that sent the refund was told that it does not exist, which proves nothing."""
+    NOT_INQUIRABLE = "NOT_INQUIRABLE"
+    """The provider can only be asked by its own refund id, which is not known."""
+
+    # Raised before an attempt.
+    DIFFERENT_BYTES = "DIFFERENT_BYTES"
+    """The bytes of the first attempt are gone, and the plugin would now write others."""
+    DIFFERENT_SENDER = "DIFFERENT_SENDER"
+    """An attempt of another identity may still be in the provider's hands."""
+
+    # Raised after the end.
+    SETTLED_AFTER_FAILURE = "SETTLED_AFTER_FAILURE"
+    """The refund failed, and the provider now reports that it settled."""
+    PENDING_AFTER_FAILURE = "PENDING_AFTER_FAILURE"
+    """The refund failed, and the provider now reports that it is processing it."""
+    REPORTED_AFTER_FAILURE = "REPORTED_AFTER_FAILURE"
+    """The refund failed, and the provider reports a fact about it all the same."""
+    FAILED_AFTER_SETTLEMENT = "FAILED_AFTER_SETTLEMENT"
+    """The refund settled, and the provider now reports that it failed."""
+    AMOUNT_CHANGED_AFTER_SETTLEMENT = "AMOUNT_CHANGED_AFTER_SETTLEMENT"
+    """The refund settled, and the provider now reports another amount."""
+    CONTRADICTS_FINAL_STATE = "CONTRADICTS_FINAL_STATE"
+    """The refund is final, and an answer casts doubt on it without reporting another end."""
+
+    # Raised from outside.
+    RECONCILIATION_STATUS = "RECONCILIATION_STATUS"
+    """A report of the provider and the ledger disagree about whether the refund was paid."""
+    RECONCILIATION_AMOUNT = "RECONCILIATION_AMOUNT"
+    """A report of the provider and the ledger disagree about the amount."""
+    RECONCILIATION_REFUND_ID = "RECONCILIATION_REFUND_ID"
+    """A report of the provider and the ledger disagree about the provider's refund id."""
+    RECONCILIATION_DUPLICATE = "RECONCILIATION_DUPLICATE"
+    """A report of the provider lists the refund more than once."""
+    RECONCILIATION_MISSING = "RECONCILIATION_MISSING"
+    """The refund settled, and a report of the provider does not list it."""
+    WORKER_GAVE_UP = "WORKER_GAVE_UP"
+    """A worker met unexpected errors again and again and no longer processes the refund."""
+
+
 @attrs.frozen(slots=True)
 class Quote:
     """The exchange rate of a refund, in the provider's own words."""
@@ -99,8 +173,10 @@ class Unknown:
     cause: str
     code: str | None = None
     resend: Resend = Resend.AFTER_NOT_FOUND
-    review: str | None = None
-    """Set when a person should look, with the reason; asking the provider goes on meanwhile."""
+    review: ReviewReason | None = None
+    """Set when an operator should look at it; inquiries continue meanwhile. `cause` and `advice` explain it."""
+    advice: str | None = None
+    """What the operator should do."""
     scope: Scope | None = None
     """Set when so much must wait for that person, although nothing of the answer is believed: a provider that cannot
     verify our signature may not sign what it says."""
@@ -129,9 +205,10 @@ class Informational:
 
     cause: str
     """What the provider says happened, in a sentence for people."""
-    code: str | None = None
+    code: str
+    """What happened, as a code: with `details`, it tells a new fact from one that is repeated."""
     details: Mapping[str, Any] | None = None
-    """Everything it said of it: JSON values."""
+    """All further fields of the message: JSON values."""
 
     kind: ClassVar[str] = "informational"
 

@@ -3,18 +3,17 @@
 from refundry.refund.events import (
     EVENTS,
     MANUAL_REVIEW,
-    RECONCILIATION,
     WORDING,
-    WORKER_GAVE_UP,
     Channel,
     Event,
     Failed,
     Inquired,
+    RaisedReview,
     Requested,
     Settled,
     Submitted,
 )
-from refundry.refund.state import Failure, Note, Refund, apply, fold
+from refundry.refund.state import RECONCILIATION_REASONS, Failure, Note, Refund, Review, apply, fold
 from refundry.refund.transitions import FINAL, TRANSITIONS, IllegalEvent, Status
 
 __all__ = [
@@ -27,14 +26,15 @@ __all__ = [
     "FINAL",
     "fold",
     "WORDING",
-    "WORKER_GAVE_UP",
     "IllegalEvent",
     "Inquired",
     "Note",
     "MANUAL_REVIEW",
-    "RECONCILIATION",
+    "RaisedReview",
+    "RECONCILIATION_REASONS",
     "Refund",
     "Requested",
+    "Review",
     "Settled",
     "Status",
     "Submitted",

@@ -11,18 +11,10 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from refundry.money import Money
-from refundry.provider import Quote, Resend
+from refundry.provider import Quote, Resend, ReviewReason
 
 MANUAL_REVIEW: Final = "manual_review"
 """The `next_step` of a refund that waits for a person."""
-
-
-RECONCILIATION: Final = "RECONCILIATION"
-"""The code of a note by which somebody who compared books called a person."""
-
-
-WORKER_GAVE_UP: Final = "WORKER_GAVE_UP"
-"""The code of a note by which a worker called a person: it met the same defect again and again."""
 
 
 class Channel(StrEnum):
@@ -32,6 +24,15 @@ class Channel(StrEnum):
     INQUIRY = "inquiry"
     NOTIFICATION = "notification"
     OPERATOR = "operator"
+
+
+@attrs.frozen(slots=True)
+class RaisedReview:
+    """A reason why an operator should look at a refund, as an event raises it."""
+
+    code: ReviewReason
+    message: str
+    """The reason in words, for people only."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -94,8 +95,8 @@ class Inquired:
     advice: str | None = None
     resend: Resend = Resend.AFTER_NOT_FOUND
     scope: str | None = None
-    review: str | None = None
-    """Why a person should look."""
+    review: tuple[RaisedReview, ...] = ()
+    """The reasons that this event raises why an operator should look."""
     provider_refund_id: str | None = None
     evidence: str | None = None
     """SHA-256 of the provider's words that taught us this."""

@@ -11,8 +11,8 @@ from typing import Any, Final
 import attrs
 
 from refundry.money import Money
-from refundry.provider import Quote, Resend
-from refundry.refund.events import RECONCILIATION, Channel, Event, Failed, Inquired, Requested, Settled, Submitted
+from refundry.provider import Quote, Resend, ReviewReason
+from refundry.refund.events import Channel, Event, Failed, Inquired, Requested, Settled, Submitted
 from refundry.refund.transitions import FINAL, TRANSITIONS, IllegalEvent, Status
 
 
@@ -36,6 +36,17 @@ class Note:
     details: Mapping[str, Any] | None = None
 
 
+@attrs.frozen(slots=True)
+class Review:
+    """An open reason why an operator should look at a refund."""
+
+    code: ReviewReason
+    message: str
+    """The reason in words, as it was raised last; for people only."""
+    since: datetime
+    """The time of the event that first raised it."""
+
+
 @attrs.frozen(slots=False, kw_only=True)
 class Refund:
     """One refund as its events say it is."""
@@ -56,8 +67,8 @@ class Refund:
     payment_total: Money | None = None
     retry_of: str | None = None
     request_details: Mapping[str, Any] | None = None
-    review: str | None = None
-    """Why a person should look; None when nobody has to."""
+    review: tuple[Review, ...] = ()
+    """Why an operator should look, oldest reason first and each code once; empty when no review is needed."""
 
     # What was sent.
     attempts: int = 0
@@ -117,6 +128,18 @@ class Refund:
     def final(self) -> bool:
         """Say whether it is settled or failed."""
         return self.status in FINAL
+
+
+RECONCILIATION_REASONS: Final = frozenset(
+    {
+        ReviewReason.RECONCILIATION_STATUS,
+        ReviewReason.RECONCILIATION_AMOUNT,
+        ReviewReason.RECONCILIATION_REFUND_ID,
+        ReviewReason.RECONCILIATION_DUPLICATE,
+        ReviewReason.RECONCILIATION_MISSING,
+    }
+)
+"""The reasons that comparing a provider's report with the ledger raises."""
 
 
 _State = dict[str, Any]
@@ -208,8 +231,7 @@ def _inquired(state: _State, event: Inquired) -> None:
     if outcome == "informational" and before is not None:
         # Not even the time of the last change: what is next, and when, was planned from there.
         state["notes"] = (*state.get("notes", ()), Note(event.at, event.cause or "", event.code, event.details))
-        if event.review is not None:
-            state["review"] = event.review
+        _raise(state, event)
         return
     if outcome == "resumed":
         _check_named(event)
@@ -217,11 +239,13 @@ def _inquired(state: _State, event: Inquired) -> None:
     _move(state, "inquired" if outcome == "not_sent" and state.get("doubt") else f"inquired {outcome}", "inquired")
     state["updated_at"] = event.at
     if before in FINAL:
-        state["review"] = None if outcome == "resumed" else event.review or state.get("review")
+        if outcome == "resumed":
+            state["review"] = ()
+        _raise(state, event)
         return
     state.update(last=outcome, code=event.code, next_step=event.next_step, next_at=event.next_at)
-    if event.review is not None:
-        state["review"] = event.review
+    if event.review and outcome != "resumed":
+        _raise(state, event)
     if event.resend is Resend.NEVER:
         state["resend"] = Resend.NEVER
     elif state.get("resend") is not Resend.NEVER:
@@ -231,7 +255,7 @@ def _inquired(state: _State, event: Inquired) -> None:
     if event.channel is Channel.INQUIRY:
         state["inquiries"] = state.get("inquiries", 0) + 1
         state["asked_as"] = event.sender
-        state["odd"] = state.get("odd", 0) + 1 if event.review is not None and outcome == "unknown" else 0
+        state["odd"] = state.get("odd", 0) + 1 if event.review and outcome == "unknown" else 0
     if outcome != "not_found":
         state["not_found"] = 0
     _FINDINGS.get(outcome, _nothing_more)(state, event)
@@ -258,7 +282,7 @@ def _unknown(state: _State, event: Inquired) -> None:
         state["blocked"] = event.scope
     if event.resend is Resend.SAME:
         state["backoffs"] = state.get("backoffs", 0) + 1
-    if event.review is not None:
+    if event.review:
         state["said_failed"] = None
 
 
@@ -287,13 +311,26 @@ def _said_failed(state: _State, event: Inquired) -> None:
 def _resumed(state: _State, event: Inquired) -> None:
     state.update(
         blocked=None,
-        review=event.review,
+        review=(),
         odd=0,
         backoffs=0,
         unsent=0,
         attempts_before_resume=state.get("attempts", 0),
         resumed_at=event.at,
     )
+    _raise(state, event)
+
+
+def _raise(state: _State, event: Inquired) -> None:
+    """Add the reasons that an event raises; one that is open already keeps its time and gets the newer words."""
+    if not event.review:
+        return
+    open_reasons = {review.code: review for review in state.get("review", ())}
+    for raised in event.review:
+        known = open_reasons.get(raised.code)
+        since = event.at if known is None else known.since
+        open_reasons[raised.code] = Review(raised.code, raised.message, since)
+    state["review"] = tuple(open_reasons.values())
 
 
 _FINDINGS: Final = {
@@ -343,7 +380,7 @@ def _close(state: _State, event: Settled | Failed) -> None:
     _move(state, f"{event.topic} by a person" if person else event.topic, event.topic if person else None)
     state.update(
         updated_at=event.at,
-        review=_still_flagged(state) if event.topic == "failed" and not person else None,
+        review=_unreconciled(state) if event.topic == "failed" and not person else (),
         blocked=None,
         out=False,
         last=event.topic,
@@ -352,16 +389,12 @@ def _close(state: _State, event: Settled | Failed) -> None:
     )
 
 
-def _still_flagged(state: _State) -> str | None:
-    """Give what books that do not agree called a person for, and no person has looked at.
+def _unreconciled(state: _State) -> tuple[Review, ...]:
+    """Return the open differences from the provider's report.
 
-    A report that has a refund agrees with it once it is settled; it does not once it has failed.
+    A report that lists a refund agrees with it once it is settled; it does not once it has failed.
     """
-    looked = state.get("resumed_at")
-    notes = [
-        note for note in state.get("notes", ()) if note.code == RECONCILIATION and (not looked or note.at > looked)
-    ]
-    return "; ".join(dict.fromkeys(note.cause for note in notes)) or None
+    return tuple(review for review in state.get("review", ()) if review.code in RECONCILIATION_REASONS)
 
 
 def _check_named(event: Inquired | Settled | Failed) -> None:

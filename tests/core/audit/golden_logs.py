@@ -25,18 +25,8 @@ from refundry.journal.merkle import entry, leaf_hash, root_of
 from refundry.journal.sqlite.journal import SqliteJournal
 from refundry.journal.sqlite.recorder import connect
 from refundry.money import Money
-from refundry.provider import Quote, Resend
-from refundry.refund import (
-    Channel,
-    Event,
-    Failed,
-    Inquired,
-    Refund,
-    Requested,
-    Settled,
-    Submitted,
-    fold,
-)
+from refundry.provider import Quote, Resend, ReviewReason
+from refundry.refund import Channel, Event, Failed, Inquired, RaisedReview, Refund, Requested, Settled, Submitted, fold
 from refundry.testing.simulator.ledger import State
 
 FOLDER: Final = Path(__file__).with_name("golden")
@@ -143,9 +133,10 @@ def shapes() -> Iterator[list[Event]]:
         at=AT, attempt=1, digest=DIGEST, sender="c@h", plugin="antom 0.1.0", next_at=AT + timedelta(seconds=10),
         key_version="1",
     )  # fmt: skip
+    look = (RaisedReview(ReviewReason.ID_HORIZON, "look"), RaisedReview(ReviewReason.RECONCILIATION_AMOUNT, "more"))
     heard = Inquired(
         at=AT, channel=Channel.INQUIRY, outcome="unknown", next_step="inquire", next_at=AT, code="C", cause="c",
-        advice="a", resend=Resend.NEVER, scope="request", review="look", provider_refund_id="PR1", evidence=DIGEST,
+        advice="a", resend=Resend.NEVER, scope="request", review=look, provider_refund_id="PR1", evidence=DIGEST,
         sender="c@h", plugin="antom 0.1.0", details={"k": "v"},
     )  # fmt: skip
     resumed = Inquired(
@@ -157,7 +148,7 @@ def shapes() -> Iterator[list[Event]]:
         quote=Quote("EUR/JPY", "160.1", "q", "s", "e", "true"), details={"arn": "77"}, evidence=DIGEST,
         plugin="antom 0.1.0",
     )  # fmt: skip
-    late_answer = attrs.evolve(heard, outcome="informational", channel=Channel.NOTIFICATION, review=None, scope=None)
+    late_answer = attrs.evolve(heard, outcome="informational", channel=Channel.NOTIFICATION, review=(), scope=None)
     person = Failed(
         at=AT, channel=Channel.OPERATOR, code="OPERATOR", cause="c", advice="a", evidence=DIGEST, plugin="p 1",
         by="Cem", why="seen at the bank",
@@ -242,7 +233,7 @@ async def _write_flows(name: str, directory: Path) -> Path:
 async def _decide(gateway: Gateway) -> None:
     await gateway.resume_account("shop", Operator(by="Ben", why="mended"))
     for row in await gateway.list():
-        if row.review is not None and not (await gateway.get(row.id)).final:
+        if row.review and not (await gateway.get(row.id)).final:
             await gateway.resolve(row.id, Operator(by="Cem", why="seen at the bank"), settled=False)
 
 

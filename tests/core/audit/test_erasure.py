@@ -17,7 +17,8 @@ from refundry.journal import UnmatchedNotification
 from refundry.journal.codec import ERASED, ERASED_DETAILS
 from refundry.journal.sqlite.journal import SqliteJournal
 from refundry.journal.sqlite.recorder import connect
-from refundry.refund import Channel, Failed, Refund, Requested
+from refundry.provider import ReviewReason
+from refundry.refund import Channel, Failed, Refund, Requested, Review
 from tests.core.journal.samples import AT, events_of, evidence, new, settled, submitted, then
 
 _PRIVATE = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
@@ -148,12 +149,13 @@ async def test_a_notification_that_came_too_early_is_erased_as_well(journal: Sql
     assert b"early canary" not in every_byte(path)
 
 
-@pytest.mark.parametrize("review", [None, "look"])
-async def test_a_refund_that_is_open_or_waits_is_not_erased(journal: SqliteJournal, review: str | None) -> None:
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_refund_that_is_open_or_waits_is_not_erased(journal: SqliteJournal, waits: bool) -> None:
     """Its bytes may be needed again."""
     write = new()
     await journal.save(write)
-    refund = write.refund if review is None else attrs.evolve(await kept_refund(journal, 2), review=review)
+    look = (Review(ReviewReason.WORKER_GAVE_UP, "look", write.refund.updated_at),)
+    refund = attrs.evolve(await kept_refund(journal, 2), review=look) if waits else write.refund
 
     with pytest.raises(Invalid, match=r"^id: "):
         await erased(journal, refund)

@@ -11,17 +11,34 @@ from refundry.audit.verification import lean_state as books
 from refundry.audit.verification.lean_state import Account
 from refundry.journal.codec import encode
 from refundry.journal.index import row_of
-from refundry.journal.sqlite.rows import to_micros
+from refundry.journal.sqlite.rows import review_text, to_micros
 from refundry.money import Money
-from refundry.provider import Resend
-from refundry.refund import Channel, Event, Failed, IllegalEvent, Inquired, Refund, Settled, Submitted, apply, fold
+from refundry.provider import Resend, ReviewReason
+from refundry.refund import (
+    Channel,
+    Event,
+    Failed,
+    IllegalEvent,
+    Inquired,
+    RaisedReview,
+    Refund,
+    Settled,
+    Submitted,
+    apply,
+    fold,
+)
 from tests.core.audit.made import AT, life
 
 OUTCOMES = ("pending", "not_found", "unknown", "blocked", "not_sent", "succeeded", "failed", "resumed", "informational")
 person = st.sampled_from([{}, {"by": "ada", "why": "the bank says so"}, {"by": "ada"}])
 channels = st.sampled_from(list(Channel))
 scopes = st.sampled_from([None, "request", "account"])
-texts = st.none() | st.sampled_from(["look", "look again", "\ud800 half"])
+reasons = st.builds(
+    RaisedReview,
+    st.sampled_from([ReviewReason.ID_HORIZON, ReviewReason.RECONCILIATION_AMOUNT]),
+    st.sampled_from(["look", "look again", "\ud800 half"]),
+)
+reviews = st.lists(reasons, max_size=2).map(tuple)
 
 
 @st.composite
@@ -32,7 +49,7 @@ def inquired(draw: Any) -> dict[str, Any]:
     return {
         "kind": Inquired, "channel": draw(channels), "outcome": draw(st.sampled_from(OUTCOMES)), "next_step": step,
         "next_at": None if step in ("manual_review", "done") else later, "scope": draw(scopes),
-        "review": draw(texts), "resend": draw(st.sampled_from(list(Resend))), **draw(person),
+        "review": draw(reviews), "resend": draw(st.sampled_from(list(Resend))), **draw(person),
     }  # fmt: skip
 
 
@@ -67,7 +84,7 @@ def indexed(refund: Refund) -> dict[str, Any]:
     """Give the columns of the real fold."""
     row = row_of(refund)
     due = None if row.due_at is None else to_micros(row.due_at)
-    review = None if row.review is None else row.review.encode("utf-8", "backslashreplace").decode()
+    review = review_text((reason.code, reason.message, reason.since) for reason in row.review)
     return {
         "id": row.id, "version": row.version, "status": str(row.status), "review": review, "due_at": due,
         "blocks_account": row.blocks_account, "updated_at": to_micros(row.updated_at),

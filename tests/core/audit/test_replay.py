@@ -324,11 +324,11 @@ async def test_a_person_who_is_called_without_a_reason_is_a_difference(tmp_path:
         *before, last = await shop.gateway.history("R1")
         assert isinstance(last.event, Inquired)
         assert last.event.next_step == MANUAL_REVIEW
-        mute = attrs.evolve(last, event=attrs.evolve(last.event, review=None))
+        mute = attrs.evolve(last, event=attrs.evolve(last.event, review=()))
 
         (reading,) = await shop.gateway.readings([*before, mute])
 
-    assert ("review", None, last.event.review) == (reading.field, reading.then, reading.now)
+    assert ("review", (), last.event.review) == (reading.field, reading.then, reading.now)
 
 
 async def test_a_damaged_file_is_one_error(shop: Shop) -> None:

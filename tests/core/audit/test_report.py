@@ -17,7 +17,8 @@ from refundry.audit.publication.export import Part
 from refundry.audit.publication.report import report, safe_cell
 from refundry.audit.verification.source import SqliteSource
 from refundry.errors import Invalid, StoreError
-from refundry.refund import Inquired, Requested
+from refundry.provider import ReviewReason
+from refundry.refund import Inquired, RaisedReview, Requested
 from tests.core.audit.made import AT, Life, Made, life, lives
 
 HOSTILE = '=HYPERLINK("http://evil")</td><script>alert(1)</script>\x1b[2J\u202e'
@@ -29,7 +30,9 @@ def hostile(number: int) -> Life:
     first, sent, pending, *rest = each.events
     assert isinstance(first, Requested)
     assert isinstance(pending, Inquired)
-    nasty = attrs.evolve(pending, cause=HOSTILE, code="@SUM(1)", review=HOSTILE)
+    nasty = attrs.evolve(
+        pending, cause=HOSTILE, code="@SUM(1)", review=(RaisedReview(ReviewReason.WORKER_GAVE_UP, HOSTILE),)
+    )
     first = attrs.evolve(first, reason=HOSTILE, by="-2+3", payment="+1", refund_request_id="<b>R</b>")
     return attrs.evolve(each, events=[first, sent, nasty, *rest[:1]])
 

@@ -9,8 +9,8 @@ import pytest
 
 from refundry.gateway.worker import Worker
 from refundry.inputs import Operator
-from refundry.provider import ProviderCall, RefundInstruction
-from refundry.refund import WORKER_GAVE_UP, Inquired, Status
+from refundry.provider import ProviderCall, RefundInstruction, ReviewReason
+from refundry.refund import Inquired, RaisedReview, Status
 from refundry.testing.simulator.ledger import State
 from refundry_antom.provider import AntomProvider
 from tests.core.shop import Shop, open_shop
@@ -52,7 +52,7 @@ async def test_a_refund_that_cannot_be_driven_calls_a_person(shop: Shop) -> None
 
     stuck, other = await shop.gateway.get("R1"), await shop.gateway.get("R2")
     assert worker.stuck == [stuck.id]
-    assert stuck.review == "a worker gave up after 3 unexpected errors in a row, which are in its log"
+    assert [ReviewReason.WORKER_GAVE_UP] == [review.code for review in stuck.review]
     assert [stuck.id] == [row.id for row in await shop.gateway.list(review=True)]
     assert other.status is Status.SETTLED
 
@@ -66,7 +66,7 @@ async def test_a_person_is_called_once(shop: Shop) -> None:
         await _work(shop)
 
     notes = [item.event for item in await shop.gateway.history("R1")][1:]
-    assert [WORKER_GAVE_UP] == [note.code for note in notes if isinstance(note, Inquired)]
+    assert [ReviewReason.WORKER_GAVE_UP] == [note.code for note in notes if isinstance(note, Inquired)]
     assert len(notes) == 1
 
 
@@ -79,7 +79,7 @@ async def test_a_refund_goes_on_when_the_defect_is_mended(shop: Shop, defect: py
     await _work(shop)
 
     refund = await shop.gateway.get("R1")
-    assert (refund.status, refund.review) == (Status.SETTLED, None)
+    assert (refund.status, refund.review) == (Status.SETTLED, ())
 
 
 async def test_the_same_worker_goes_on_when_a_person_resumes(shop: Shop, defect: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ async def test_nobody_is_called_to_what_has_ended(shop: Shop) -> None:
     ended = await shop.request("R1")
 
     after = await shop.gateway.flag_for_review(
-        ended.id, "a worker gave up", Operator(by="refundry", why="defect"), code=WORKER_GAVE_UP
+        ended.id, [RaisedReview(ReviewReason.WORKER_GAVE_UP, "a worker gave up")], Operator(by="refundry", why="a bug")
     )
 
     assert after == ended

@@ -4,14 +4,27 @@ import hashlib
 import itertools
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from refundry.journal import Recorded, Write
 from refundry.money import Money
 from refundry.ports import Ports
-from refundry.refund import Channel, Event, Failed, Inquired, Refund, Requested, Settled, Submitted, apply, fold
+from refundry.provider import ReviewReason
+from refundry.refund import (
+    Channel,
+    Event,
+    Failed,
+    Inquired,
+    RaisedReview,
+    Refund,
+    Requested,
+    Settled,
+    Submitted,
+    apply,
+    fold,
+)
 
 AT = datetime(2026, 11, 22, 11, 0, tzinfo=UTC)
 _moments = itertools.count()
@@ -62,6 +75,9 @@ def submitted(seconds: float = 1, **changes: Any) -> Submitted:
         at=later(seconds), attempt=1, digest="ab" * 32, sender="me", plugin="antom 1", next_at=later(seconds + 10)
     )
     return attrs.evolve(event, **changes)
+
+
+LOOK: Final = (RaisedReview(ReviewReason.WORKER_GAVE_UP, "look"),)
 
 
 def inquired(seconds: float = 2, **changes: Any) -> Inquired:

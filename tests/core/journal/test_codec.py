@@ -25,8 +25,8 @@ from refundry.journal.codec import (
     private_digest,
 )
 from refundry.money import Money
-from refundry.provider import Quote, Resend
-from refundry.refund import EVENTS, Channel, Event, Failed, Inquired, Requested, Settled, Submitted
+from refundry.provider import Quote, Resend, ReviewReason
+from refundry.refund import EVENTS, Channel, Event, Failed, Inquired, RaisedReview, Requested, Settled, Submitted
 
 # Half surrogates too: a provider can send them, and they must not stop a refund.
 texts = st.text(st.characters(exclude_categories=[]), max_size=20)
@@ -106,10 +106,10 @@ OLD: list[tuple[Event, bytes]] = [
             outcome="unknown",
             next_step="inquire",
             resend=Resend.SAME,
-            review="look",
+            review=(RaisedReview(ReviewReason.ID_HORIZON, "look"),),
         ),
         b'{"at":"2026-01-02T00:00:00Z","channel":"inquiry","outcome":"unknown","next_step":"inquire","resend":"same",'
-        b'"review":"look"}',
+        b'"review":[{"code":"ID_HORIZON","message":"look"}]}',
     ),
     (
         Settled(

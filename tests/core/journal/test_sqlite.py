@@ -13,9 +13,11 @@ from refundry.journal import AlreadyRequested, IndexDifference, Journal, Selecti
 from refundry.journal.index import row_of
 from refundry.journal.sqlite.journal import SqliteJournal
 from refundry.money import Money
-from refundry.refund import Channel, Refund, Status
+from refundry.provider import ReviewReason
+from refundry.refund import Channel, RaisedReview, Refund, Status
 from tests.core.journal.samples import (
     AT,
+    LOOK,
     events_of,
     evidence,
     failed,
@@ -173,7 +175,9 @@ async def test_text_that_no_database_can_hold_is_refused_alone(journal: SqliteJo
 
     assert isinstance(results[0], Invalid)
     assert isinstance(results[1], list)
-    strange = then(new("c").refund, submitted(), inquired(review="it said \ud800"))
+    strange = then(
+        new("c").refund, submitted(), inquired(review=(RaisedReview(ReviewReason.UNREADABLE_ANSWER, "it said \ud800"),))
+    )
     await saved(journal, Write(strange.refund, [requested("c"), *strange.events]))
     assert [] == await findings(journal)
 
@@ -200,7 +204,15 @@ async def test_what_failed_can_be_asked_for_again_unless_it_is_in_doubt(journal:
         await journal.save(new("2", payment="p"))
     (_, second) = await saved(journal, then(first, submitted(), failed()), new("2", payment="p"))
     (gone,) = await saved(journal, then(second, submitted(), failed()))
-    await saved(journal, then(gone, inquired(outcome="succeeded", review="it paid after all")))
+    await saved(
+        journal,
+        then(
+            gone,
+            inquired(
+                outcome="succeeded", review=(RaisedReview(ReviewReason.SETTLED_AFTER_FAILURE, "it paid after all"),)
+            ),
+        ),
+    )
     with pytest.raises(Invalid, match="amount"):
         await journal.save(new("3", payment="p"))
 
@@ -221,7 +233,7 @@ async def test_asking_twice_for_all_that_is_left_finds_the_first(journal: Sqlite
 async def test_rows_are_listed_in_the_order_of_their_ids_and_narrowed(journal: SqliteJournal) -> None:
     """`select` gives each refund's row, page by page, by every criterion alone and together."""
     a, b, c, d = await saved(journal, new("a"), new("b", account="other"), new("c", payment="p"), new("d", payment="p"))
-    sent = then(c, submitted(), inquired(next_step="manual_review", review="look"))
+    sent = then(c, submitted(), inquired(next_step="manual_review", review=LOOK))
     await saved(journal, sent)
     refunds = {each.id: each for each in (a, b, sent.refund, d)}
 

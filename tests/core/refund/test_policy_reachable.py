@@ -9,6 +9,7 @@ import pytest
 
 from refundry.provider import Resend, Terms, outcomes
 from refundry.refund import Event, Refund, policy
+from tests.core.refund.planting import plant
 from tests.core.refund.walk import EVERYTHING, MENDING, SENDING, Broken, explore
 from tests.core.strategies import TERMS
 
@@ -80,10 +81,10 @@ def _older_answers_count(refund: Refund, outcome: Any, source: policy.Source, ru
 @pytest.mark.parametrize(
     ("name", "defect"),
     [
-        ("learn", _heard_as(_timeout_is_failure)),
-        ("learn", _heard_as(_pending_is_unknown)),
-        ("learn", _old_words_count),
-        ("learn", _older_answers_count),
+        ("interpret", _heard_as(_timeout_is_failure)),
+        ("interpret", _heard_as(_pending_is_unknown)),
+        ("interpret", _old_words_count),
+        ("interpret", _older_answers_count),
         ("next_step", _fewer_tries),
         ("next_step", _resend_after_anything),
         ("next_step", _by_the_clock),
@@ -95,7 +96,7 @@ def _older_answers_count(refund: Refund, outcome: Any, source: policy.Source, ru
 )
 def test_the_laws_find_planted_defects(name: str, defect: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """A policy with a known defect comes to a state in which a law is broken."""
-    monkeypatch.setattr(policy, name, defect)
+    plant(monkeypatch, name, defect)
 
     with pytest.raises(Broken):
         explore(_QUICK, SENDING)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refundry.money import Money
-from refundry.provider import Resend
+from refundry.provider import Resend, ReviewReason
 from refundry.refund import (
     EVENTS,
     FINAL,
@@ -21,8 +21,10 @@ from refundry.refund import (
     Failure,
     IllegalEvent,
     Inquired,
+    RaisedReview,
     Refund,
     Requested,
+    Review,
     Settled,
     Status,
     Submitted,
@@ -48,7 +50,9 @@ SETTLED: Final = Settled(at=NOON, channel=Channel.REPLY, amount=EUROS, provider_
 FAILED: Final = Failed(at=NOON, channel=Channel.INQUIRY, code="REFUND_NOT_SUPPORTED", cause="cannot", advice="do not")
 
 
-def inquired(outcome: str, *, review: str | None = None, resend: Resend = Resend.AFTER_NOT_FOUND) -> Inquired:
+def inquired(
+    outcome: str, *, review: tuple[RaisedReview, ...] = (), resend: Resend = Resend.AFTER_NOT_FOUND
+) -> Inquired:
     by, why = ("ada", "it is mended") if outcome == "resumed" else (None, None)
     channel = Channel.OPERATOR if outcome == "resumed" else Channel.INQUIRY
     return Inquired(
@@ -276,9 +280,10 @@ def test_a_name_does_not_make_an_operator(status: Status, channel: Channel) -> N
 def test_a_contradiction_is_recorded_and_calls_a_person(status: Status, outcome: str) -> None:
     """After a final state a contradicting fact changes nothing but the review, the time and the version."""
     refund = fold(ID, HISTORIES[status])
-    after = apply(refund, inquired(outcome, review="the provider says otherwise", resend=Resend.SAME))
+    raised = RaisedReview(ReviewReason.CONTRADICTS_FINAL_STATE, "the provider reports something else")
+    after = apply(refund, inquired(outcome, review=(raised,), resend=Resend.SAME))
 
-    assert "the provider says otherwise" == after.review
+    assert (Review(raised.code, raised.message, NOON),) == after.review
     assert refund.version + 1 == after.version
     assert _without_attention(refund) == _without_attention(after)
 

@@ -98,7 +98,7 @@ def key(world: World, terms: Terms) -> tuple[Any, ...]:
     """Say what makes two worlds the same: everything but ids, texts, and what no rule looks at any more."""
     r, k, now = world.refund, world.known, world.now
     if r.final:
-        return (r.status, r.review)
+        return (r.status, frozenset(review.code for review in r.review))
     sent, since = r.sent_at or NOON, max(r.first_sent_at or NOON, r.resumed_at or NOON)
     by_id_only = "refund_request_id" not in terms.inquire_by
     always = (

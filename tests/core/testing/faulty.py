@@ -32,6 +32,7 @@ from refundry.provider import (
     RefundInstruction,
     Request,
     Resend,
+    ReviewReason,
     SameId,
     Scope,
     Succeeded,
@@ -614,7 +615,7 @@ class NeverResends(Acme):
     """A refund that the provider asks to send again is only inquired."""
 
     def not_known(self, row: Code) -> Outcome:
-        return Unknown(row.cause, row.code, resend=Resend.NEVER, review=row.cause)
+        return Unknown(row.cause, row.code, resend=Resend.NEVER, review=ReviewReason.UNCONFIRMED_REFUSAL)
 
 
 @caught_by("reads-the-same-again", "settles", "same-id-resent")

@@ -40,6 +40,7 @@ from refundry.provider import (
     RefundInstruction,
     Request,
     Resend,
+    ReviewReason,
     SameId,
     Scope,
     Secret,
@@ -283,7 +284,7 @@ class Acme:
 
     def unlisted(self, instruction: RefundInstruction, content: Content) -> Outcome:
         code, text = str(content.get("code"))[:64], "a code that Acme does not document"
-        return Unknown(text, code, resend=Resend.NEVER, review=text)
+        return Unknown(text, code, resend=Resend.NEVER, review=ReviewReason.UNDOCUMENTED_ANSWER)
 
     def by_state(self, instruction: RefundInstruction, content: Content) -> Outcome:
         state = content.get("state")
@@ -319,7 +320,8 @@ class Acme:
         resend = {SameId.AFTER_BACKOFF: Resend.SAME, SameId.AFTER_INQUIRY: Resend.AFTER_NOT_FOUND}.get(
             row.same_id, Resend.NEVER
         )
-        return Unknown(row.cause, row.code, resend=resend, review=None if resend is not Resend.NEVER else row.cause)
+        review = ReviewReason.UNCONFIRMED_REFUSAL if resend is Resend.NEVER else None
+        return Unknown(row.cause, row.code, resend=resend, review=review)
 
     # notifications
 

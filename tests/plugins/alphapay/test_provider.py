@@ -24,6 +24,7 @@ from refundry.provider import (
     PublicKeyPem,
     RefundInstruction,
     Resend,
+    ReviewReason,
     Secret,
     Succeeded,
     Unknown,
@@ -310,7 +311,7 @@ def test_a_refusal_is_told_to_people() -> None:
     assert isinstance(outcome, Unknown)
     assert ("ORDER_PAID", Resend.NEVER) == (outcome.code, outcome.resend)
     assert outcome.review is not None
-    assert "'F'/'ORDER_PAID': 'the order" in outcome.review
+    assert "'F'/'ORDER_PAID': 'the order" in outcome.cause
 
 
 AFTER, NEVER = Resend.AFTER_NOT_FOUND, Resend.NEVER
@@ -473,8 +474,7 @@ def test_signed_nonsense(body: bytes) -> None:
 
     assert isinstance(outcome, Unknown)
     assert outcome.cause.startswith("cannot be read")
-    assert outcome.review is not None
-    assert outcome.review.startswith("signed by AlphaPay and not understood: ")
+    assert ReviewReason.UNREADABLE_ANSWER is outcome.review
 
 
 @settings(max_examples=100)

@@ -20,6 +20,7 @@ from refundry import formatting, views
 from refundry.audit.publication.export import Part
 from refundry.audit.verification.source import SqliteSource
 from refundry.errors import Invalid, StoreError
+from refundry.formatting import moment
 from refundry.journal import Recorded
 from refundry.journal.codec import decode, private_digest
 from refundry.refund import Refund, fold
@@ -188,8 +189,8 @@ def _section(history: History) -> Iterator[str]:
     yield f"<section>\n<h2>{_text(refund.refund_request_id)}: {_text(f'{refund.amount} {refund.amount.currency}')}</h2>"
     place = f"payment {refund.payment} at {refund.account} ({refund.provider}); Refundry's id {refund.id}"
     yield f"<p>{_text(str(refund.status))} &middot; {_text(place)}</p>"
-    if refund.review is not None:
-        yield f'<p class="look">A person should look: {_text(refund.review)}</p>'
+    for review in refund.review:
+        yield f'<p class="look">Needs review since {moment(review.since)}: {_text(review.message)}</p>'
     yield _picture(history.events)
     yield "<table><tr><th>#</th><th>at</th><th>event</th><th>what it says</th></tr>"
     for number, recorded in enumerate(history.events, 1):

@@ -261,7 +261,7 @@ def _differences(recorded: Recorded, now: Event | None, plugin: str) -> Sequence
 def _is_wording(field: str, then: Any, now: Any) -> bool:
     """Return whether two values of a field differ only in text for people."""
     if field == "review":
-        return then is not None and now is not None
+        return [reason.code for reason in then] == [reason.code for reason in now]
     return field in WORDING
 
 
@@ -276,7 +276,7 @@ def _is_same(then: Any, now: Event | None) -> bool:
     if type(now) is not kind or _VALUES[kind](then) != _VALUES[kind](now):
         return False
     # The plan gives the reason when it escalates, so an escalation that was recorded without one is not the plan's.
-    return kind is not Inquired or (then.scope is None and (then.next_step != MANUAL_REVIEW or then.review is not None))
+    return kind is not Inquired or (then.scope is None and (then.next_step != MANUAL_REVIEW or bool(then.review)))
 
 
 def _is_planned(then: Any, now: Any) -> bool:

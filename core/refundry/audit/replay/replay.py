@@ -31,7 +31,7 @@ from refundry.journal import Recorded, Row
 from refundry.journal.codec import decode, private_digest
 from refundry.journal.index import differences, row_of
 from refundry.journal.sqlite.recorder import store_error
-from refundry.journal.sqlite.rows import ROW, ROW_ID, column_text, read_row, whole_row
+from refundry.journal.sqlite.rows import ROW, ROW_ID, read_row, whole_row
 from refundry.plugin_host import Plugins
 from refundry.refund import IllegalEvent, Refund, Status
 
@@ -364,13 +364,9 @@ def _compare_row(part: _Part, refund: Refund | None, values: _Values | None) -> 
         _add(part.index, row, row.amount.minor)
     if not as_stored:
         assert not isinstance(row, Refund)
-        for each in differences(None if refund is None else _as_stored(row_of(refund)), row):
+        for each in differences(None if refund is None else row_of(refund), row):
             text = f"{each.field}: the log says {each.log}, the index says {each.index}"
             part.findings.append(Finding(ReplayKind.INDEX, f"refund {each.refund_id}", plain(text)))
-
-
-def _as_stored(row: Row) -> Row:
-    return row if row.review is None else attrs.evolve(row, review=column_text(row.review))
 
 
 _END: Final = {Status.SETTLED: "settled", Status.FAILED: "failed"}

@@ -14,12 +14,13 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from refundry.journal.sqlite.rows import column_text
-from refundry.refund import FINAL, MANUAL_REVIEW, TRANSITIONS, Status
+from refundry.journal.sqlite.rows import review_text
+from refundry.refund import FINAL, MANUAL_REVIEW, RECONCILIATION_REASONS, TRANSITIONS, Status
 
 __all__ = ["INDEXED", "Account", "Read", "Told", "begin", "close", "columns", "named_by", "read", "read_any", "step"]
 
 _FINAL: Final = frozenset(map(str, FINAL))
+_UNRECONCILED: Final = frozenset(map(str, RECONCILIATION_REASONS))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICRO: Final = timedelta(microseconds=1)
 
@@ -55,6 +56,11 @@ class _Submitted(msgspec.Struct, gc=False):
     private: str | None = None
 
 
+class _Raised(msgspec.Struct, gc=False):
+    code: str
+    message: str
+
+
 class _Inquired(msgspec.Struct, gc=False):
     at: datetime
     channel: str
@@ -62,7 +68,7 @@ class _Inquired(msgspec.Struct, gc=False):
     next_step: str
     next_at: datetime | None = None
     scope: str | None = None
-    review: str | None = None
+    review: tuple[_Raised, ...] = ()
     evidence: str | None = None
     private: str | None = None
     apart: tuple[str, ...] = ()
@@ -131,7 +137,10 @@ _OTHERS: Final = ("attempts", "digest", "doubt", "out", "next_step", "blocked", 
 
 
 class Account:
-    """What is known of one refund, up to some event. Times are microseconds since 1970, amounts minor units."""
+    """What is known of one refund, up to some event. Times are microseconds since 1970, amounts minor units.
+
+    `review` holds the open reasons by code until `close` writes them as the index row does; None when there are none.
+    """
 
     __slots__ = ("id", *INDEXED, *_OTHERS)
 
@@ -146,7 +155,7 @@ class Account:
     payment_total: int | None
     retry_of: str | None
     status: str
-    review: str | None
+    review: Any
     due_at: int | None
     blocks_account: bool
     requested_at: int
@@ -181,7 +190,7 @@ def close(account: Account) -> None:
     account.updated_at = _as_micros(account.updated_at)
     account.blocks_account = account.blocked == "account"
     if account.review is not None:
-        account.review = column_text(account.review)
+        account.review = review_text((code, *reason) for code, reason in account.review.items())
 
 
 def _as_micros(at: Any) -> Any:
@@ -249,8 +258,7 @@ def _submitted(account: Account, event: _Submitted) -> Told | None:
 def _inquired(account: Account, event: _Inquired) -> Told | None:
     outcome = event.outcome
     if outcome == "informational":
-        if event.review is not None:
-            account.review = event.review
+        _raise(account, event)
         return None
     before = account.status
     moves = _MOVES[before]
@@ -265,14 +273,25 @@ def _inquired(account: Account, event: _Inquired) -> Told | None:
     if event.channel == "reply" and not account.attempts:
         told = _unsent()
     if before in _FINAL:
-        account.review = None if outcome == "resumed" else event.review or account.review
+        if outcome == "resumed":
+            account.review = None
+        _raise(account, event)
         return told
     account.next_step = event.next_step
     account.next_at = event.next_at
-    if event.review is not None:
-        account.review = event.review
+    if outcome == "resumed":
+        account.review = None
+    _raise(account, event)
     _find(account, event, outcome)
     return told
+
+
+def _raise(account: Account, event: _Inquired) -> None:
+    for raised in event.review:
+        if account.review is None:
+            account.review = {}
+        known = account.review.get(raised.code)
+        account.review[raised.code] = raised.message, event.at if known is None else known[1]
 
 
 def _find(account: Account, event: _Inquired, outcome: str) -> None:
@@ -287,7 +306,6 @@ def _find(account: Account, event: _Inquired, outcome: str) -> None:
             account.out = account.doubt
     elif outcome == "resumed":
         account.blocked = None
-        account.review = event.review
 
 
 def _settled(account: Account, event: _Settled) -> Told | None:
@@ -300,7 +318,12 @@ def _settled(account: Account, event: _Settled) -> Told | None:
 
 
 def _failed(account: Account, event: _Failed) -> Told | None:
-    return _ended(account, event, "failed")
+    reasons = account.review
+    told = _ended(account, event, "failed")
+    if reasons and event.channel != "operator":
+        # A report that lists a refund does not agree with it because it failed.
+        account.review = {code: reason for code, reason in reasons.items() if code in _UNRECONCILED} or None
+    return told
 
 
 def _ended(account: Account, event: _Settled | _Failed, topic: str) -> Told | None:

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import attrs
 
+from refundry.errors import StoreError
 from refundry.journal import IndexDifference, Row, Selection
 from refundry.journal.index import differences, row_of
 from refundry.journal.sqlite.events import fold_stored
-from refundry.journal.sqlite.rows import REPLACE_ROW, ROW, column_text, from_micros, read_row, to_micros, whole_row
+from refundry.journal.sqlite.rows import REPLACE_ROW, ROW, from_micros, read_row, to_micros, whole_row
 from refundry.refund import IllegalEvent
 
 __all__ = ["compare", "next_ids", "rebuild", "select_rows", "take_due", "waiting"]
@@ -84,15 +85,17 @@ def compare(connection: sqlite3.Connection, ids: Sequence[str]) -> list[IndexDif
 
 def _compare_one(connection: sqlite3.Connection, id: str) -> Iterator[IndexDifference]:
     found = connection.execute(_ROW_OF, (id,)).fetchone()
-    index = None if found is None else read_row(found)
+    try:
+        index = None if found is None else read_row(found)
+    except (StoreError, ValueError) as error:
+        yield IndexDifference(id, "row", "a readable row", str(error))
+        return
     try:
         refund = fold_stored(connection, id)
     except IllegalEvent as error:
         yield IndexDifference(id, "events", str(error), "" if index is None else f"version {index.version}")
         return
     log = None if refund is None else row_of(refund)
-    if log is not None and log.review is not None:
-        log = attrs.evolve(log, review=column_text(log.review))
     yield from differences(log, index)
 
 

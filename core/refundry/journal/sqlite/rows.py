@@ -5,8 +5,9 @@ interpreter away to other threads and has to get it back, so a group is written 
 """
 
 import hashlib
+import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final
@@ -14,12 +15,13 @@ from typing import Any, Final
 import attrs
 from eventsourcing.persistence import StoredEvent
 
-from refundry.errors import Invalid, Stale
+from refundry.errors import Invalid, Stale, StoreError
 from refundry.journal import AlreadyRequested, Row, Write
 from refundry.journal.codec import encode_apart
 from refundry.journal.index import Sibling, blocks_account, check_total, counts, due_at
 from refundry.money import Money
-from refundry.refund import Refund, Status
+from refundry.provider import ReviewReason
+from refundry.refund import Refund, Review, Status
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 ROW: Final = """version, status, review, due_at, blocks_account, updated_at, id, account, refund_request_id, payment,
@@ -96,6 +98,26 @@ def column_text(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
+def review_text(reasons: Iterable[tuple[str, str, datetime]]) -> str | None:
+    """Return the column of the open reasons for a review; None if there are none."""
+    column = [{"code": code, "message": message, "since": since.isoformat()} for code, message, since in reasons]
+    # JSON in ASCII also holds half a surrogate pair.
+    return json.dumps(column) if column else None
+
+
+def read_review(column: str | None) -> tuple[Review, ...]:
+    """Return the reasons that `review_text` wrote; `StoreError` if it did not."""
+    if column is None:
+        return ()
+    try:
+        return tuple(
+            Review(ReviewReason(reason["code"]), str(reason["message"]), datetime.fromisoformat(reason["since"]))
+            for reason in json.loads(column)
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"store: the review of an index row cannot be read: {error!r}") from error
+
+
 def read_row(values: Sequence[Any]) -> Row:
     """Build a row from the columns of `ROW`."""
     version, status, review, due_at, blocks_account, updated_at, *lasting = values
@@ -111,7 +133,7 @@ def read_row(values: Sequence[Any]) -> Row:
         payment_total=None if total is None else attrs.evolve(amount, minor=total),
         retry_of=retry_of,
         status=Status(status),
-        review=review,
+        review=read_review(review),
         due_at=None if due_at is None else from_micros(due_at),
         blocks_account=bool(blocks_account),
         requested_at=from_micros(requested_at),
@@ -166,7 +188,7 @@ def _changing(refund: Refund) -> tuple[Any, ...]:
     return (
         refund.version,
         refund.status,
-        None if refund.review is None else column_text(refund.review),
+        review_text((review.code, review.message, review.since) for review in refund.review),
         None if due is None else to_micros(due),
         blocks_account(refund),
         to_micros(refund.updated_at),
@@ -232,7 +254,10 @@ def _read_siblings(
     cursor: sqlite3.Cursor, statement: str, values: Sequence[str]
 ) -> Iterator[tuple[tuple[str, str], Sibling]]:
     for account, payment, amount, currency, exponent, total, status, review in cursor.execute(statement, values):
-        yield (account, payment), Sibling(Money(amount, currency, exponent), total, counts(status, review))
+        yield (
+            (account, payment),
+            Sibling(Money(amount, currency, exponent), total, counts(status, needs_review=review is not None)),
+        )
 
 
 def admit_one(cursor: sqlite3.Cursor, change: Change) -> Exception | None:

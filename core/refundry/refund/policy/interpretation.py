@@ -8,13 +8,14 @@ from typing import Any, Final
 
 import attrs
 
-from refundry.provider import NotSent, Outcome, Resend, Scope, Terms, outcomes
+from refundry.provider import NotSent, Outcome, Resend, ReviewReason, Scope, Terms, outcomes
 from refundry.refund import (
     Channel,
     Event,
     Failed,
     Failure,
     Inquired,
+    RaisedReview,
     Refund,
     Settled,
     Status,
@@ -97,7 +98,7 @@ def _worth(refund: Refund, outcome: Outcome | NotSent, source: Source) -> Outcom
     asked_as_another = source.channel is Channel.INQUIRY and refund.sender not in (None, source.sender)
     if isinstance(outcome, outcomes.DefinitiveFailure) and asked_as_another:
         text = f"{source.sender} was told that it failed, but it was sent by {refund.sender}"
-        return outcomes.Unknown(text, outcome.code, resend=Resend.NEVER, review=text)
+        return outcomes.Unknown(text, outcome.code, resend=Resend.NEVER, review=ReviewReason.FAILURE_BY_OTHER_IDENTITY)
     if isinstance(outcome, outcomes.Blocked) and _overtaken(refund, source):
         return outcomes.Unknown(outcome.cause, outcome.code)
     if isinstance(outcome, outcomes.Unknown) and outcome.resend is Resend.SAME and not _first_word(refund, source):
@@ -116,7 +117,7 @@ def _too_early(refund: Refund, source: Source, terms: Terms) -> bool:
 def _interpret_success(refund: Refund, outcome: outcomes.Succeeded, source: Source) -> Event | None:
     if outcome.amount != refund.amount:
         text = f"the provider says it refunded {outcome.amount} {outcome.amount.currency}, not what was asked"
-        unsure = outcomes.Unknown(text, resend=Resend.NEVER, review=text)
+        unsure = outcomes.Unknown(text, resend=Resend.NEVER, review=ReviewReason.CONTRADICTORY_ANSWER)
         return _inquired(refund, unsure, source)
     if not source.fresh:
         return _inquired(refund, outcome, source)
@@ -174,9 +175,7 @@ def _blocked_again(refund: Refund, outcome: outcomes.Blocked, source: Source) ->
 
 def _note(refund: Refund, outcome: outcomes.Informational, source: Source) -> Inquired | None:
     """Record a fact once, with everything that is planned left as it is; after a failure, it calls a person."""
-    if any(
-        (note.code, note.cause, note.details) == (outcome.code, outcome.cause, outcome.details) for note in refund.notes
-    ):
+    if any((note.code, note.details) == (outcome.code, outcome.details) for note in refund.notes):
         return None
     return Inquired(
         at=source.at,
@@ -193,12 +192,12 @@ def _note(refund: Refund, outcome: outcomes.Informational, source: Source) -> In
     )
 
 
-def _surprise(refund: Refund, outcome: outcomes.Informational) -> str | None:
-    """Say why a fact needs a person: of a refund that will never pay, there is nothing to tell."""
+def _surprise(refund: Refund, outcome: outcomes.Informational) -> tuple[RaisedReview, ...]:
+    """Return why a fact needs an operator: of a refund that will never be paid, there is nothing to report."""
     if refund.status is not Status.FAILED:
-        return None
-    text = f"failed here, and now the provider tells of it: {outcome.cause}"
-    return "; ".join(filter(None, (refund.review, text)))
+        return ()
+    text = f"failed in Refundry, and the provider now reports: {outcome.cause}"
+    return (RaisedReview(ReviewReason.REPORTED_AFTER_FAILURE, text),)
 
 
 def _repeats(refund: Refund, outcome: Outcome | NotSent) -> bool:
@@ -206,20 +205,30 @@ def _repeats(refund: Refund, outcome: Outcome | NotSent) -> bool:
     words = _words(outcome)
     same_id = words.get("provider_refund_id", refund.provider_refund_id) == refund.provider_refund_id
     same_rule = refund.resend in (Resend.NEVER, words.get("resend", refund.resend))
-    return refund.last == outcome.kind and same_id and same_rule and _review(outcome) in (None, refund.review)
+    return refund.last == outcome.kind and same_id and same_rule and _is_open(refund, outcome)
+
+
+def _is_open(refund: Refund, outcome: Outcome | NotSent) -> bool:
+    """Return whether every reason that the outcome raises is open already, for the same code of the provider."""
+    raised = _review(outcome)
+    same_code = getattr(outcome, "code", None) == refund.code
+    return not raised or (same_code and {reason.code for reason in raised} <= _codes(refund))
+
+
+def _codes(refund: Refund) -> set[ReviewReason]:
+    return {review.code for review in refund.review}
 
 
 def _interpret_after_the_end(refund: Refund, outcome: Outcome | NotSent, source: Source) -> Event | None:
     contradiction = _contradiction(refund, outcome, source)
-    known = (refund.review or "").split("; ")
-    if contradiction is None or contradiction in known:
+    if contradiction is None or contradiction.code in _codes(refund):
         return None
     return Inquired(
         at=source.at,
         channel=source.channel,
         outcome=outcome.kind,
         next_step="done",
-        review="; ".join([*filter(None, known), contradiction]),
+        review=(contradiction,),
         evidence=source.evidence,
         sender=source.sender,
         plugin=source.plugin,
@@ -227,20 +236,29 @@ def _interpret_after_the_end(refund: Refund, outcome: Outcome | NotSent, source:
     )
 
 
-def _contradiction(refund: Refund, outcome: Outcome | NotSent, source: Source) -> str | None:
+def _contradiction(refund: Refund, outcome: Outcome | NotSent, source: Source) -> RaisedReview | None:
     if refund.status is Status.FAILED and isinstance(outcome, outcomes.Succeeded):
-        return f"failed here, and now the provider says it is settled with {outcome.amount} {outcome.amount.currency}"
+        text = f"failed in Refundry; the provider now reports that {_shown(outcome)} settled"
+        return RaisedReview(ReviewReason.SETTLED_AFTER_FAILURE, text)
     if refund.status is Status.FAILED and isinstance(outcome, outcomes.Pending):
-        return "failed here, and now the provider says it is working on it"
+        text = "failed in Refundry; the provider now reports that it is processing it"
+        return RaisedReview(ReviewReason.PENDING_AFTER_FAILURE, text)
     if refund.status is Status.SETTLED and isinstance(outcome, outcomes.DefinitiveFailure):
-        return f"settled here, and now the provider says it failed: {outcome.code}"
+        text = f"settled in Refundry; the provider now reports that it failed: {outcome.code}"
+        return RaisedReview(ReviewReason.FAILED_AFTER_SETTLEMENT, text)
     if refund.status is Status.SETTLED and isinstance(outcome, outcomes.Succeeded) and outcome.amount != refund.amount:
-        return f"settled here, and now the provider says with {outcome.amount} {outcome.amount.currency}"
+        text = f"settled in Refundry; the provider now reports an amount of {_shown(outcome)}"
+        return RaisedReview(ReviewReason.AMOUNT_CHANGED_AFTER_SETTLEMENT, text)
     # A reply that was overtaken by the end may speak of trouble with the call; the others speak of the refund itself.
     if isinstance(outcome, outcomes.Unknown) and source.channel is not Channel.REPLY:
-        odd = outcome.resend is Resend.NEVER and outcome.review is not None
-        return f"{refund.status} here, and now {outcome.review}" if odd else None
+        doubtful = outcome.resend is Resend.NEVER and outcome.review is not None
+        text = f"{refund.status} in Refundry; the provider now answers: {_message(outcome)}"
+        return RaisedReview(ReviewReason.CONTRADICTS_FINAL_STATE, text) if doubtful else None
     return None
+
+
+def _shown(outcome: outcomes.Succeeded) -> str:
+    return f"{outcome.amount} {outcome.amount.currency}"
 
 
 def _words(outcome: Outcome | NotSent) -> dict[str, Any]:
@@ -258,12 +276,23 @@ def _words(outcome: Outcome | NotSent) -> dict[str, Any]:
 _WAITS: Final = {Scope.ACCOUNT: " (every refund of the account waits)", Scope.REQUEST: " (this refund waits)", None: ""}
 
 
-def _review(outcome: Outcome | NotSent) -> str | None:
+def _review(outcome: Outcome | NotSent) -> tuple[RaisedReview, ...]:
+    """Return the reasons that an outcome raises why an operator should look."""
     if isinstance(outcome, outcomes.Blocked):
-        return f"{outcome.code}: {outcome.cause} {outcome.advice}{_WAITS[outcome.scope]}"
+        account = outcome.scope is Scope.ACCOUNT
+        reason = ReviewReason.BLOCKED_ACCOUNT if account else ReviewReason.BLOCKED_REQUEST
+        return (RaisedReview(reason, _message(outcome) + _WAITS[outcome.scope]),)
     if isinstance(outcome, outcomes.Unknown) and outcome.review is not None:
-        return outcome.review + _WAITS[outcome.scope]
-    return None
+        return (RaisedReview(outcome.review, _message(outcome) + _WAITS[outcome.scope]),)
+    return ()
+
+
+def _message(outcome: outcomes.Blocked | outcomes.Unknown) -> str:
+    """Return what an operator reads: the cause, and what to do about it if the provider's documents say so."""
+    if not outcome.advice:
+        return outcome.cause
+    cause = outcome.cause if outcome.code is None else f"{outcome.code}: {outcome.cause}"
+    return f"{cause if cause.endswith('.') else f'{cause}.'} {outcome.advice}"
 
 
 def _inquired(refund: Refund, outcome: Outcome | NotSent, source: Source) -> Inquired | None:

@@ -4,16 +4,16 @@ The rule of this module: pure.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 
 from refundry.errors import Invalid
-from refundry.provider import NotSent, Outcome, RefundInstruction, Scope, Terms, outcomes
+from refundry.provider import NotSent, Outcome, RefundInstruction, ReviewReason, Scope, Terms, outcomes
 from refundry.refund import (
     MANUAL_REVIEW,
-    RECONCILIATION,
-    WORKER_GAVE_UP,
     Channel,
     Inquired,
+    RaisedReview,
     Refund,
     Status,
 )
@@ -35,16 +35,18 @@ def resumed(refund: Refund, at: datetime, by: str, why: str, terms: Terms) -> In
 
 
 def flagged(
-    refund: Refund, text: str, at: datetime, by: str, why: str, evidence: str | None, code: str = RECONCILIATION
+    refund: Refund, reasons: Sequence[RaisedReview], at: datetime, by: str, why: str, evidence: str | None
 ) -> Inquired | None:
     """Record that a person should look at a refund, with everything that is planned left; None if they should already.
 
     Comparing books finds such things, and a worker that cannot go on: it never changes where the refund stands.
     """
-    known = list(filter(None, (refund.review or "").split("; ")))
-    new = [part for part in text.split("; ") if part not in known]
-    # What keeps a worker from driving a refund is nothing to one that has ended meanwhile.
-    if not new or (code == WORKER_GAVE_UP and refund.final):
+    known = {review.code for review in refund.review}
+    if refund.final:
+        # What keeps a worker from processing a refund does not matter once it has ended.
+        known.add(ReviewReason.WORKER_GAVE_UP)
+    new = tuple(reason for reason in reasons if reason.code not in known)
+    if not new:
         return None
     return Inquired(
         at=at,
@@ -52,9 +54,9 @@ def flagged(
         outcome=outcomes.Informational.kind,
         next_step="done" if refund.final else refund.next_step,
         next_at=refund.next_at,
-        code=code,
-        cause=text,
-        review="; ".join([*known, *new]),
+        code=str(new[0].code),
+        cause="; ".join(reason.message for reason in new),
+        review=new,
         evidence=evidence,
         by=by,
         why=why,
@@ -69,7 +71,7 @@ def confirms_failure(
     Only a new id can pay twice, so "not found" is enough only where a named person decided that it failed, and where
     it was asked late enough after the last sending to say anything.
     """
-    if refund.status is not Status.FAILED or refund.review is not None or refund.sender not in (None, identity):
+    if refund.status is not Status.FAILED or refund.review or refund.sender not in (None, identity):
         return False
     late_enough = asked_at >= _first_inquiry(refund, terms)
     not_there = isinstance(outcome, outcomes.NotFound) and late_enough
@@ -83,9 +85,9 @@ def escalated(refund: Refund, step: ManualReview, at: datetime) -> Inquired:
         channel=Channel.OPERATOR,
         outcome="unknown",
         next_step=MANUAL_REVIEW,
-        cause=step.reason,
+        cause=step.message,
         resend=refund.resend,
-        review=step.reason,
+        review=(RaisedReview(step.reason, step.message),),
         by="refundry",
     )
 
@@ -97,10 +99,11 @@ def refused(refund: Refund, digest: str, sender: str, at: datetime, plugin: str 
     it is a new one, and could pay twice.
     """
     if refund.digest not in (None, digest):
-        code = "OTHER_BYTES"
-        text = "the bytes of the first attempt cannot be sent again: they are gone, or the plugin writes others now"
+        code = ReviewReason.DIFFERENT_BYTES
+        text = "the stored request body is missing, and this version of the plugin would build a different one"
     elif refund.out and refund.sender != sender:
-        code, text = "OTHER_SENDER", f"it may be out from {refund.sender}, and must not be sent again by {sender}"
+        code = ReviewReason.DIFFERENT_SENDER
+        text = f"an attempt of {refund.sender} may be in flight, so {sender} must not send it again"
     else:
         return None
     return Inquired(
@@ -108,11 +111,11 @@ def refused(refund: Refund, digest: str, sender: str, at: datetime, plugin: str 
         channel=Channel.OPERATOR,
         outcome="blocked",
         next_step=MANUAL_REVIEW,
-        code=code,
+        code=str(code),
         cause=text,
         resend=refund.resend,
         scope=str(Scope.REQUEST),
-        review=text,
+        review=(RaisedReview(code, text),),
         plugin=plugin,
         by="refundry",
     )

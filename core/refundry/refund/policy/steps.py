@@ -9,10 +9,12 @@ from typing import Final
 
 import attrs
 
-from refundry.provider import Resend, Terms
+from refundry.provider import Resend, ReviewReason, Scope, Terms
 from refundry.refund import (
     MANUAL_REVIEW,
+    RECONCILIATION_REASONS,
     Inquired,
+    RaisedReview,
     Refund,
     apply,
 )
@@ -36,9 +38,11 @@ class Inquire:
 
 @attrs.frozen(slots=True)
 class ManualReview:
-    """Only a person can say how to go on."""
+    """Nothing happens until an operator acts, for this reason."""
 
-    reason: str
+    reason: ReviewReason
+    message: str
+    """The reason in words, for people only."""
     name = MANUAL_REVIEW
 
 
@@ -64,12 +68,25 @@ def next_step(refund: Refund, terms: Terms, now: datetime) -> Step:
     if refund.final:
         return Done()
     if refund.blocked is not None:
-        return ManualReview(refund.review or "blocked")
+        blocked = ReviewReason.BLOCKED_ACCOUNT if refund.blocked == Scope.ACCOUNT else ReviewReason.BLOCKED_REQUEST
+        return _on_hold(refund, ManualReview(blocked, "the provider rejected it before it decided"))
     if refund.next_step == MANUAL_REVIEW:
-        return ManualReview(refund.review or "waits for a person")
+        return _on_hold(refund, ManualReview(ReviewReason.NO_FINAL_ANSWER, "it needs an operator"))
     if refund.attempts == 0 and refund.resend is not Resend.NEVER and refund.last not in _HINTS:
         return Submit(max(refund.requested_at, refund.resumed_at or refund.requested_at))
     return _NEXT[refund.last](refund, terms, now)
+
+
+_FROM_OUTSIDE: Final = RECONCILIATION_REASONS | {ReviewReason.WORKER_GAVE_UP}
+"""Reasons that put nothing on hold: what was planned continues."""
+
+
+def _on_hold(refund: Refund, otherwise: ManualReview) -> ManualReview:
+    """Return the newest open reason that holds the refund."""
+    for review in reversed(refund.review):
+        if review.code not in _FROM_OUTSIDE:
+            return ManualReview(review.code, review.message)
+    return otherwise
 
 
 def _after_submitted(refund: Refund, terms: Terms, now: datetime) -> Step:
@@ -89,7 +106,10 @@ def _after_unknown(refund: Refund, terms: Terms, now: datetime) -> Step:
     if refund.resend is Resend.SAME and Resend.SAME in terms.resend_after:
         return _submit(refund, terms, now, _backoff(refund, terms))
     if refund.odd >= _ODD_ANSWERS:
-        return ManualReview(refund.review or "its answers make no sense")
+        return ManualReview(
+            ReviewReason.INCONSISTENT_ANSWERS,
+            f"{refund.odd} inquiries in a row were answered with something that needs an operator",
+        )
     return _inquire(refund, terms, _on_schedule(refund, terms))
 
 
@@ -99,14 +119,17 @@ def _after_hint(refund: Refund, terms: Terms, now: datetime) -> Step:
 
 def _after_not_found(refund: Refund, terms: Terms, now: datetime) -> Step:
     if refund.asked_as != refund.sender:
-        sender = refund.sender or "nobody"
-        return ManualReview(f"not known to {refund.asked_as}, but it was sent by {sender}: that says nothing")
+        sent = "it was never sent" if refund.sender is None else f"it was sent as {refund.sender}"
+        text = f"{refund.asked_as} has no record of it, but {sent}: that proves nothing"
+        return ManualReview(ReviewReason.NOT_FOUND_BY_OTHER_IDENTITY, text)
     if refund.not_found <= terms.not_found_tries:
         return _inquire(refund, terms, refund.updated_at + _seconds(terms.not_found_interval))
     if refund.resend is Resend.NEVER:
-        return ManualReview("the provider does not know it, and an earlier answer forbids to send it again")
+        text = "the provider has no record of it, and an earlier answer forbids sending it again"
+        return ManualReview(ReviewReason.NOT_FOUND_RESEND_FORBIDDEN, text)
     if Resend.AFTER_NOT_FOUND not in terms.resend_after:
-        return ManualReview("the provider does not know it, and its terms do not allow to send it again")
+        text = "the provider has no record of it, and its terms do not allow sending it again"
+        return ManualReview(ReviewReason.NOT_FOUND_RESEND_FORBIDDEN, text)
     return _submit(refund, terms, now, refund.updated_at)
 
 
@@ -141,21 +164,23 @@ def _submit(refund: Refund, terms: Terms, now: datetime, at: datetime) -> Step:
     assert refund.first_sent_at is not None
     tried = refund.attempts - refund.attempts_before_resume - refund.unsent
     if tried >= terms.max_attempts:
-        return ManualReview(f"sent {tried} times without an answer that counts")
+        return ManualReview(ReviewReason.MAX_ATTEMPTS, f"sent {tried} times without a conclusive answer")
     if _waited_too_long(refund, terms):
-        return ManualReview("it could not be sent for too long")
+        return ManualReview(ReviewReason.COULD_NOT_BE_SENT, "it could not be sent for too long")
     horizon = terms.id_horizon
     if refund.out and horizon is not None and max(now, at) - refund.first_sent_at > _seconds(horizon / 2):
-        return ManualReview("the provider may have forgotten the id: sending it again could pay twice")
+        text = "the provider may have forgotten the refund request id: sending it again could pay twice"
+        return ManualReview(ReviewReason.ID_HORIZON, text)
     return Submit(at)
 
 
 def _inquire(refund: Refund, terms: Terms, at: datetime) -> Step:
     by_provider_id = "provider_refund_id" in terms.inquire_by and refund.provider_refund_id is not None
     if "refund_request_id" not in terms.inquire_by and not by_provider_id:
-        return ManualReview("the provider cannot be asked about it without its own id of the refund")
+        text = "the provider can only be asked by its own refund id, which is not known"
+        return ManualReview(ReviewReason.NOT_INQUIRABLE, text)
     if _waited_too_long(refund, terms):
-        return ManualReview("no final answer for too long")
+        return ManualReview(ReviewReason.NO_FINAL_ANSWER, "no final answer for too long")
     return Inquire(max(at, _first_inquiry(refund, terms)))
 
 
@@ -198,11 +223,14 @@ TO_PLAN: Final = ""
 
 def with_next_step(refund: Refund, event: Inquired, terms: Terms) -> Inquired:
     """Write down in an event what is next after it, and when."""
-    step = next_step(apply(refund, event), terms, event.at)
+    after = apply(refund, event)
+    step = next_step(after, terms, event.at)
     # Not `attrs.evolve`: at every answer that is not final, and at every one that an audit reads again, it shows.
     words = {name: getattr(event, name) for name in _INQUIRED}
     if isinstance(step, ManualReview):
-        return Inquired(**words | {"next_step": MANUAL_REVIEW, "next_at": None, "review": event.review or step.reason})
+        known = any(review.code is step.reason for review in after.review)
+        review = event.review if known else (*event.review, RaisedReview(step.reason, step.message))
+        return Inquired(**words | {"next_step": MANUAL_REVIEW, "next_at": None, "review": review})
     return Inquired(**words | {"next_step": step.name, "next_at": getattr(step, "at", None)})
 
 

@@ -42,7 +42,8 @@ async def consistent(env: Environment, refund: Refund, what: str) -> Refund:
 async def paid(env: Environment, refund: Refund, what: str) -> Refund:
     """Process a refund to its end and require that it was paid and is settled."""
     refund = await consistent(env, refund, what)
-    why = refund.review or (refund.failure and refund.failure.code) or "no reason given"
+    reasons = "; ".join(review.message for review in refund.review)
+    why = reasons or (refund.failure and refund.failure.code) or "no reason given"
     require(refund.status is Status.SETTLED, f"{what}: it ended as {refund.status} ({why})")
     return refund
 

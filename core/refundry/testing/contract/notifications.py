@@ -341,9 +341,7 @@ async def late_failure(subject: Subject) -> None:
         await env.gateway.receive_notification(ACCOUNT, notification)
         after = await env.gateway.get(refund.id)
         require(after.status is Status.SETTLED, f"a notification made a settled refund {after.status}")
-        require(
-            after.review is not None, "the refund is not flagged for review although the provider revoked its success"
-        )
+        require(bool(after.review), "the refund is not flagged for review although the provider revoked its success")
 
 
 @check(
