@@ -82,5 +82,5 @@ def provider_key() -> rsa.RSAPrivateKey:
 
 @pytest.fixture(scope="session")
 def foreign_key() -> rsa.RSAPrivateKey:
-    """A key that nobody here trusts."""
+    """A key that is not trusted."""
     return _new_key()

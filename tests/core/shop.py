@@ -30,7 +30,7 @@ TERMS = {
 
 
 class Clock:
-    """Stands still until a test moves it."""
+    """A clock that only moves when a test moves it."""
 
     def __init__(self) -> None:
         self.at = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

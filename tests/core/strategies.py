@@ -39,14 +39,14 @@ ALPHABET: Final[dict[str, Outcome | NotSent]] = {
     "settled": Succeeded(EUROS, provider_refund_id="PR1"),
     "settled with another amount": Succeeded(OTHER_EUROS),
     "pending": Pending("REFUND_IN_PROCESS", "works on it", "PR1"),
-    "failed": DefinitiveFailure("RISK_REJECT", "refused", "ask a person"),
+    "failed": DefinitiveFailure("RISK_REJECT", "refused", "ask an operator"),
     "not found": NotFound("ORDER_NOT_EXIST", "not known"),
     "unknown": Unknown("lost"),
     "call again": Unknown("too much traffic", "REQUEST_TRAFFIC_EXCEED_LIMIT", Resend.SAME),
     "never again": Unknown("system error", "SYSTEM_ERROR", Resend.NEVER, ReviewReason.UNCONFIRMED_REFUSAL),
-    "odd": Unknown("not signed", review=ReviewReason.UNVERIFIED_ANSWER),
-    "blocked": Blocked("PARAM_ILLEGAL", "a field is wrong", "mend it"),
-    "account blocked": Blocked("CLIENT_INVALID", "who is this", "mend it", Scope.ACCOUNT),
+    "unusual": Unknown("not signed", review=ReviewReason.UNVERIFIED_ANSWER),
+    "blocked": Blocked("PARAM_ILLEGAL", "a field is wrong", "fix it"),
+    "account blocked": Blocked("CLIENT_INVALID", "who is this", "fix it", Scope.ACCOUNT),
     "not sent": NotSent("connection refused"),
 }
 """One outcome of every kind that is treated differently."""
@@ -82,8 +82,8 @@ def source(
 
 
 def any_outcome() -> st.SearchStrategy[Outcome | NotSent]:
-    """Draw any outcome; the codes and texts vary, also to those that nobody documented."""
-    codes = st.one_of(st.none(), st.sampled_from(["A", "B", "UNLISTED; ODD"]))
+    """Draw any outcome; the codes and texts vary, also to those that are not documented."""
+    codes = st.one_of(st.none(), st.sampled_from(["A", "B", "UNLISTED; UNUSUAL"]))
     ids = st.sampled_from([None, "PR1", "PR2"])
     return st.one_of(
         st.sampled_from(list(ALPHABET.values())),

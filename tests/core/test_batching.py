@@ -33,7 +33,7 @@ class Store:
         self.error: Exception | None = None
 
     def commit(self, items: Sequence[Item]) -> Sequence[int | Exception]:
-        """Refuse odd hundreds alone, and everything when `error` is set."""
+        """Refuse every second hundred alone, and everything when `error` is set."""
         self.go.wait(10)
         self.groups.append([item.name for item in items])
         if self.error is not None:
@@ -69,7 +69,7 @@ async def test_a_refusal_is_for_one_alone() -> None:
 
 
 async def test_a_failure_of_the_store_is_for_all_of_the_group() -> None:
-    """When the commit fails, every caller of the group is told, each with an error of its own."""
+    """When the commit fails, every caller of the group gets an error of its own."""
     store = Store()
     store.error = StoreError("store: the disk is full; nothing was stored")
     group = Grouped("test", store.commit, share)
@@ -101,7 +101,7 @@ async def test_groups_are_capped(items: list[Item], sizes: list[int]) -> None:
     await group.close()
 
 
-async def test_a_caller_that_goes_away_harms_nobody() -> None:
+async def test_a_caller_that_goes_away_affects_no_other() -> None:
     """A cancelled write that waits is dropped, one under way is committed, and the others are answered."""
     store = Store()
     group = Grouped("test", store.commit, share)

@@ -65,7 +65,7 @@ def test_every_plugin_comes_in_through_its_entry_point() -> None:
 
 
 def test_the_wheel_has_every_package() -> None:
-    """What hatchling is told to pack is the core and every plugin."""
+    """Hatchling packs the core and every plugin."""
     packed = _project()["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     plugins = {f"plugins/{path.name}" for path in (ROOT / "plugins").iterdir() if (path / "__init__.py").exists()}
 
@@ -91,7 +91,7 @@ def test_nothing_else_lies_at_the_top() -> None:
 
 
 def test_no_file_speaks_of_one_machine() -> None:
-    """No host of a package registry and no path of somebody's machine stands in what is shipped."""
+    """Nothing that is shipped names the host of a package registry or a path of a developer's machine."""
     found = [
         f"{path}: {match[0]}" for path, text in _shipped_texts() for match in FOREIGN.finditer(text)
     ]  # fmt: skip

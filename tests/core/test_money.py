@@ -22,7 +22,7 @@ NOT_AMOUNTS: Final = [
     "1,000", "12,33", ".5", "5.", ".", "1.2.3", "1e3", "1E3", "0x10", "1/2", "NaN", "nan", "Infinity", "-Infinity",
     "inf", "１２", "٣", "¹", "1.２", "12.345", "12.330", "€12", "12 EUR", "twelve", "1\x00", "12\u200b", "−12",
 ]  # fmt: skip
-"""Texts that are no amount of EUR: among them everything that int(), float() or Decimal() would take."""
+"""Texts that are not amounts of EUR, including everything that int(), float() or Decimal() would accept."""
 
 NOT_TEXTS: Final = [1.5, 12, True, None, b"12", Decimal("12.33"), ["12"], float("nan")]
 
@@ -143,7 +143,7 @@ def test_amounts_people_know(text: str, currency: str, minor: int, written: str)
 
 @pytest.mark.parametrize("text", ["500.0", "500.5"])
 def test_a_currency_without_decimals_takes_none(text: str) -> None:
-    """Nobody's half yen is rounded, and no decimals are dropped even if they are zero."""
+    """Half a yen is not rounded, and decimals are not dropped even if they are zero."""
     with pytest.raises(Invalid, match="JPY has 0"):
         Money.parse(text, "JPY")
 
@@ -181,6 +181,6 @@ def test_withdrawn_codes_are_kept() -> None:
 
 
 def test_the_table_cannot_be_changed() -> None:
-    """Nobody mends an exponent at run time."""
+    """The table of exponents cannot be changed at run time."""
     with pytest.raises(TypeError):
         EXPONENTS["EUR"] = 3  # type: ignore[index]

@@ -21,7 +21,7 @@ import pytest
 
 @attrs.frozen
 class Peer:
-    """Somebody else's software for Python: a name for people, and its files by pattern, each with what pip calls it."""
+    """Third-party software for Python: a name for people, and its files by pattern, each with what pip calls it."""
 
     name: str
     files: Mapping[str, str]
@@ -53,7 +53,7 @@ class Peer:
 
 @attrs.frozen
 class NodePeer:
-    """Somebody else's software for Node."""
+    """Third-party software for Node."""
 
     name: str
     package: str

@@ -36,7 +36,7 @@ class Life:
 
     @property
     def log(self) -> Path:
-        """Where errors are logged: a defect shows here."""
+        """Where errors are logged: a bug is visible here."""
         return self.directory / "lives.log"
 
     @property

@@ -1,4 +1,4 @@
-"""A shop for the system tests: simulated providers on loopback, one store, and the judge who compares both books."""
+"""A shop for the system tests: simulated providers on loopback, one store, and the judge that compares both records."""
 
 import os
 import random
@@ -113,7 +113,7 @@ async def open_shop(
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on now."""
+    """Find a port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -141,7 +141,7 @@ async def all_rows(gateway: Gateway) -> list[Row]:
 
 
 async def judge(shop: Shop, gateway: Gateway, acknowledged: Sequence[RefundInstruction]) -> list[str]:
-    """Compare our log with the providers' books, which know nothing of us; give everything that is wrong."""
+    """Compare Refundry's log with the providers' ledgers, which are independent of it; return every difference."""
     rows = await all_rows(gateway)
     moved = {name: provider.ledger.moved() for name, provider in shop.providers.items()}
     wrong = []
@@ -158,7 +158,7 @@ async def judge(shop: Shop, gateway: Gateway, acknowledged: Sequence[RefundInstr
         if provider.ledger.fired["redirect followed"]:
             wrong.append(f"{name}: a redirect was followed")
     wrong += [f"index: {finding}" async for finding in gateway.journal.compare_index()]
-    wrong += [f"parked: {unmatched}" for unmatched in await gateway.journal.unmatched()]
+    wrong += [f"unmatched: {unmatched}" for unmatched in await gateway.journal.unmatched()]
     return wrong
 
 
@@ -171,7 +171,7 @@ async def _judge_one(shop: Shop, gateway: Gateway, row: Row, moved: int) -> list
         f"moved {moved} times": moved <= 1,
         f"is {row.status} here and moved {moved} times there": moved == (row.status is Status.SETTLED),
         f"has not ended: {row.status}, {row.review}, next {refund.next_step}": row.status in FINAL,
-        f"needs a person: {row.review}": not row.review,
+        f"needs review: {row.review}": not row.review,
         "has gaps in its versions": [item.version for item in history] == list(range(1, len(history) + 1)),
         f"was requested {topics['requested']} times": topics["requested"] == 1,
         "settled with another amount": refund.settled_amount in (None, refund.amount),

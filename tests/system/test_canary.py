@@ -18,7 +18,7 @@ from tests.system.command import Ended, asking, refundry, started
 from tests.system.shop import RefundInstruction, Shop, open_shop
 
 TOKEN = "agent-token-canary-4711"
-MANUAL_REVIEW = "canary-person"
+MANUAL_REVIEW = "canary-operator"
 REASON = "canary-reason"
 ENV = "CANARY_PRIVATE_KEY"
 
@@ -63,7 +63,7 @@ def every_file(directory: Path) -> dict[str, bytes]:
 
 
 async def test_a_search_that_would_find_one_finds_it(tmp_path: Path, keys: Keys) -> None:
-    """The search is no search if it does not find a key that was put there."""
+    """The search works only if it finds a planted key."""
     wanted = list(secrets(keys.merchant.read_bytes()))
     (tmp_path / "leak.txt").write_bytes(b"x" + keys.merchant.read_bytes())
 
@@ -76,11 +76,11 @@ async def test_after_a_full_run_no_secret_is_anywhere(
 ) -> None:
     """Simulator, gateway, service, worker, notifications, people, mistakes, audit and export: nothing shows a key.
 
-    Log lines are kept at every level. What persons wrote is in no log and no error; once it is erased, it is nowhere.
+    Log lines are kept at every level. Operators' texts are in no log and no error; once erased, they are nowhere.
     """
     caplog.set_level(logging.DEBUG, "refundry")
-    said = await full_run(shop)
-    outputs = {f"output of {number}": (each.out + each.err).encode() for number, each in enumerate(said)}
+    ended = await full_run(shop)
+    outputs = {f"output of {number}": (each.out + each.err).encode() for number, each in enumerate(ended)}
     written = every_file(tmp_path) | outputs | {"log": caplog.text.encode()}
     wanted: list[tuple[str, bytes]] = [("the agent token", TOKEN.encode())]
     for key in (keys.merchant, keys.provider, tmp_path / "refunds.db.audit" / "key.pem"):
@@ -89,17 +89,17 @@ async def test_after_a_full_run_no_secret_is_anywhere(
     assert len(wanted) > 60
     assert [] == found_in(written, wanted)
 
-    persons = [("a person", MANUAL_REVIEW.encode()), ("a reason", REASON.encode())]
-    errors = {f"stderr of {number}": each.err.encode() for number, each in enumerate(said)}
-    assert [] == found_in(errors | {"log": caplog.text.encode()}, persons)
+    operators = [("an operator", MANUAL_REVIEW.encode()), ("a reason", REASON.encode())]
+    errors = {f"stderr of {number}": each.err.encode() for number, each in enumerate(ended)}
+    assert [] == found_in(errors | {"log": caplog.text.encode()}, operators)
 
-    assert found_in(every_file(tmp_path), persons)
+    assert found_in(every_file(tmp_path), operators)
     await erase_all(shop)
     store = {name: content for name, content in every_file(tmp_path).items() if name.startswith("refunds.db")}
-    assert [] == found_in(store, persons)
+    assert [] == found_in(store, operators)
     after = await refundry(shop.config, "audit", "export", str(tmp_path / "after"))
     assert 0 == after.status, after.err
-    assert [] == found_in(every_file(tmp_path / "after"), persons)
+    assert [] == found_in(every_file(tmp_path / "after"), operators)
 
 
 async def full_run(shop: Shop) -> list[Ended]:
@@ -110,17 +110,17 @@ async def full_run(shop: Shop) -> list[Ended]:
         RefundInstruction(("now", "later")[number % 2], f"C-{number}", 100 + number, number % 3 > 0)
         for number in range(8)
     ]
-    said: list[Ended] = []
+    ended: list[Ended] = []
     async with started(shop.config, "serve", "--port", str(shop.port)) as serving:
         for instruction in instructions:
             asked = asking(instruction)
-            said.append(await refundry(shop.config, *asked, "--reason", REASON, "--by", MANUAL_REVIEW))
-        said.append(await refundry(shop.config, "work", "--until-idle", "--json"))
+            ended.append(await refundry(shop.config, *asked, "--reason", REASON, "--by", MANUAL_REVIEW))
+        ended.append(await refundry(shop.config, "work", "--until-idle", "--json"))
         shop.clear_faults()
-        said += await with_a_gateway(shop)
+        ended += await with_a_gateway(shop)
         serving.terminate()
         out, err = await serving.communicate()
-    said.append(Ended(serving.returncode, out.decode(), err.decode()))
+    ended.append(Ended(serving.returncode, out.decode(), err.decode()))
     for command in (
         ["show", "C-1"],
         ["list", "--json"],
@@ -132,10 +132,10 @@ async def full_run(shop: Shop) -> list[Ended]:
         ["evidence", "nonsense"],
         ["--config", "nowhere.toml", "list"],
     ):
-        said.append(await refundry(shop.config, *command))
-    said += await with_mistakes(shop)
-    assert sum(each.status == 0 for each in said) > 12
-    return said
+        ended.append(await refundry(shop.config, *command))
+    ended += await with_mistakes(shop)
+    assert sum(each.status == 0 for each in ended) > 12
+    return ended
 
 
 async def with_a_gateway(shop: Shop) -> list[Ended]:
@@ -160,7 +160,7 @@ async def with_a_gateway(shop: Shop) -> list[Ended]:
 
 async def with_mistakes(shop: Shop) -> list[Ended]:
     """Break the configuration in every way in which an error could show a secret."""
-    text, said = shop.config.read_text("utf-8"), []
+    text, ended = shop.config.read_text("utf-8"), []
     for old, new in (
         (f'"env:{ENV}"', '"env:NOT_SET"'),
         (f'"env:{ENV}"', f'"env:{ENV}2"'),
@@ -173,9 +173,9 @@ async def with_mistakes(shop: Shop) -> list[Ended]:
     ):
         broken = shop.config.with_name("broken.toml")
         broken.write_text(text.replace(old, new), "utf-8")
-        said.append(await refundry(broken, "list"))
+        ended.append(await refundry(broken, "list"))
         broken.unlink()
-    return said
+    return ended
 
 
 async def erase_all(shop: Shop) -> None:

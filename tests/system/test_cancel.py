@@ -174,8 +174,10 @@ class Door:
                 await _was_cut(self._gateway.receive_notification("later", notification), place, self._late)
             )
             return web.Response(status=503)
-        told = await self._gateway.receive_notification("later", notification)
-        return web.Response(status=told.status, body=told.body, headers=dict(told.headers))
+        acknowledgement = await self._gateway.receive_notification("later", notification)
+        return web.Response(
+            status=acknowledgement.status, body=acknowledgement.body, headers=dict(acknowledgement.headers)
+        )
 
     @asynccontextmanager
     async def open(self, port: int) -> AsyncIterator[None]:
@@ -215,7 +217,7 @@ async def test_a_notification_cut_anywhere(
 
 async def _until_final(gateway: Gateway, refund: Refund) -> None:
     async with asyncio.timeout(20):
-        while not (await gateway.get(refund.id)).final:  # noqa: ASYNC110  # the log tells nobody
+        while not (await gateway.get(refund.id)).final:  # noqa: ASYNC110  # the log has no notification
             await asyncio.sleep(0.01)
 
 
@@ -232,7 +234,7 @@ async def test_a_worker_cut_anywhere(shop: Shop, gateway: Gateway, late: bool) -
 
 
 async def test_a_worker_cancelled_again_and_again(shop: Shop, gateway: Gateway) -> None:
-    """A worker that is cancelled while it drives many refunds leaves every one of them to the next."""
+    """A worker that is cancelled while it processes many refunds leaves every one of them to the next."""
     asked = instructions("MANY", 60, random.Random(2))
     await asyncio.gather(*(gateway.request(instruction.request, submit=False) for instruction in asked))
     for iterations in (1, 3, 10, 30, 60, 100, 200, 300):

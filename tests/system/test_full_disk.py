@@ -101,7 +101,7 @@ async def _ask_all(gateway: Gateway, wanted: list[RefundInstruction], acknowledg
 
 
 async def test_a_database_that_is_full(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite's own "full": the error says so, what was written before stands, and there may be room again."""
+    """SQLite's own "full": the error says so, earlier writes remain, and writing works again once there is room."""
     made = await _record(shop, 50)
     connect = sqlite_recorder.connect
 

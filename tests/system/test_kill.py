@@ -37,8 +37,8 @@ EACH: Final = max(5, KILLS // 40)
 """How often each kind of process is killed at each of its steps."""
 SLOTS: Final = {"worker": 2, "platform": 1, "listener": 1}
 """How many processes of each kind live at once."""
-PERSONS: Final = 5
-"""How often a person may be called at the end."""
+RESUMES: Final = 5
+"""How often an operator may have to resume refunds at the end."""
 PATIENCE: Final = 20.0
 """Seconds after which a process that never comes by its step is killed and replaced."""
 ENOUGH: Final = 150
@@ -98,12 +98,12 @@ class Campaign:
             supplier.cancel()
 
     async def finish(self) -> int | None:
-        """Let one last worker, whom nobody kills, do what is left; give its exit status.
+        """Run one last worker, which is not killed, for what is left; return its exit status.
 
-        Three senseless answers in a row call a person, and with so many refunds luck has that too: the person says "go
-        on", as one does who finds that nothing is wrong, and the worker goes on with the same ids.
+        Three contradictory answers in a row flag a refund for review, and among so many refunds that happens by chance:
+        the operator resumes them, and the worker continues with the same ids.
         """
-        for _ in range(PERSONS):
+        for _ in range(RESUMES):
             process = self._start(Life("last worker", self.shop.directory))
             await _end(process, None)
             self._take_notes()
@@ -159,7 +159,7 @@ class Campaign:
         self._unasked = [instruction for instruction in self._unasked if instruction.id not in done]
 
     async def _supply(self) -> None:
-        """Record more refunds whenever few are left to drive."""
+        """Record more refunds whenever few are left to process."""
         while True:
             waiting, _ = await self.gateway.journal.waiting()
             if waiting < ENOUGH:

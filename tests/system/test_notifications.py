@@ -1,4 +1,4 @@
-"""What providers tell by themselves, against `refundry serve` in a process of its own, for every provider there is.
+"""Provider notifications, sent to `refundry serve` in a process of its own, for every provider there is.
 
 The notifications are the simulators' own, taken as they were posted; what is forged is made from them.
 """
@@ -91,7 +91,7 @@ async def served(subject: Subject, tmp_path: Path) -> AsyncIterator[Served]:
 
 @asynccontextmanager
 async def serving(subject: Subject) -> AsyncIterator[Served]:
-    # The notifications are heard when the test hands them over: however long that takes.
+    # The test delivers the notifications, however long that takes.
     terms = {"notification_freshness": 3600, "first_inquiry": 600, "inquiry_intervals": [600]}
     async with (
         subject.environment(terms=terms, **LATER) as env,
@@ -133,7 +133,7 @@ async def test_played_again_it_changes_nothing(served: Served) -> None:
     assert ["requested", "submitted", "inquired", "settled"] == events
 
 
-async def test_in_any_order_all_are_heard(served: Served) -> None:
+async def test_all_are_accepted_in_any_order(served: Served) -> None:
     """Notifications of many refunds that come in another order than they were sent: each settles its own."""
     for number in range(8):
         await served.env.request(number)
@@ -176,7 +176,7 @@ async def test_one_about_a_refund_that_is_not_here_is_kept(served: Served) -> No
 
 
 async def test_one_that_is_too_long_is_refused(served: Served) -> None:
-    """More than 64 KiB, also without a length given: 413, and the genuine one is heard after it."""
+    """More than 64 KiB, also without a length given: 413, and the genuine one is accepted afterwards."""
     await served.env.request()
     verified = await served.verified()
 
@@ -202,7 +202,7 @@ async def test_another_accounts_is_refused(served: Served) -> None:
     verified = await served.verified()
     before = await served.events()
 
-    assert 404 == (await served.post(verified, "/notifications/nobody"))[0]
+    assert 404 == (await served.post(verified, "/notifications/unknown"))[0]
     assert before == await served.events()
 
 
@@ -246,7 +246,7 @@ FORGERS: tuple[Callable[[Notification, Sequence[Notification], random.Random], N
 
 
 async def test_forged_ones_are_refused_while_genuine_ones_are_served(served: Served) -> None:
-    """Flipped in one bit, signed as another, unsigned, by a stranger, garbage: none is accepted, all the others are.
+    """Flipped in one bit, signed as another, unsigned, by a third party, garbage: none is accepted, all the others are.
 
     The attack goes on until the last genuine one is served.
     """

@@ -1,4 +1,4 @@
-"""Several processes on one store: all of them get on, nothing is lost, and each stops when it is told to."""
+"""Several processes on one store: all of them make progress, nothing is lost, and each stops on request."""
 
 import asyncio
 import random
@@ -49,7 +49,7 @@ async def test_serve_work_and_people_on_one_store(shop: Shop, tmp_path: Path) ->
     imported, asked = instructions("FILE", 200, dice), instructions("HAND", 12, dice)
     file = write_csv(tmp_path / "refunds.csv", imported)
     async with AsyncExitStack() as stack:
-        # Nobody has made the store yet: all of them do at once.
+        # The store does not exist yet: all of them create it at once.
         long = [
             await stack.enter_async_context(started(shop.config, *command))
             for command in (["serve", "--port", str(shop.port)], ["work", "--json"], ["work", "--json"])
@@ -71,12 +71,12 @@ async def test_serve_work_and_people_on_one_store(shop: Shop, tmp_path: Path) ->
             wrong = await judge(shop, gateway, imported + asked)
 
     ends = [*ended, *shown, *stopped]
-    said = "".join(end.err for end in ends)
+    printed = "".join(end.err for end in ends)
 
     assert [0] * len(ends) == [end.status for end in ends]
     # The first one to sign the log makes its key, and says where it is.
-    assert said.startswith("WARNING: made the key that signs the log: ")
-    assert 1 == said.count("\n")
+    assert printed.startswith("WARNING: made the key that signs the log: ")
+    assert 1 == printed.count("\n")
     assert [] == wrong
     assert [len(imported)] * 2 == [end.json[0]["rows"] for end in ended[-2:]]
     assert sum(notes.notices_acknowledged for notes in shop.providers["later"].ledger.refunds.values()) > 0
@@ -84,7 +84,7 @@ async def test_serve_work_and_people_on_one_store(shop: Shop, tmp_path: Path) ->
 
 async def _first_request(shop: Shop) -> None:
     async with asyncio.timeout(30):
-        while not any(provider.ledger.refunds for provider in shop.providers.values()):  # noqa: ASYNC110  # books tell nobody
+        while not any(provider.ledger.refunds for provider in shop.providers.values()):  # noqa: ASYNC110  # a ledger has no notification
             await asyncio.sleep(0.02)
 
 
@@ -106,7 +106,7 @@ async def test_a_worker_stops_amid_its_work(shop: Shop) -> None:
         assert [] == await judge(shop, gateway, asked)
 
 
-async def test_serve_stops_when_told(shop: Shop) -> None:
+async def test_serve_stops_on_request(shop: Shop) -> None:
     """SIGTERM and SIGINT end `serve` with 0, also while a client keeps its connection open."""
     for number in (signal.SIGTERM, signal.SIGINT):
         async with started(shop.config, "serve", "--port", str(shop.port), "--json") as process:

@@ -1,4 +1,4 @@
-"""A stranger's plugin: begun with `plugins new`, built as its own wheel, installed beside Refundry's, and used.
+"""A third-party plugin: created with `plugins new`, built as its own wheel, installed next to Refundry, and used.
 
 The environment is fresh: nothing is in it but the two wheels and what pip fetches for them, so what is proved is also
 that the wheels say what they need. Where pip cannot fetch anything the tests are skipped; under CI that is a failure.
@@ -69,15 +69,15 @@ class Place:
     @contextmanager
     def simulator(self, *options: str, head: str = "") -> Iterator[str]:
         """Run the plugin's simulator in a process of its own, with an account in refundry.toml; give its address."""
-        command = self._command(("simulate", "stranger", "--port", "0", "--json", *options))
+        command = self._command(("simulate", "thirdparty", "--port", "0", "--json", *options))
         running = subprocess.Popen(
             command, cwd=self.directory, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         try:
             assert running.stdout is not None
-            said = json.loads(running.stdout.readline())
-            (self.directory / "refundry.toml").write_text(f"{head}\n{said['section']}\n{TERMS}", "utf-8")
-            yield said["url"]
+            announced = json.loads(running.stdout.readline())
+            (self.directory / "refundry.toml").write_text(f"{head}\n{announced['section']}\n{TERMS}", "utf-8")
+            yield announced["url"]
         finally:
             running.kill()
             running.communicate()
@@ -112,11 +112,11 @@ def built(project: Path, into: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh environment with Refundry and the plugin `stranger`, each from its wheel."""
-    place: Path = tmp_path_factory.mktemp("stranger")
-    tool(sys.executable, "-m", "refundry", "plugins", "new", "stranger", cwd=place)
+    """A fresh environment with Refundry and the plugin `thirdparty`, each from its wheel."""
+    place: Path = tmp_path_factory.mktemp("thirdparty")
+    tool(sys.executable, "-m", "refundry", "plugins", "new", "thirdparty", cwd=place)
     (place / "wheels").mkdir()
-    wheels = [built(project, place / "wheels") for project in (ROOT, place / "refundry-stranger")]
+    wheels = [built(project, place / "wheels") for project in (ROOT, place / "refundry-thirdparty")]
     tool(sys.executable, "-m", "venv", place / "venv", cwd=place)
     interpreter = place / "venv" / "bin" / "python"
     command: list[str | Path] = [interpreter, "-m", "pip", "install", "-q", "--disable-pip-version-check", *wheels]
@@ -161,29 +161,29 @@ def test_it_is_found(place: Place) -> None:
     """Both wheels bring a plugin through the same door, and each is listed with its origin."""
     rows = {row["name"]: row for row in place.run("plugins", "list", "--json").lines}
 
-    assert "refundry-stranger 0.1.0" == rows["stranger"]["origin"]
+    assert "refundry-thirdparty 0.1.0" == rows["thirdparty"]["origin"]
     assert rows["antom"]["origin"].startswith("refundry ")
     assert {"ok"} == {row["status"] for row in rows.values()}
-    assert rows["stranger"]["capabilities"]["simulator"]
-    assert rows["stranger"]["capabilities"]["notifications"]
-    assert "refundry-stranger 0.1.0" in place.run("plugins", "list").out
+    assert rows["thirdparty"]["capabilities"]["simulator"]
+    assert rows["thirdparty"]["capabilities"]["notifications"]
+    assert "refundry-thirdparty 0.1.0" in place.run("plugins", "list").out
 
 
 def test_a_refund_is_settled(place: Place) -> None:
-    """Configured in refundry.toml, it refunds in one process what its simulator books in another: once."""
+    """Configured in refundry.toml, it refunds in one process what its simulator records in another, once."""
     with place.simulator() as url:
         asked = place.run(*ASK, "--id", "R1", "--wait", "20")
         again = place.run(*ASK, "--id", "R1", "--wait", "20")
 
         assert (0, "settled") == (asked.status, asked.lines[0]["status"]), asked.err
         assert asked.lines == again.lines
-        assert "stranger" == asked.lines[0]["provider"]
+        assert "thirdparty" == asked.lines[0]["provider"]
         assert ["R1"] == movements(url)
-    assert "stranger 0.1.0" in place.run("events", "R1", "--json").out
+    assert "thirdparty 0.1.0" in place.run("events", "R1", "--json").out
 
 
 def test_a_refund_that_takes_time_is_settled_by_a_worker(place: Place) -> None:
-    """Its terms and its inquiry drive a refund on that the provider did not end at once."""
+    """Its terms and its inquiry complete a refund that the provider did not finish immediately."""
     with place.simulator("--option", "mode=async", "--option", "async_delay=0.5") as url:
         pending = place.run(*ASK, "--id", "R1")
         worked = place.run("work", "--until-idle", "--json")
@@ -198,34 +198,36 @@ def test_a_refund_that_takes_time_is_settled_by_a_worker(place: Place) -> None:
 
 def test_a_second_plugin_of_the_name_is_refused(place: Place) -> None:
     """Two distributions that bring one name stop everything, with one line that names both."""
-    twins = with_another(place, "twin", {"pyproject.toml": ('twin = "refundry_twin"', 'stranger = "refundry_twin"')})
+    duplicates = with_another(
+        place, "twin", {"pyproject.toml": ('twin = "refundry_twin"', 'thirdparty = "refundry_twin"')}
+    )
     place.configure("")
     for words in (("plugins", "list"), ("list",), ("work", "--until-idle")):
-        done = twins.run(*words)
+        done = duplicates.run(*words)
 
         assert (2, "", 1) == (done.status, done.out, done.err.count("\n"))
-        assert "two plugins are called 'stranger': refundry-stranger and refundry-twin" in done.err
-    assert "ok" == place.statuses()["stranger"]
+        assert "two plugins are called 'thirdparty': refundry-thirdparty and refundry-twin" in done.err
+    assert "ok" == place.statuses()["thirdparty"]
 
 
 def test_two_providers_of_one_name_are_refused(place: Place) -> None:
     """It does not help to hide the second one under another plugin name."""
-    changes = {"src/refundry_twin/provider.py": ('name="twin"', 'name="stranger"')}
+    changes = {"src/refundry_twin/provider.py": ('name="twin"', 'name="thirdparty"')}
     done = with_another(place, "twin", changes).run("plugins", "list")
 
     assert 2 == done.status
-    assert "two plugins bring the provider 'stranger': 'stranger' and 'twin'" in done.err
+    assert "two plugins bring the provider 'thirdparty': 'thirdparty' and 'twin'" in done.err
 
 
-def test_one_that_cannot_be_imported_harms_nobody(place: Place) -> None:
-    """It is reported with its reason, and a refund through another plugin is settled beside it."""
+def test_one_that_cannot_be_imported_affects_no_other(place: Place) -> None:
+    """It is reported with its reason, and a refund through another plugin is settled nevertheless."""
     changes = {"src/refundry_broken/__init__.py": ("__version__: Final", 'raise RuntimeError("no licence")\nx')}
     both = with_another(place, "broken", changes)
     listed = both.run("plugins", "list", "--json")
     rows = {row["name"]: row for row in listed.lines}
 
     assert 1 == listed.status
-    assert ("broken", "ok") == (rows["broken"]["status"], rows["stranger"]["status"])
+    assert ("broken", "ok") == (rows["broken"]["status"], rows["thirdparty"]["status"])
     assert "no licence" in rows["broken"]["error"]
     with both.simulator() as url:
         assert "settled" == both.run(*ASK, "--id", "R1", "--wait", "20").lines[0]["status"]
@@ -243,22 +245,22 @@ def test_the_allow_list_decides_which_may_load(place: Place) -> None:
     both = with_another(place, "loud", {"src/refundry_loud/__init__.py": ("__version__: Final", loud)})
     assert both.more is not None
     imported = both.more / "refundry_loud" / "imported"
-    both.configure('plugins = ["stranger"]\n')
-    with both.simulator(head='plugins = ["stranger"]') as url:
+    both.configure('plugins = ["thirdparty"]\n')
+    with both.simulator(head='plugins = ["thirdparty"]') as url:
         assert "settled" == both.run(*ASK, "--id", "R1", "--wait", "20").lines[0]["status"]
         assert ["R1"] == movements(url)
         for words in (("list",), ("work", "--until-idle"), ("events",), ("plugins", "check", "loud"), ("loud",)):
             both.run(*words)
 
-    assert {"stranger": "ok", "antom": "not allowed", "loud": "not allowed"}.items() <= both.statuses().items()
+    assert {"thirdparty": "ok", "antom": "not allowed", "loud": "not allowed"}.items() <= both.statuses().items()
     assert not imported.exists()
-    both.configure('plugins = ["stranger"]\n[accounts.shop]\nprovider = "loud"\n')
+    both.configure('plugins = ["thirdparty"]\n[accounts.shop]\nprovider = "loud"\n')
     refused = both.run("list")
 
     assert (2, 1) == (refused.status, refused.err.count("\n"))
     assert "accounts.shop.provider: the plugin 'loud' is installed, and `plugins` does not allow it" in refused.err
     assert not imported.exists()
-    both.configure('plugins = ["stranger", "loud"]\n')
+    both.configure('plugins = ["thirdparty", "loud"]\n')
 
     assert "ok" == both.statuses()["loud"]
     assert imported.exists()
