@@ -16,7 +16,7 @@ from refundry.refund import Status
 
 if TYPE_CHECKING:
     from refundry.gateway import Gateway
-    from refundry.gateway.queries import AsOf
+    from refundry.gateway.as_of import AsOf
     from refundry.journal import Selection
 
 __all__ = ["events", "evidence", "list_", "show"]
@@ -82,11 +82,11 @@ async def list_(
 
 async def _list_refunds(gateway: "Gateway", selection: "Selection", then: "AsOf", as_json: bool) -> None:
     from refundry import views
-    from refundry.gateway.queries import select_then
+    from refundry.gateway.as_of import select_as_of
 
     columns = ("id", "account", "refund_request_id", "payment", "amount", "status", "review")
     after = ""
-    while rows := await select_then(gateway.journal, selection, then, after=after, limit=_PAGE):
+    while rows := await select_as_of(gateway.journal, selection, then, after=after, limit=_PAGE):
         if as_json:
             for row in rows:
                 print_json(views.row_as_json(row))

@@ -12,7 +12,8 @@ from refundry import formatting
 from refundry.cli.base import command, moment, print_json, print_page
 from refundry.errors import Invalid
 from refundry.gateway import Gateway
-from refundry.gateway.queries import AsOf, Total, total_as_json
+from refundry.gateway.as_of import AsOf
+from refundry.gateway.totals import Total, total_as_json
 
 _NAMES = ("requested", "settled", "failed", "open")
 

@@ -55,7 +55,7 @@ class Observers:
         for follower in self._followers:
             await self._journal.observe(follower.name)
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Something was recorded, or may not have been told yet; return at once."""
         if self._followers and not self._tasks:
             self._tasks = [asyncio.create_task(follower.run()) for follower in self._followers]

@@ -1,179 +1,173 @@
-"""What we knew then: refunds, lists and totals as they stood at a time or at a place in the log.
+"""Queries: refunds, histories, lists, totals and evidence, as they are or as they were at a moment.
 
-The rule of this module: what was known is the beginning of a refund's history, folded by today's code; nothing that
-came later is in it. Totals are exact whole numbers of minor units.
+The rule of this module: nothing in it writes, calls a provider or needs a private key.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
-from itertools import takewhile
-from typing import Any, Final, Protocol
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final, Self
+from uuid import UUID
 
-import attrs
+from refundry.audit.replay.reinterpretation import Reading, read_again, states_of
+from refundry.config import Account, Config, open_accounts, read_config
+from refundry.errors import Invalid, UnknownAccount, UnknownRefund
+from refundry.gateway.account_health import AccountHealth
+from refundry.gateway.as_of import NOW, AsOf, select_as_of
+from refundry.gateway.totals import Total, add_up
+from refundry.journal import Recorded, Row, Selection, StoreReader, UnmatchedNotification
+from refundry.journal.sqlite.reader import SqliteReader
+from refundry.plugin_host import Plugins, load_plugins
+from refundry.ports import Ports
+from refundry.provider import ReviewReason
+from refundry.refund import Event, Refund, Status, fold, policy
 
-from refundry.errors import Invalid
-from refundry.formatting import money
-from refundry.journal import EventReader, Recorded, RefundIndex, Row, Selection
-from refundry.journal.index import row_of
-from refundry.money import Money
-from refundry.refund import Status, fold
-
-__all__ = ["NOW", "AsOf", "Total", "select_then", "total_up"]
+__all__ = ["NOW", "AsOf", "Reader", "Total"]
 
 _PAGE: Final = 500
 
 
-def _check_zone(_: object, attribute: "attrs.Attribute[datetime | None]", value: datetime | None) -> None:
-    if value is not None and value.tzinfo is None:
-        raise Invalid("as_of", "needs a time zone")
+class Reader:
+    """Reads a store: every query of the gateway, without its commands.
 
-
-@attrs.frozen
-class AsOf:
-    """A moment in the life of a store: a time, or a position in the log. With neither of them it is now.
-
-    Raises `Invalid` for both at once, for a time without a zone and for a position below zero.
+    Open it with `Reader.open(...)`. It needs no private keys, writes nothing and connects to no provider.
     """
 
-    at: datetime | None = attrs.field(default=None, validator=_check_zone)
-    """What was recorded up to and including this time."""
-    position: int | None = attrs.field(default=None, kw_only=True)
-    """What was recorded up to and including the event at this position."""
+    def __init__(self, accounts: Mapping[str, Account], journal: StoreReader, ports: Ports) -> None:
+        self.accounts = accounts
+        self.journal = journal
+        self.ports = ports
+        self.health = AccountHealth(journal, ports.now)
 
-    @position.validator
-    def _check_position(self, _: object, value: int | None) -> None:
-        if value is not None and self.at is not None:
-            raise Invalid("as_of", "takes a time or a position, not both")
-        if value is not None and value < 0:
-            raise Invalid("as_of_position", "must be a position in the log, from 0")
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        config: str | os.PathLike[str] | Config = "refundry.toml",
+        *,
+        plugins: Plugins | None = None,
+        ports: Ports | None = None,
+    ) -> AsyncIterator[Self]:
+        """Open the store of a configuration for reading, and close it at the end.
 
-    @property
-    def now(self) -> bool:
-        """Say whether nothing is left out."""
-        return self.at is None and self.position is None
+        Raises `ConfigError` if the configuration is wrong or there is no store yet, `PluginError` if a provider cannot
+        be loaded and `StoreError` if the database fails.
+        """
+        settings = config if isinstance(config, Config) else read_config(config)
+        found = plugins if plugins is not None else load_plugins(allow=settings.plugins)
+        accounts = open_accounts(settings, found, keys=False)
+        async with AsyncExitStack() as stack:
+            journal = await SqliteReader.open_to_read(settings.store_path)
+            stack.push_async_callback(journal.close)
+            yield cls(accounts, journal, ports or Ports())
 
-    def __str__(self) -> str:
-        return "now" if self.now else f"position {self.position}" if self.at is None else self.at.isoformat()
+    def account(self, name: str) -> Account:
+        """Return an account by its name; raise `UnknownAccount` if the configuration has none of this name."""
+        try:
+            return self.accounts[name]
+        except KeyError:
+            known = ", ".join(sorted(self.accounts)) or "none"
+            raise UnknownAccount(name, f"there is no account {name!r}; there are: {known}") from None
 
-    def history(self, recorded: Sequence[Recorded]) -> Sequence[Recorded]:
-        """Give what was there of a refund: whatever a clock did, the rest of its events come after it."""
-        return recorded if self.now else list(takewhile(self._knew, recorded))
+    async def get(self, id: str, *, account: str | None = None, as_of: AsOf = NOW) -> Refund:
+        """Return a refund by Refundry's id or its `refund_request_id`, as it is or as it was known at a moment.
 
-    def _knew(self, recorded: Recorded) -> bool:
-        if self.position is not None:
-            return recorded.position <= self.position
-        return self.at is None or recorded.event.at <= self.at
+        Raises `UnknownRefund` if there is no such refund, or was none at that moment, and `Invalid` if several accounts
+        have a refund with this id and `account` does not name one of them.
+        """
+        recorded = await self.history(id, account=account, as_of=as_of)
+        return fold(recorded[0].refund_id, _events(recorded))
 
+    async def history(self, id: str, *, account: str | None = None, as_of: AsOf = NOW) -> Sequence[Recorded]:
+        """Return the events of a refund up to a moment, oldest first; raise what `get` raises."""
+        recorded = as_of.history(await self._history(id, account))
+        if not recorded:
+            raise UnknownRefund(f"there is no refund {id!r} as of {as_of}")
+        return recorded
 
-NOW: Final = AsOf()
+    async def _history(self, id: str, account: str | None) -> Sequence[Recorded]:
+        if account is None and _is_uuid(id) and (recorded := await self.journal.load(id)):
+            return recorded
+        rows = await self.journal.select(Selection(account=account, refund_request_id=id), limit=2)
+        if len(rows) > 1:
+            raise Invalid("account", f"{id!r} is in use in several accounts; name one of them")
+        recorded = await self.journal.load(rows[0].id if rows else id)
+        if not recorded or (not rows and account not in (None, fold(recorded[0].refund_id, _events(recorded)).account)):
+            raise UnknownRefund(f"there is no refund {id!r}" + (f" in account {account}" if account else ""))
+        return recorded
 
+    async def list(
+        self,
+        *,
+        status: Status | None = None,
+        account: str | None = None,
+        payment: str | None = None,
+        review: bool = False,
+        as_of: AsOf = NOW,
+        after: str = "",
+        limit: int = 1000,
+    ) -> Sequence[Row]:
+        """Return a page of refunds, oldest first, starting after the id `after`; `review=True` selects needs review."""
+        selection = Selection(status=status, account=account, payment=payment, review=review)
+        return await select_as_of(self.journal, selection, as_of, after=after, limit=limit)
 
-class IndexedLog(RefundIndex, EventReader, Protocol):
-    """The index, and the log it is derived from."""
+    async def totals(
+        self, *, account: str | None = None, by_payment: bool = False, as_of: AsOf = NOW
+    ) -> Sequence[Total]:
+        """Return what was requested, settled, failed and is open, for each account and currency."""
 
+        async def pages() -> AsyncIterator[Sequence[Row]]:
+            after = ""
+            while rows := await self.list(account=account, as_of=as_of, after=after, limit=_PAGE):
+                yield rows
+                after = rows[-1].id
 
-async def select_then(
-    journal: IndexedLog, selection: Selection, then: AsOf, *, after: str, limit: int
-) -> Sequence[Row]:
-    """Give rows as they stood then, in the order of their ids, from the one after `after`."""
-    if then.now:
-        return await journal.select(selection, after=after, limit=limit)
-    found: list[Row] = []
-    async for row in _rows_then(journal, selection, then, after):
-        found.append(row)
-        if len(found) == limit:
-            break
-    return found
+        return await add_up(pages(), by_payment=by_payment)
 
+    async def next_step(self, refund: Refund) -> policy.Step:
+        """Return what is done next for a refund, and when; a manual review while its account is blocked."""
+        account = self.account(refund.account)
+        step = policy.next_step(refund, account.terms, self.ports.now())
+        if isinstance(step, policy.Submit | policy.Inquire) and await self.health.is_blocked(account.name):
+            return policy.ManualReview(
+                ReviewReason.BLOCKED_ACCOUNT, f"the account {account.name} is blocked by another refund"
+            )
+        return step
 
-async def _rows_then(journal: IndexedLog, selection: Selection, then: AsOf, after: str) -> AsyncIterator[Row]:
-    # Where a refund stands changes; whose it is does not.
-    lasting = attrs.evolve(selection, status=None, review=False)
-    while rows := await journal.select(lasting, after=after, limit=_PAGE):
-        histories = await journal.histories([row.id for row in rows])
-        for history in map(then.history, histories):
-            if history:
-                row = row_of(fold(history[0].refund_id, [recorded.event for recorded in history]))
-                if _wanted(row, selection):
-                    yield row
-        after = rows[-1].id
+    async def readings(self, history: Sequence[Recorded]) -> Sequence[Reading]:
+        """Read the stored answers of a refund again; return where today's plugin reads them differently."""
+        states = states_of(history)
+        account = self.accounts.get(states[0].account)
+        if account is None:
+            return ()
+        digests = {
+            digest
+            for item in history
+            for name in ("digest", "evidence")
+            if (digest := getattr(item.event, name, None)) is not None
+        }
+        found = {digest: await self.journal.evidence(digest) for digest in digests}
+        kept = {digest: content for digest, content in found.items() if content is not None}
+        return [reading for _, readings in read_again(account, history, states, kept) for reading in readings]
 
+    async def evidence(self, digest: str) -> bytes:
+        """Return the provider's message that an event names; raise `UnknownRefund` if nothing has this digest."""
+        content = await self.journal.evidence(digest)
+        if content is None:
+            raise UnknownRefund(f"there is no evidence with the digest {digest!r}")
+        return content
 
-def _wanted(row: Row, selection: Selection) -> bool:
-    return selection.status in (None, row.status) and not (selection.review and not row.review)
-
-
-# --- totals -----------------------------------------------------------------------------------------------------------
-
-
-@attrs.frozen(kw_only=True)
-class Total:
-    """What there is of one account and currency, or of one payment there: requested = settled + failed + open."""
-
-    account: str
-    payment: str | None
-    """None where it is of all payments."""
-    currency: str
-    exponent: int
-    """The currency's number of decimals."""
-    refunds: int
-    requested: Money
-    settled: Money
-    failed: Money
-    open: Money
-
-
-@attrs.define
-class _Sum:
-    refunds: int = 0
-    requested: int = 0
-    settled: int = 0
-    failed: int = 0
-
-    def add(self, row: Row) -> None:
-        amount = row.amount.minor
-        self.refunds += 1
-        self.requested += amount
-        self.settled += amount if row.status is Status.SETTLED else 0
-        self.failed += amount if row.status is Status.FAILED else 0
-
-
-async def total_up(
-    journal: IndexedLog, then: AsOf, *, account: str | None = None, by_payment: bool = False
-) -> Sequence[Total]:
-    """Add up all refunds, or those of one account, for each account and currency, and payment if that is wanted."""
-    sums: dict[tuple[str, str, str, int], _Sum] = {}
-    selection, after = Selection(account=account), ""
-    while rows := await select_then(journal, selection, then, after=after, limit=_PAGE):
-        for row in rows:
-            key = row.account, row.payment if by_payment else "", row.amount.currency, row.amount.exponent
-            sums.setdefault(key, _Sum()).add(row)
-        after = rows[-1].id
-    return [_total(*key, sums[key], by_payment) for key in sorted(sums)]
-
-
-def _total(account: str, payment: str, currency: str, exponent: int, found: _Sum, by_payment: bool) -> Total:
-    still_open = found.requested - found.settled - found.failed
-    return Total(
-        account=account,
-        payment=payment if by_payment else None,
-        currency=currency,
-        exponent=exponent,
-        refunds=found.refunds,
-        requested=Money(found.requested, currency, exponent),
-        settled=Money(found.settled, currency, exponent),
-        failed=Money(found.failed, currency, exponent),
-        open=Money(still_open, currency, exponent),
-    )
+    async def unmatched(self) -> Sequence[UnmatchedNotification]:
+        """Return verified notifications that match no refund, oldest first."""
+        return await self.journal.unmatched()
 
 
-def total_as_json(total: Total) -> dict[str, Any]:
-    """Show what there is of an account and currency."""
-    names = ("requested", "settled", "failed", "open")
-    return {
-        "account": total.account,
-        "payment": total.payment,
-        "currency": total.currency,
-        "refunds": total.refunds,
-        **{name: money(getattr(total, name)) for name in names},
-    }
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def _events(recorded: Sequence[Recorded]) -> list[Event]:
+    return [item.event for item in recorded]

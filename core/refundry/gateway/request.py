@@ -5,18 +5,24 @@ The rule of this module: pure; every refusal is an `Invalid` that names the fiel
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import attrs
 
 from refundry.config import Account
-from refundry.errors import Invalid
+from refundry.errors import Conflict, Invalid
+from refundry.inputs import check_name, check_text
+from refundry.journal.codec import ERASED, ERASED_DETAILS
 from refundry.money import Money
+from refundry.provider import RefundInstruction
+from refundry.refund import Refund, Requested, fold, policy
 
-__all__ = ["MAX_DETAILS", "RefundRequest", "check_details", "check_total", "read_money"]
+__all__ = ["MAX_DETAILS", "Draft", "RefundRequest", "check_same", "draft"]
 
 MAX_DETAILS: Final = 16 * 1024
 """The number of bytes that `details` may have as JSON."""
+_SAME: Final = ("payment", "amount", "reason", "payment_total", "retry_of", "request_details")
 
 
 @attrs.frozen(kw_only=True)
@@ -45,8 +51,52 @@ class RefundRequest:
     """Who asks: a user, a service or a file."""
 
 
-def read_money(account: Account, amount: str | Money, currency: str | None, field: str) -> Money:
-    """Return an amount in the provider's minor units."""
+@attrs.frozen
+class Draft:
+    """A checked request: the event that records it, the refund that it becomes, and what the provider is asked."""
+
+    refund: Refund
+    requested: Requested
+    instruction: RefundInstruction
+
+    def replacing(self, refund_id: str) -> "Draft":
+        """Return the draft as the replacement of a failed refund."""
+        requested = attrs.evolve(self.requested, retry_of=refund_id)
+        return attrs.evolve(self, requested=requested, refund=fold(self.refund.id, [requested]))
+
+
+def draft(request: RefundRequest, account: Account, refund_id: str, at: datetime) -> Draft:
+    """Check a request against its account; raise `Invalid` if it breaks a rule. `retry_of` is not checked here."""
+    amount = _read_money(account, request.amount, request.currency, "amount")
+    requested = Requested(
+        at=at,
+        account=account.name,
+        provider=account.plugin.name,
+        payment=check_name("payment", request.payment),
+        amount=amount,
+        refund_request_id=request.refund_request_id,
+        by=check_name("by", request.by),
+        reason=None if request.reason is None else check_text("reason", request.reason),
+        payment_total=_read_total(account, request.payment_total, amount),
+        details=_read_details(request.details),
+        plugin=account.plugin_id,
+    )
+    refund = fold(refund_id, [requested])
+    instruction = policy.instruction_for(refund)
+    policy.check_limits(instruction, account.terms)
+    account.provider.check(instruction)
+    return Draft(refund, requested, instruction)
+
+
+def check_same(existing: Refund, new: Refund) -> None:
+    """Raise `Conflict` if an existing refund was requested with other data than `new`. Erased data is not compared."""
+    for field in _SAME:
+        known, wanted = getattr(existing, field), getattr(new, field)
+        if known != wanted and known not in (ERASED, ERASED_DETAILS):
+            raise Conflict(f"{field}: {existing.refund_request_id!r} was requested with {known}, not {wanted}")
+
+
+def _read_money(account: Account, amount: str | Money, currency: str | None, field: str) -> Money:
     if isinstance(amount, Money):
         if currency not in (None, amount.currency):
             raise Invalid("currency", f"{field} is in {amount.currency}, not {currency}")
@@ -56,15 +106,16 @@ def read_money(account: Account, amount: str | Money, currency: str | None, fiel
     return Money.parse(amount, currency, account.provider.exponent(currency), field=field)
 
 
-def check_total(amount: Money, total: Money | None) -> Money | None:
-    """Return the payment's total; raise `Invalid` if it is less than the amount or in another currency."""
-    if total is not None and (not total.same_unit(amount) or total.minor < amount.minor):
+def _read_total(account: Account, total: str | Money | None, amount: Money) -> Money | None:
+    if total is None:
+        return None
+    money = _read_money(account, total, amount.currency, "payment_total")
+    if not money.same_unit(amount) or money.minor < amount.minor:
         raise Invalid("payment_total", f"must be at least the amount, in {amount.currency}")
-    return total
+    return money
 
 
-def check_details(details: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Return the further fields as stored: a small JSON object without numbers that could lose digits."""
+def _read_details(details: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     if not details:
         return None
     if not isinstance(details, Mapping) or not all(isinstance(name, str) for name in details):

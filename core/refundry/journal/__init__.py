@@ -10,8 +10,10 @@ from refundry.journal.port import (
     Leases,
     ObserverPositions,
     RefundIndex,
+    StoreReader,
     TreeStore,
     UnmatchedNotifications,
+    UnmatchedReader,
     WorkQueue,
 )
 from refundry.journal.values import (
@@ -43,9 +45,11 @@ __all__ = [
     "Row",
     "Selection",
     "StoredCheckpoint",
+    "StoreReader",
     "TreeStore",
     "UnmatchedNotification",
     "UnmatchedNotifications",
+    "UnmatchedReader",
     "WorkQueue",
     "Write",
 ]

@@ -8,6 +8,7 @@ which every store must pass.
 | --- | --- |
 | `EventWriter`, `RefundIndex`, `EvidenceStore`, `UnmatchedNotifications` | the gateway |
 | `EventReader` | the gateway, observers, queries |
+| `StoreReader` | queries |
 | `WorkQueue` | the worker |
 | `ObserverPositions` | the delivery of events to observers |
 | `TreeStore` | the checkpointer |
@@ -41,9 +42,11 @@ __all__ = [
     "Journal",
     "Leases",
     "ObserverPositions",
+    "StoreReader",
     "RefundIndex",
     "TreeStore",
     "UnmatchedNotifications",
+    "UnmatchedReader",
     "WorkQueue",
 ]
 
@@ -106,14 +109,18 @@ class EvidenceStore(Protocol):
         """Return the stored bytes with this SHA-256 in hex; None if they are not stored, or were erased."""
 
 
-class UnmatchedNotifications(Protocol):
+class UnmatchedReader(Protocol):
+    """Reads verified notifications that match no refund."""
+
+    async def unmatched(self, account: str | None = None, limit: int = 1000) -> Sequence[UnmatchedNotification]:
+        """Return unmatched notifications, oldest first."""
+
+
+class UnmatchedNotifications(UnmatchedReader, Protocol):
     """Keeps verified notifications that match no refund."""
 
     async def keep_unmatched(self, unmatched: UnmatchedNotification, evidence: bytes) -> None:
         """Store a notification that matches no refund, durably; a repeated one is stored once."""
-
-    async def unmatched(self, account: str | None = None, limit: int = 1000) -> Sequence[UnmatchedNotification]:
-        """Return unmatched notifications, oldest first."""
 
 
 class Leases(Protocol):
@@ -197,7 +204,15 @@ class EvidenceEraser(Protocol):
         """
 
 
+class StoreReader(EventReader, RefundIndex, EvidenceStore, UnmatchedReader, Protocol):
+    """Everything that queries read. A store that was opened for reading has these ports and no other."""
+
+    async def close(self) -> None:
+        """Finish pending reads and close the store."""
+
+
 class Journal(
+    StoreReader,
     EventWriter,
     EventReader,
     RefundIndex,

@@ -1,12 +1,11 @@
-"""One call to a provider: sign in a thread, send, and understand what came back.
+"""One call to a provider: sign it in a thread, send it and read the answer.
 
-The rule of this module: it always ends in an outcome. Whatever a plugin raises while it signs means that nothing was
-sent, and while it reads that nothing is known.
+The rule of this module: a call always ends in an outcome. An exception of a plugin means "not sent" if it was raised
+while signing, and "unknown" if it was raised while reading.
 """
 
-import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import cycle
 from typing import Final
 
@@ -33,22 +32,21 @@ from refundry.provider import (
 
 _SIGNERS: Final = 4
 _SIGNED_AT_ONCE: Final = 8
-"""So many signatures are made before the first of them is handed over: a few milliseconds."""
+"""How many calls a thread signs before it returns the first of them: a few milliseconds."""
 _OUTCOMES: Final = (Succeeded, Pending, DefinitiveFailure, NotFound, Unknown, Blocked, Informational)
 _log = logging.getLogger("refundry")
 
 
 class Caller:
-    """Calls providers, each account at its own pace."""
+    """Calls providers, and keeps to the rate of each account."""
 
     def __init__(self, accounts: Mapping[str, Account], transport: Transport, ports: Ports) -> None:
         self._transport = transport
         self._ports = ports
-        signers: list[Grouped[ProviderCall, Request]] = [
+        self._signers: list[Grouped[ProviderCall, Request]] = [
             Grouped("sign", _sign_all, lambda _: 1 / _SIGNED_AT_ONCE) for _ in range(_SIGNERS)
         ]
-        self._signers = signers
-        self._in_turn = cycle(signers)
+        self._in_turn = cycle(self._signers)
         self._limits = {
             name: AsyncLimiter(account.terms.requests_per_second, 1)
             for name, account in accounts.items()
@@ -56,24 +54,30 @@ class Caller:
         }
 
     async def close(self) -> None:
-        """Let go of the threads."""
+        """Stop the signing threads."""
         for signer in self._signers:
             await signer.close()
 
     async def pace(self, account: Account) -> None:
-        """Wait for the account's turn: before anything is recorded, for what is recorded is about to leave."""
+        """Wait for the account's turn: before anything is recorded, because what is recorded is sent at once."""
         limit = self._limits.get(account.name)
         if limit is not None:
             await limit.acquire()
 
-    def sign(self, call: ProviderCall) -> "asyncio.Future[Request]":
-        """Begin to sign, off the loop and beside whatever else is to be done first."""
-        return next(self._in_turn).submit(call)
-
     async def call(
-        self, account: Account, call: ProviderCall, signing: "asyncio.Future[Request]"
+        self, account: Account, call: ProviderCall, record: Callable[[], Awaitable[object]] | None = None
     ) -> tuple[Outcome | NotSent, bytes | None]:
-        """Send it and give what it means, with the provider's words to keep."""
+        """Sign and send a call; return what the answer means, with the answer as evidence.
+
+        `record` runs while the call is being signed. No byte is sent before it has returned, and none if it raises.
+        """
+        signing = next(self._in_turn).submit(call)
+        if record is not None:
+            try:
+                await record()
+            except BaseException:
+                signing.cancel()
+                raise
         try:
             request = await signing
         except Exception as error:
@@ -96,17 +100,17 @@ def _sign_all(calls: Sequence[ProviderCall]) -> Sequence[Request | BaseException
 def _sign(call: ProviderCall) -> Request | BaseException:
     try:
         return call.sign()
-    except Exception as error:  # a plugin's own; the caller makes it "not sent"
+    except Exception as error:  # any exception of a plugin; the caller turns it into "not sent"
         return error
 
 
 def understood(read: Callable[[], Outcome]) -> Outcome:
-    """Let no reader do more than misunderstand."""
+    """Return the outcome that `read` returns; `Unknown` if it raises or returns anything else."""
     try:
         outcome = read()
     except Exception as error:
         _log.exception("a plugin failed to read an answer")
         return Unknown(f"the plugin failed to read it: {type(error).__name__}")
     if not isinstance(outcome, _OUTCOMES):
-        return Unknown(f"the plugin read it as {type(outcome).__name__}, which is no outcome")
+        return Unknown(f"the plugin read it as {type(outcome).__name__}, which is not an outcome")
     return outcome

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from click.testing import CliRunner
 
@@ -15,16 +17,17 @@ from refundry.audit.replay.replay import replay
 from refundry.cli import cli
 from refundry.cli.totals import totals
 from refundry.config import read_config
-from refundry.errors import Invalid, UnknownRefund
+from refundry.errors import ConfigError, Invalid, StoreError, UnknownRefund
 from refundry.gateway import Gateway
-from refundry.gateway.queries import AsOf
+from refundry.gateway.queries import AsOf, Reader
 from refundry.inputs import Operator
 from refundry.journal import Recorded, Row
 from refundry.journal.index import row_of
-from refundry.refund import Refund, Status, fold
+from refundry.journal.sqlite.reader import SqliteReader
+from refundry.refund import Refund, Status, Submitted, fold
 from refundry.testing.simulator.ledger import State
 from tests.core.audit.later_plugin import with_change
-from tests.core.shop import Shop, open_shop
+from tests.core.shop import Shop, open_shop, write_config
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -167,6 +170,57 @@ async def test_both_readings_are_shown_where_they_differ(shop: Shop) -> None:
     assert {"antom 9.9.9"} == {each["plugin_now"] for each in found}
     assert any(each.startswith('code: then "REFUND_IN_PROCESS", now "other"') for each in words)
     assert set(words) <= {each.text for each in replay(read_config(shop.config), plugins)}
+
+
+async def test_a_reader_answers_every_query_without_private_keys(shop: Shop) -> None:
+    """With the private keys gone, a reader returns what the gateway returns."""
+    toml = shop.config.read_text("utf-8")
+    config = shop.config.with_name("reader.toml")
+    config.write_text(re.sub(r'(?m)^private_key = ".*"$', 'private_key = "gone.pem"', toml), "utf-8")
+
+    with pytest.raises(Invalid, match="gone.pem"):
+        async with Gateway.open(config):
+            pass
+    async with Reader.open(config, ports=shop.gateway.ports) as reader:
+        refund = await reader.get("R0")
+        evidence = next(item.event.digest for item in await reader.history("R0") if isinstance(item.event, Submitted))
+
+        assert refund == await shop.gateway.get("R0")
+        assert await reader.history("R1") == await shop.gateway.history("R1")
+        assert await reader.list() == await shop.gateway.list()
+        assert await reader.totals(by_payment=True) == await shop.gateway.totals(by_payment=True)
+        assert await reader.next_step(refund) == await shop.gateway.next_step(refund)
+        assert () == tuple(await reader.readings(await reader.history("R0")))
+        assert await reader.evidence(evidence) == await shop.gateway.evidence(evidence)
+        assert [] == await reader.unmatched()
+
+
+async def test_a_reader_writes_nothing_and_connects_to_nobody(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening a reader makes no HTTP session; its connection refuses to write, and the store stays as it is."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a reader must not open an HTTP session")
+
+    monkeypatch.setattr(aiohttp, "ClientSession", refuse)
+    before = shop.store.read_bytes()
+    async with Reader.open(shop.config) as reader:
+        rows = await reader.list()
+        assert isinstance(reader.journal, SqliteReader)
+        with pytest.raises(StoreError, match="cannot be written"):
+            await reader.journal._rows("DELETE FROM refund_index")
+
+    assert before == shop.store.read_bytes()
+    assert rows == await shop.gateway.list()
+
+
+async def test_a_reader_makes_no_store(tmp_path: Path) -> None:
+    """Without a store there is nothing to read: a reader refuses to open, and makes none."""
+    config = write_config(tmp_path, {"shop": "http://127.0.0.1:1"})
+    with pytest.raises(ConfigError, match="there is no store"):
+        async with Reader.open(config):
+            pass
+
+    assert not (tmp_path / "refunds.db").exists()
 
 
 async def test_the_command_prints_a_line_for_each(tmp_path: Path) -> None:

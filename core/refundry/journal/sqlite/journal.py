@@ -1,18 +1,16 @@
 """The journal on SQLite.
 
-The rule of this module: the event loop never waits for the disk. Reads run in a few threads, each with its own
-connection; writes run in one thread, many in one commit. Any number of processes may have the same file open.
+The rule of this module: the event loop never waits for the disk. Writes run in one thread, many in one commit; reads
+run in the threads of `SqliteReader`. Any number of processes may have the same file open.
 """
 
 import asyncio
 import sqlite3
-import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from eventsourcing.persistence import PersistenceError
 
@@ -22,26 +20,21 @@ from refundry.journal import (
     Erasable,
     IndexDifference,
     Recorded,
-    Row,
-    Selection,
     StoredCheckpoint,
     UnmatchedNotification,
     Write,
 )
 from refundry.journal.sqlite import index, tree
 from refundry.journal.sqlite.erasure import find_erasable, overwrite, truncate_wal
-from refundry.journal.sqlite.events import load, load_each, load_page, read_evidence
+from refundry.journal.sqlite.reader import SqliteReader
 from refundry.journal.sqlite.recorder import Recorder, connect, open_recorder, sqlite_code, store_error
-from refundry.journal.sqlite.rows import Change, column_text, from_micros, insert_evidence, to_micros
+from refundry.journal.sqlite.rows import Change, column_text, insert_evidence, to_micros
 from refundry.ports import Ports
 
-READERS: Final = 4
 MAX_EVENTS: Final = 500
 MAX_BYTES: Final = 256 * 1024
 """A larger group makes every write in it wait longer and saves nothing more."""
 
-_UNMATCHED: Final = """SELECT at, account, refund_request_id, evidence FROM unmatched_notifications
-    WHERE :account IS NULL OR account=:account ORDER BY rowid LIMIT :limit"""
 _OBSERVE: Final = """INSERT OR IGNORE INTO observed
     SELECT ?, coalesce(max(rowid), 0), 0, '' FROM stored_events"""
 _TAKE_OBSERVER: Final = """UPDATE observed SET lease_until=?, lease_holder=?
@@ -52,17 +45,14 @@ _RELEASE_OBSERVERS: Final = "UPDATE observed SET lease_until=0, lease_holder='' 
 T = TypeVar("T")
 
 
-class SqliteJournal:
+class SqliteJournal(SqliteReader):
     """A `Journal` in one SQLite file. Make it with `SqliteJournal.open`."""
 
     def __init__(self, path: Path, recorder: Recorder, ports: Ports) -> None:
-        self.path = path
+        super().__init__(path, partial(connect, path))
         self._recorder = recorder
         self._ports = ports
         self._writer: Grouped[Change, Sequence[int]] = Grouped("writer", self._commit, _share)
-        self._readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="refundry-reader")
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
         self._failed = False
 
     @classmethod
@@ -77,9 +67,7 @@ class SqliteJournal:
     async def close(self) -> None:
         """Finish pending work and close the store."""
         await self._writer.close()
-        await asyncio.to_thread(self._readers.shutdown)
-        for connection in self._connections:
-            connection.close()
+        await super().close()
         self._recorder.datastore.close()
 
     # --- events -------------------------------------------------------------------------------------------------------
@@ -93,42 +81,7 @@ class SqliteJournal:
             for position, stored, event in zip(positions, change.stored, write.events, strict=True)
         ]
 
-    async def load(self, refund_id: str) -> Sequence[Recorded]:
-        """Return all events of a refund, oldest first; empty if there is no such refund."""
-        return await self._read(load, refund_id)
-
-    async def histories(self, refund_ids: Sequence[str]) -> Sequence[Sequence[Recorded]]:
-        """Return all events of each of these refunds, in the order of the given ids."""
-        return await self._read(load_each, refund_ids)
-
-    async def log(self, after: int = 0, limit: int | None = None) -> AsyncIterator[Recorded]:
-        """Yield the events of the whole log in order, starting after position `after`."""
-        left = limit
-        while left is None or left > 0:
-            page = await self._read(load_page, after, index.PAGE if left is None else min(index.PAGE, left))
-            for recorded in page:
-                yield recorded
-            if not page:
-                return
-            after = page[-1].position
-            left = None if left is None else left - len(page)
-
-    # --- the index ----------------------------------------------------------------------------------------------------
-
-    async def find(self, account: str, refund_request_id: str) -> str | None:
-        """Return the id of the refund that has this request id."""
-        statement = "SELECT id FROM refund_index WHERE account=? AND refund_request_id=?"
-        rows = await self._rows(statement, account, refund_request_id)
-        return rows[0][0] if rows else None
-
-    async def select(self, selection: Selection, *, after: str = "", limit: int = 1000) -> Sequence[Row]:
-        """Return index rows in the order of their ids, starting after the id `after`."""
-        return await self._read(index.select_rows, selection, after, limit)
-
-    async def blocked(self, account: str) -> Sequence[str]:
-        """Return the ids of the refunds that block this account."""
-        statement = "SELECT id FROM refund_index WHERE account=? AND blocks_account = 1 ORDER BY id"
-        return [id for (id,) in await self._rows(statement, account)]
+    # --- maintenance of the index -------------------------------------------------------------------------------------
 
     async def compare_index(self) -> AsyncIterator[IndexDifference]:
         """Fold the whole log and yield every difference between it and the index."""
@@ -155,10 +108,6 @@ class SqliteJournal:
     async def take_due(self, now: datetime, *, until: datetime, holder: str, limit: int) -> Sequence[str]:
         """Lease up to `limit` refunds that are due, oldest first, to `holder` until `until`; skip blocked accounts."""
         return await self._transact(lambda cursor: index.take_due(cursor, now, until, holder, limit))
-
-    async def waiting(self) -> tuple[int, datetime | None]:
-        """Return how many refunds the workers still have to process, and when the next of them can be taken."""
-        return await self._read(index.waiting)
 
     async def release(self, holder: str) -> None:
         """Release all leases of a worker or an observer that stops."""
@@ -195,14 +144,6 @@ class SqliteJournal:
 
     # --- evidence and unmatched notifications -------------------------------------------------------------------------
 
-    async def evidence(self, digest: str) -> bytes | None:
-        """Return the stored bytes with this SHA-256 in hex; None if they are not stored, or were erased."""
-        try:
-            key = bytes.fromhex(digest)
-        except ValueError:
-            return None
-        return (await self._read(read_evidence, [key])).get(key)
-
     async def keep_unmatched(self, unmatched: UnmatchedNotification, evidence: bytes) -> None:
         """Store a notification that matches no refund, durably; a repeated one is stored once."""
         digest = bytes.fromhex(unmatched.evidence)
@@ -218,14 +159,6 @@ class SqliteJournal:
             cursor.execute("INSERT OR IGNORE INTO unmatched_notifications VALUES (?,?,?,?)", row)
 
         await self._transact(keep)
-
-    async def unmatched(self, account: str | None = None, limit: int = 1000) -> Sequence[UnmatchedNotification]:
-        """Return unmatched notifications, oldest first."""
-        rows = await self._rows(_UNMATCHED, account=account, limit=limit)
-        return [
-            UnmatchedNotification(from_micros(at), name, request_id, digest.hex())
-            for at, name, request_id, digest in rows
-        ]
 
     async def erasable(self, refund_id: str) -> Erasable:
         """Find the records that this refund names and no other; this reads the whole log."""
@@ -285,33 +218,6 @@ class SqliteJournal:
 
         return await self._writer.run(partial(self._guarded, transact))
 
-    async def _rows(self, statement: str, *values: Any, **named: Any) -> list[Any]:
-        return await self._read(_fetch, statement, named or values)
-
-    async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call `function(connection, ...)` in a reader's thread."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._readers, self._with_connection, function, arguments
-            )
-        except sqlite3.Error as error:
-            raise store_error(error) from error
-        except RuntimeError as error:
-            # A ThreadPoolExecutor raises it after its shutdown.
-            raise StoreError("store: it is closed") from error
-
-    def _with_connection(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
-        try:
-            connection = self._local.connection
-        except AttributeError:
-            connection = self._local.connection = connect(self.path)
-            self._connections.append(connection)
-        return function(connection, *arguments)
-
 
 def _share(change: Change) -> float:
     return max(change.count / MAX_EVENTS, change.size / MAX_BYTES)
-
-
-def _fetch(connection: sqlite3.Connection, statement: str, values: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
-    return connection.execute(statement, values).fetchall()

@@ -98,6 +98,36 @@ def connect(path: Path, cache: int = READER_CACHE) -> sqlite3.Connection:
     return connection
 
 
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open a connection that cannot write, and check that the database is a store."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        timeout=LOCK_TIMEOUT,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=STATEMENTS,
+    )
+    try:
+        for setting in ("query_only=1", "mmap_size=0", f"cache_size=-{READER_CACHE}"):
+            connection.execute(f"PRAGMA {setting}")
+        check_settings(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def check_readable(path: Path) -> None:
+    """Raise `ConfigError` or `StoreError`, in one line, if there is no store at `path` that can be read."""
+    if not path.is_file():
+        raise ConfigError("store", f"there is no store at {path}")
+    try:
+        connect_to_read(path).close()
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise store_error(error) from error
+
+
 def pragma(connection: sqlite3.Connection, name: str) -> Any:
     """Read one of SQLite's settings."""
     return connection.execute(f"PRAGMA {name}").fetchone()[0]

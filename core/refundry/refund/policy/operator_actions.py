@@ -123,7 +123,8 @@ def refused(refund: Refund, digest: str, sender: str, at: datetime, plugin: str 
 
 def check_limits(instruction: RefundInstruction, terms: Terms) -> None:
     """Raise `Invalid` for an order that is longer than the provider's terms allow, or has other characters."""
-    if re.fullmatch(f"[{terms.id_characters}]+", instruction.refund_request_id, re.ASCII) is None:
+    id = instruction.refund_request_id
+    if not isinstance(id, str) or re.fullmatch(f"[{terms.id_characters}]+", id, re.ASCII) is None:
         raise Invalid("refund_request_id", f"may only have the characters {terms.id_characters}")
     limits = (
         ("refund_request_id", instruction.refund_request_id, terms.id_length),

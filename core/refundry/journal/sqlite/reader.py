@@ -1,0 +1,144 @@
+"""Reading a SQLite store: events, the index, evidence and unmatched notifications.
+
+The rule of this module: nothing in it writes. Reads run in a few threads, each with its own connection, and the event
+loop never waits for the disk.
+"""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from refundry.errors import StoreError
+from refundry.journal import Recorded, Row, Selection, UnmatchedNotification
+from refundry.journal.sqlite import index
+from refundry.journal.sqlite.events import load, load_each, load_page, read_evidence
+from refundry.journal.sqlite.recorder import check_readable, connect_to_read, store_error
+from refundry.journal.sqlite.rows import from_micros
+
+READERS: Final = 4
+_UNMATCHED: Final = """SELECT at, account, refund_request_id, evidence FROM unmatched_notifications
+    WHERE :account IS NULL OR account=:account ORDER BY rowid LIMIT :limit"""
+
+T = TypeVar("T")
+
+
+class SqliteReader:
+    """A `StoreReader` on one SQLite file. Open it with `open_to_read`; `SqliteJournal` is one that also writes."""
+
+    def __init__(self, path: Path, connect: Callable[[], sqlite3.Connection]) -> None:
+        self.path = path
+        self._connect = connect
+        self._readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="refundry-reader")
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+
+    @classmethod
+    async def open_to_read(cls, path: Path) -> "SqliteReader":
+        """Open the store at `path`, which must exist, and write nothing to it.
+
+        Raises `ConfigError` if there is no store or it cannot be used, `StoreError` if the database fails.
+        """
+        await asyncio.to_thread(check_readable, path)
+        return SqliteReader(path, partial(connect_to_read, path))
+
+    async def close(self) -> None:
+        """Finish pending reads and close the connections."""
+        await asyncio.to_thread(self._readers.shutdown)
+        for connection in self._connections:
+            connection.close()
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    async def load(self, refund_id: str) -> Sequence[Recorded]:
+        """Return all events of a refund, oldest first; empty if there is no such refund."""
+        return await self._read(load, refund_id)
+
+    async def histories(self, refund_ids: Sequence[str]) -> Sequence[Sequence[Recorded]]:
+        """Return all events of each of these refunds, in the order of the given ids."""
+        return await self._read(load_each, refund_ids)
+
+    async def log(self, after: int = 0, limit: int | None = None) -> AsyncIterator[Recorded]:
+        """Yield the events of the whole log in order, starting after position `after`."""
+        left = limit
+        while left is None or left > 0:
+            page = await self._read(load_page, after, index.PAGE if left is None else min(index.PAGE, left))
+            for recorded in page:
+                yield recorded
+            if not page:
+                return
+            after = page[-1].position
+            left = None if left is None else left - len(page)
+
+    # --- the index ----------------------------------------------------------------------------------------------------
+
+    async def find(self, account: str, refund_request_id: str) -> str | None:
+        """Return the id of the refund that has this request id."""
+        statement = "SELECT id FROM refund_index WHERE account=? AND refund_request_id=?"
+        rows = await self._rows(statement, account, refund_request_id)
+        return rows[0][0] if rows else None
+
+    async def select(self, selection: Selection, *, after: str = "", limit: int = 1000) -> Sequence[Row]:
+        """Return index rows in the order of their ids, starting after the id `after`."""
+        return await self._read(index.select_rows, selection, after, limit)
+
+    async def blocked(self, account: str) -> Sequence[str]:
+        """Return the ids of the refunds that block this account."""
+        statement = "SELECT id FROM refund_index WHERE account=? AND blocks_account = 1 ORDER BY id"
+        return [id for (id,) in await self._rows(statement, account)]
+
+    async def waiting(self) -> tuple[int, datetime | None]:
+        """Return how many refunds the workers still have to process, and when the next of them can be taken."""
+        return await self._read(index.waiting)
+
+    # --- evidence and unmatched notifications -------------------------------------------------------------------------
+
+    async def evidence(self, digest: str) -> bytes | None:
+        """Return the stored bytes with this SHA-256 in hex; None if they are not stored, or were erased."""
+        try:
+            key = bytes.fromhex(digest)
+        except ValueError:
+            return None
+        return (await self._read(read_evidence, [key])).get(key)
+
+    async def unmatched(self, account: str | None = None, limit: int = 1000) -> Sequence[UnmatchedNotification]:
+        """Return unmatched notifications, oldest first."""
+        rows = await self._rows(_UNMATCHED, account=account, limit=limit)
+        return [
+            UnmatchedNotification(from_micros(at), name, request_id, digest.hex())
+            for at, name, request_id, digest in rows
+        ]
+
+    # --- threads ------------------------------------------------------------------------------------------------------
+
+    async def _rows(self, statement: str, *values: Any, **named: Any) -> list[Any]:
+        return await self._read(_fetch, statement, named or values)
+
+    async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call `function(connection, ...)` in a reader's thread."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._readers, self._with_connection, function, arguments
+            )
+        except sqlite3.Error as error:
+            raise store_error(error) from error
+        except RuntimeError as error:
+            # A ThreadPoolExecutor raises it after its shutdown.
+            raise StoreError("store: it is closed") from error
+
+    def _with_connection(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+        try:
+            connection = self._local.connection
+        except AttributeError:
+            connection = self._local.connection = self._connect()
+            self._connections.append(connection)
+        return function(connection, *arguments)
+
+
+def _fetch(connection: sqlite3.Connection, statement: str, values: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
+    return connection.execute(statement, values).fetchall()
