@@ -507,7 +507,7 @@ def test_the_first_word_of_the_providers_id_is_not_dropped() -> None:
 
 def test_a_notification_played_again_is_recorded_once() -> None:
     """Whoever plays an old notification again neither fills the log nor puts off an inquiry."""
-    for name in ("settled", "failed", "pending", "unknown", "odd", "settled with another amount"):
+    for name in ("settled", "failed", "pending", "unknown", "unusual", "settled with another amount"):
         refund = _interpreted(_sent(), ALPHABET[name], source(_AT, Channel.NOTIFICATION, fresh=False), Terms())
         again = _interpreted(
             refund, ALPHABET[name], source(_AT + timedelta(1), Channel.NOTIFICATION, fresh=False), Terms()
@@ -516,7 +516,7 @@ def test_a_notification_played_again_is_recorded_once() -> None:
         assert refund == again
 
 
-@pytest.mark.parametrize("name", ["pending", "settled with another amount", "odd"])
+@pytest.mark.parametrize("name", ["pending", "settled with another amount", "unusual"])
 def test_a_contradicted_refusal_is_not_confirmed_by_not_found(name: str) -> None:
     """Refused in doubt, then known after all, then not found: a person looks, and nothing is called failed."""
     rules = attrs.evolve(Terms(), not_found_tries=0)
