@@ -30,7 +30,7 @@ if __name__ == "__main__":
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 
-from refundry.audit.signing.note import Verifier
+from refundry.audit.signing.signed_notes import Verifier
 from refundry.audit.verification.source import BATCH, SqliteSource
 from refundry.audit.verification.verify import Given, verify, without_collector
 from tests.bench.samples import machine

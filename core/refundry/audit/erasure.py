@@ -15,7 +15,7 @@ from uuid import UUID
 
 import attrs
 
-from refundry.audit.signing.note import BadNote, Verifier, open_note, sign_note
+from refundry.audit.signing.signed_notes import BadNote, Verifier, open_note, sign_note
 from refundry.audit.signing.signer import Signer
 from refundry.errors import Invalid
 from refundry.journal import EvidenceEraser

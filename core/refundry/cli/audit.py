@@ -18,8 +18,8 @@ from refundry.audit.publication.report import report
 from refundry.audit.replay.findings import Found, Significance, significance
 from refundry.audit.replay.replay import replay
 from refundry.audit.signing.anchors import read_notes
-from refundry.audit.signing.note import Verifier, open_checkpoint
 from refundry.audit.signing.settings import signer_directory
+from refundry.audit.signing.signed_notes import Verifier, open_checkpoint
 from refundry.audit.signing.signer import read_last_note, read_verifier
 from refundry.audit.verification.exported import ExportSource, is_export
 from refundry.audit.verification.findings import Finding, Limit, LimitCode, Verdict

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import click
 
-from refundry.audit.signing.note import Verifier
+from refundry.audit.signing.signed_notes import Verifier
 from refundry.audit.signing.witness import Request, Witness, open_witness, request_over
 from refundry.audit.verification.exported import ExportSource, is_export
 from refundry.audit.verification.source import SqliteSource

@@ -108,7 +108,7 @@ class StoredCheckpoint:
     size: int
     at: datetime
     note: bytes
-    """A signed note; see `refundry.audit.signing.note`."""
+    """A signed note; see `refundry.audit.signing.signed_notes`."""
 
 
 @attrs.frozen(slots=True)

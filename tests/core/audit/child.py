@@ -10,8 +10,8 @@ from pathlib import Path
 
 from refundry.audit.signing.anchors import Anchors
 from refundry.audit.signing.checkpointer import Checkpointer
-from refundry.audit.signing.note import Checkpoint, read_note
 from refundry.audit.signing.settings import AuditSettings
+from refundry.audit.signing.signed_notes import Checkpoint, read_note
 from refundry.audit.signing.signer import open_signer
 from refundry.journal import Write
 from refundry.journal.sqlite.journal import SqliteJournal

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from refundry.audit.erasure import Tombstone
-from refundry.audit.signing.note import Checkpoint, Key, sign_note
+from refundry.audit.signing.signed_notes import Checkpoint, Key, sign_note
 from refundry.journal.codec import encode_apart
 from refundry.journal.merkle import Frontier, entry, leaf_hash
 from refundry.journal.sqlite.recorder import open_recorder

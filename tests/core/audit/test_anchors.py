@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from refundry.audit.signing import anchors as anchors_module
 from refundry.audit.signing.anchors import Anchors, open_anchors, read_notes, timestamp_request
-from refundry.audit.signing.note import Checkpoint, Key, sign_note
+from refundry.audit.signing.signed_notes import Checkpoint, Key, sign_note
 from refundry.errors import ConfigError
 from refundry.plugin_host import hookimpl, load_plugins
 from refundry.plugin_host.interfaces import Anchor, AnchorPlugin
@@ -117,7 +117,7 @@ async def test_what_git_says_is_logged(tmp_path: Path, caplog: pytest.LogCapture
     with caplog.at_level(logging.WARNING, "refundry"):
         await published(opened(tmp_path, {"anchor": "git", "repository": "plain"}), 1)
 
-    assert "the anchor 'git' did not take a checkpoint: git hash-object: " in caplog.text
+    assert "the anchor 'git' failed to keep a checkpoint: git hash-object: " in caplog.text
 
 
 # --- servers ----------------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ async def test_only_2xx_is_an_answer_and_no_redirect_is_followed(
         await published(opened(tmp_path, {"anchor": "callback", "url": url}), 1)
 
     assert ["/"] == paths
-    assert (status != 200) == (f"answered {status}" in caplog.text)
+    assert (status != 200) == (f"the answer had status {status}" in caplog.text)
 
 
 # --- timestamps -------------------------------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ async def test_what_is_no_timestamp_of_this_checkpoint_is_not_kept(
         await published(opened(tmp_path, {"anchor": "rfc3161", "url": url, "directory": "stamps"}), 7)
 
     assert not (tmp_path / "stamps").exists()
-    assert "no timestamp of this checkpoint" in caplog.text
+    assert "not a timestamp of this checkpoint" in caplog.text
 
 
 # --- driving them -----------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ async def test_one_that_fails_harms_no_other_and_is_given_the_next(
     await published(anchors, 2)
 
     assert [note(1), note(2)] == bad.taken == good.taken
-    assert 2 == caplog.text.count("the anchor 'bad' did not take a checkpoint: broken")
+    assert 2 == caplog.text.count("the anchor 'bad' failed to keep a checkpoint: broken")
 
 
 async def test_an_anchor_is_not_asked_too_often_and_has_the_last_one(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from refundry.audit.signing import checkpointer as checkpointer_module
 from refundry.audit.signing.anchors import Anchors, read_notes
 from refundry.audit.signing.checkpointer import Checkpointer
-from refundry.audit.signing.note import Checkpoint, Key, open_checkpoint
+from refundry.audit.signing.signed_notes import Checkpoint, Key, open_checkpoint
 from refundry.audit.signing.signer import open_signer, read_last_note, read_verifier
 from refundry.cli import cli
 from refundry.errors import Tampered
@@ -272,7 +272,7 @@ def put_back(path: Path) -> None:
 
 
 async def test_a_store_that_was_rolled_back_is_not_signed(path: Path) -> None:
-    """A backup of the store that grows past the signed size again has another past."""
+    """A backup of the store that grows past the signed size again has history differs."""
     async with checkpointing(path) as (journal, checkpointer):
         await journal.save(new("a"))
         await checkpointer.checkpoint_now()
@@ -282,11 +282,11 @@ async def test_a_store_that_was_rolled_back_is_not_signed(path: Path) -> None:
         await checkpointer.checkpoint_now()
     put_back(path)
     async with checkpointing(path) as (journal, checkpointer):
-        with pytest.raises(Tampered, match="2 events were signed, and the store has 1"):
+        with pytest.raises(Tampered, match="2 events were signed, but the store has 1"):
             await checkpointer.checkpoint_now()
         for key in "cde":
             await journal.save(new(key))
-        with pytest.raises(Tampered, match="another past"):
+        with pytest.raises(Tampered, match="history differs"):
             await checkpointer.checkpoint_now()
 
 
@@ -307,7 +307,7 @@ async def test_a_changed_log_is_said_once_and_refunds_go_on(path: Path, caplog: 
             problem = checkpointer.problem
 
     assert problem is not None
-    assert "another past" in problem
+    assert "history differs" in problem
     assert [logging.CRITICAL] == [record.levelno for record in caplog.records]
     assert "audit verify" in caplog.text
 
@@ -427,7 +427,7 @@ async def test_health_says_that_a_log_is_not_signed_and_refunds_go_on(tmp_path: 
         await runner.cleanup()
 
     assert (200, "ok") == (status, said["status"])
-    assert "another past" in said["audit"]
+    assert "history differs" in said["audit"]
     assert Status.REQUESTED is asked.status
 
 

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from refundry.audit.erasure import Erased, Tombstone, erase, open_tombstone
-from refundry.audit.signing.note import BadNote, Key
+from refundry.audit.signing.signed_notes import BadNote, Key
 from refundry.audit.signing.signer import Signer
 from refundry.errors import Invalid, Stale, StoreError
 from refundry.journal import UnmatchedNotification
@@ -192,7 +192,7 @@ async def test_text_that_is_gone_without_a_note_is_an_error(journal: SqliteJourn
     connection.execute("DELETE FROM evidence")
     connection.close()
 
-    with pytest.raises(StoreError, match="position 1 is gone"):
+    with pytest.raises(StoreError, match="position 1 is missing"):
         await journal.load(write.refund.id)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from refundry.audit.erasure import Tombstone
 from refundry.audit.publication.export import Exported, Part, content_path, export
-from refundry.audit.signing.note import Verifier, sign_note
+from refundry.audit.signing.signed_notes import Verifier, sign_note
 from refundry.audit.verification.exported import ExportSource, is_export
 from refundry.audit.verification.findings import LimitCode, Verdict
 from refundry.audit.verification.source import SqliteSource

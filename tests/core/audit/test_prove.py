@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from refundry.audit.publication.export import Part, export
-from refundry.audit.signing.note import open_checkpoint
+from refundry.audit.signing.signed_notes import open_checkpoint
 from refundry.audit.verification.source import SqliteSource
 from refundry.errors import Invalid, UnknownRefund
 from refundry.journal.merkle import verify_inclusion

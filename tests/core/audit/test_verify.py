@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refundry.audit.erasure import Tombstone
-from refundry.audit.signing.note import sign_note
+from refundry.audit.signing.signed_notes import sign_note
 from refundry.audit.verification.findings import KEPT, FindingKind, Findings, Limit, LimitCode, Verdict
 from refundry.audit.verification.roots import Batch
 from refundry.audit.verification.source import BATCH, SqliteSource

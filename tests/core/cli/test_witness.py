@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from refundry.audit.signing.note import Verifier, open_checkpoint, read_note
+from refundry.audit.signing.signed_notes import Verifier, open_checkpoint, read_note
 from refundry.audit.signing.signer import read_verifier
 from refundry.cli import cli
 from tests.core.audit.child import main as save_and_checkpoint

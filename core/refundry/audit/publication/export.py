@@ -21,7 +21,7 @@ import attrs
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from refundry.audit.signing.note import BadNote, Checkpoint, Verifier, open_checkpoint
+from refundry.audit.signing.signed_notes import BadNote, Checkpoint, Verifier, open_checkpoint
 from refundry.audit.verification import lean_state as ledger
 from refundry.audit.verification.source import Event, SqliteSource
 from refundry.errors import Invalid, StoreError, Tampered

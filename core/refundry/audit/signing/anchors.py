@@ -1,9 +1,11 @@
-"""Anchors: places outside our reach where signed checkpoints go, so that nobody can deny or replace them later.
+"""Anchors: places outside the operator's control that keep signed checkpoints, so that no one can replace them later.
 
-The rule of this module: an anchor is given the newest checkpoint, at most once in so many seconds and once more at the
-end. One that fails is logged and given the next; it never holds up the log, the signer or the other anchors.
+The rule of this module: an anchor receives the newest checkpoint, at most once per `every` seconds and once more at the
+end. A failure is logged, and the anchor receives the next checkpoint; it never delays the log, the signer or the other
+anchors.
 
-Four are built in: `file`, `git`, `callback` and `rfc3161`. Plugins bring others with the hook `refundry_audit_anchors`.
+Four anchors are built in: `file`, `git`, `callback` and `rfc3161`. Plugins add others with the hook
+`refundry_audit_anchors`.
 """
 
 import asyncio
@@ -19,8 +21,8 @@ from typing import Any, Final
 
 import attrs
 
-from refundry.audit.signing.note import BadNote, Checkpoint, read_note
 from refundry.audit.signing.settings import AuditSettings
+from refundry.audit.signing.signed_notes import BadNote, Checkpoint, read_note
 from refundry.config import read_reference, read_settings
 from refundry.errors import ConfigError, Invalid
 from refundry.outbound.transport import HttpTransport
@@ -31,18 +33,18 @@ from refundry.provider import Answer, HttpUrl, Request, Secret
 __all__ = ["BUILT_IN", "Anchors", "open_anchors", "read_notes"]
 
 EVERY: Final = 60.0
-"""Seconds between two checkpoints for an anchor, unless `every` says otherwise."""
+"""Seconds between two checkpoints for an anchor, unless `every` is set."""
 _TIMEOUT: Final = 30.0
 _GRACE: Final = 5.0
-"""How many seconds a closing process gives its anchors for the last checkpoint."""
+"""How many seconds a closing process waits for its anchors to keep the last checkpoint."""
 _log = logging.getLogger("refundry")
 
 
-class Failed(Exception):
-    """A checkpoint did not get to its place."""
+class AnchorFailed(Exception):
+    """An anchor could not keep a checkpoint."""
 
 
-# --- giving them checkpoints ------------------------------------------------------------------------------------------
+# --- publishing -------------------------------------------------------------------------------------------------------
 
 
 @attrs.define(eq=False)
@@ -56,7 +58,7 @@ class _Follower:
     stopping: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     async def run(self) -> None:
-        """Give the anchor the newest checkpoint whenever there is one, until stopped."""
+        """Publish the newest checkpoint whenever there is one, until stopped."""
         while not (self.stopping.is_set() and self.given == self.newest):
             await self.wake.wait()
             self.wake.clear()
@@ -73,20 +75,20 @@ class _Follower:
             async with asyncio.timeout(_TIMEOUT):
                 await self.anchor.publish(checkpoint)
         except Exception as error:  # whatever an anchor raises must not stop the others
-            _log.warning("the anchor %r did not take a checkpoint: %s", self.name, str(error) or type(error).__name__)
+            _log.warning("the anchor %r failed to keep a checkpoint: %s", self.name, str(error) or type(error).__name__)
         else:
             self.given = checkpoint
 
 
 class Anchors:
-    """All anchors of a store, each followed by a task of its own."""
+    """All anchors of a store, each served by its own task."""
 
     def __init__(self, anchors: Sequence[tuple[str, Anchor, float]]) -> None:
         self._followers = [_Follower(name, anchor, every) for name, anchor, every in anchors]
         self._tasks: list[asyncio.Task[None]] = []
 
     def publish(self, checkpoint: bytes) -> None:
-        """There is a new checkpoint; return at once."""
+        """Publish a new checkpoint to all anchors; return at once."""
         for follower in self._followers:
             follower.newest = checkpoint
             follower.wake.set()
@@ -94,7 +96,7 @@ class Anchors:
             self._tasks = [asyncio.create_task(follower.run()) for follower in self._followers]
 
     async def close(self) -> None:
-        """Give everybody the last checkpoint, and wait a moment for it."""
+        """Publish the last checkpoint to all anchors, and wait a moment for them."""
         for follower in self._followers:
             follower.stopping.set()
             follower.wake.set()
@@ -106,7 +108,7 @@ class Anchors:
 
 
 def open_anchors(settings: AuditSettings, plugins: Sequence[AnchorPlugin], ports: Ports) -> Anchors:
-    """Make the anchors that `[audit]` names; `ConfigError` names the key that is wrong."""
+    """Open the anchors that `[audit]` names; raise `ConfigError` with the key that is wrong."""
     known = {plugin.name: plugin for plugin in (*BUILT_IN, *plugins)}
     return Anchors(
         [
@@ -121,9 +123,9 @@ def _open(
 ) -> tuple[str, Anchor, float]:
     name, every = table["anchor"], table.get("every", EVERY)
     if name not in known:
-        raise ConfigError(f"{where}.anchor", f"there is no anchor {name!r}; there are: {', '.join(sorted(known))}")
+        raise ConfigError(f"{where}.anchor", f"there is no anchor {name!r}; available: {', '.join(sorted(known))}")
     if isinstance(every, bool) or not isinstance(every, int | float) or not math.isfinite(every) or every < 0:
-        raise ConfigError(f"{where}.every", "must be a number of seconds from zero")
+        raise ConfigError(f"{where}.every", "must be a number of seconds, zero or more")
     own = {key: value for key, value in table.items() if key not in ("anchor", "every")}
     values = read_settings(known[name].settings, own, where, base, keys=True)
     try:
@@ -136,15 +138,15 @@ def _open(
 
 _NOTE: Final = re.compile(rb"[^\n]+\n[0-9]+\n[A-Za-z0-9+/=]+\n\n(?:\xe2\x80\x94 [^\n]+\n)+")
 _SIGNATURES: Final = (64, 72)
-"""The bytes of a log's signature, and of a witness's."""
+"""The length in bytes of a log's signature, and of a witness's."""
 
 
 def read_notes(content: bytes) -> list[bytes]:
-    """Give the checkpoints in a file that the `file` anchor wrote; what a power cut left unfinished is left out."""
-    return [raw for raw in _NOTE.findall(content) if _is_whole(raw)]
+    """Return the checkpoints in a file of the `file` anchor, without any that a power failure left incomplete."""
+    return [raw for raw in _NOTE.findall(content) if _is_complete(raw)]
 
 
-def _is_whole(raw: bytes) -> bool:
+def _is_complete(raw: bytes) -> bool:
     try:
         return all(len(signature.data) in _SIGNATURES for signature in read_note(raw).signatures)
     except BadNote:
@@ -153,26 +155,26 @@ def _is_whole(raw: bytes) -> bool:
 
 @attrs.frozen
 class FileSettings:
-    """`path`: a file on another disk or machine, best one that can only be appended to."""
+    """`path`: a file on another disk or machine, preferably append-only."""
 
     path: str
 
 
 @attrs.frozen
 class FileAnchor:
-    """Appends each checkpoint, between line ends, to a file."""
+    """Appends each checkpoint to a file."""
 
     path: Path
 
     async def publish(self, checkpoint: bytes) -> None:
-        """Append it, durably."""
+        """Append it durably."""
         await asyncio.to_thread(self._append, b"\n" + checkpoint)
 
     def _append(self, content: bytes) -> None:
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             if os.write(handle, content) != len(content):
-                raise Failed(f"{self.path} took only a part of it")
+                raise AnchorFailed(f"{self.path} was written only in part")
             os.fsync(handle)
         finally:
             os.close(handle)
@@ -185,7 +187,7 @@ _REF: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*", re.ASCII)
 
 @attrs.frozen
 class GitSettings:
-    """`repository`: a clone, bare or not; `branch` gets the commits; `push` names the remote to push it to."""
+    """`repository`: a clone, bare or not; `branch`: where to commit; `push`: the remote to push the branch to."""
 
     repository: str
     branch: str = "refundry-checkpoints"
@@ -194,25 +196,25 @@ class GitSettings:
 
 @attrs.frozen
 class GitAnchor:
-    """Commits each checkpoint as the file `checkpoint` of a branch of its own; no working tree is touched."""
+    """Commits each checkpoint as the file `checkpoint` on its own branch, without touching a working tree."""
 
     repository: Path
     branch: str
     push: str | None
 
     async def publish(self, checkpoint: bytes) -> None:
-        """Commit it on top of the branch, and push the branch where that is asked for."""
+        """Add a commit to the branch, and push the branch if `push` is set."""
         ref = f"refs/heads/{self.branch}"
         blob = await self._git("hash-object", "-w", "--stdin", stdin=checkpoint)
         tree = await self._git("mktree", stdin=f"100644 blob {blob}\tcheckpoint\n".encode())
         old = await self._git("for-each-ref", "--format=%(objectname) %(tree)", ref)
-        before, _, there = old.partition(" ")
-        if there != tree:
-            said = Checkpoint.from_text(read_note(checkpoint).text)
-            message = f"{said.origin}: {said.size} events\n".encode()
+        before, _, committed = old.partition(" ")
+        if committed != tree:
+            found = Checkpoint.from_text(read_note(checkpoint).text)
+            message = f"{found.origin}: {found.size} events\n".encode()
             parents = ("-p", before) if before else ()
             commit = await self._git("commit-tree", tree, *parents, stdin=message)
-            # Fails if somebody else was faster: then theirs stays, and ours follows with the next.
+            # Fails if another process committed first; its commit stays, and the next checkpoint follows it.
             await self._git("update-ref", ref, commit, before or "0" * len(commit))
         if self.push is not None:
             await self._git("push", "--quiet", self.push, f"{ref}:{ref}")
@@ -232,7 +234,7 @@ class GitAnchor:
             await process.wait()
             raise
         if process.returncode:
-            raise Failed(f"git {arguments[0]}: {err.decode(errors='replace').strip()}")
+            raise AnchorFailed(f"git {arguments[0]}: {err.decode(errors='replace').strip()}")
         return out.decode().strip()
 
 
@@ -240,10 +242,10 @@ def _git_anchor(settings: GitSettings, base: Path, ports: Ports) -> GitAnchor:
     for field in ("branch", "push"):
         name = getattr(settings, field)
         if name is not None and (_REF.fullmatch(name) is None or ".." in name):
-            raise Invalid(field, "must be a plain name of git")
+            raise Invalid(field, "must be a plain git name")
     repository = base / settings.repository
     if not repository.is_dir():
-        raise Invalid("repository", f"there is no directory {repository}")
+        raise Invalid("repository", f"the directory {repository} does not exist")
     return GitAnchor(repository, settings.branch, settings.push)
 
 
@@ -252,7 +254,7 @@ def _git_anchor(settings: GitSettings, base: Path, ports: Ports) -> GitAnchor:
 
 @attrs.frozen
 class CallbackSettings:
-    """`url` takes checkpoints by POST; `authorization` names a file or env:NAME with that header's value."""
+    """`url`: where to POST checkpoints; `authorization`: a file or env:NAME with the value of that header."""
 
     url: HttpUrl
     authorization: str | None = None
@@ -260,13 +262,13 @@ class CallbackSettings:
 
 @attrs.frozen
 class CallbackAnchor:
-    """Posts each checkpoint; whatever is not 2xx is a failure, a redirect too."""
+    """Posts each checkpoint; any status other than 2xx is a failure, redirects included."""
 
     url: str
     authorization: Secret | None
 
     async def publish(self, checkpoint: bytes) -> None:
-        """Send it, and wait for the answer."""
+        """Post it, and wait for the answer."""
         headers = [("Content-Type", "text/plain; charset=utf-8")]
         if self.authorization is not None:
             headers.append(("Authorization", self.authorization.reveal().decode("latin-1").strip()))
@@ -283,21 +285,21 @@ async def _post(url: str, headers: tuple[tuple[str, str], ...], body: bytes) -> 
     async with HttpTransport(connections=1) as transport:
         answer = await transport.send(Request("POST", url, headers, body), _TIMEOUT)
     if not isinstance(answer, Answer):
-        raise Failed(answer.cause)
+        raise AnchorFailed(answer.cause)
     if not 200 <= answer.status < 300:
-        raise Failed(f"answered {answer.status}")
+        raise AnchorFailed(f"the answer had status {answer.status}")
     return answer
 
 
-# --- a timestamp of RFC 3161 ------------------------------------------------------------------------------------------
+# --- an RFC 3161 timestamp --------------------------------------------------------------------------------------------
 
 _SHA256: Final = bytes.fromhex("300d06096086480165030402010500")
-"""The algorithm's identifier in DER."""
+"""The identifier of the algorithm in DER."""
 
 
 @attrs.frozen
 class TimestampSettings:
-    """`url`: a timestamping authority; `directory`: where requests and answers are kept."""
+    """`url`: a timestamping authority; `directory`: where to keep requests and answers."""
 
     url: HttpUrl
     directory: str
@@ -305,9 +307,9 @@ class TimestampSettings:
 
 @attrs.frozen
 class TimestampAnchor:
-    """Has each checkpoint timestamped, and keeps `SIZE.checkpoint`, `SIZE.tsq` and `SIZE.tsr`.
+    """Obtains a timestamp for each checkpoint, and keeps `SIZE.checkpoint`, `SIZE.tsq` and `SIZE.tsr`.
 
-    Check them with `openssl ts -verify -data SIZE.checkpoint -in SIZE.tsr -CAfile CA.pem`.
+    Verify them with `openssl ts -verify -data SIZE.checkpoint -in SIZE.tsr -CAfile CA.pem`.
     """
 
     url: str
@@ -315,13 +317,13 @@ class TimestampAnchor:
     ports: Ports
 
     async def publish(self, checkpoint: bytes) -> None:
-        """Ask for a timestamp, and keep the answer if it is one of these bytes."""
+        """Request a timestamp, and keep the answer if it is a timestamp of these bytes."""
         nonce = self.ports.random(8)
         digest = hashlib.sha256(checkpoint).digest()
         request = timestamp_request(digest, nonce)
         answer = await _post(self.url, (("Content-Type", "application/timestamp-query"),), request)
         if not _is_granted(answer.body) or digest not in answer.body or _number(nonce) not in answer.body:
-            raise Failed("the answer is no timestamp of this checkpoint")
+            raise AnchorFailed("the answer is not a timestamp of this checkpoint")
         name = str(Checkpoint.from_text(read_note(checkpoint).text).size)
         await asyncio.to_thread(self._keep, name, checkpoint, request, answer.body)
 
@@ -332,7 +334,7 @@ class TimestampAnchor:
 
 
 def timestamp_request(digest: bytes, nonce: bytes) -> bytes:
-    """Give a TimeStampReq in DER that asks for the authority's certificate too (RFC 3161, section 2.4.1)."""
+    """Return a TimeStampReq in DER that also requests the authority's certificate (RFC 3161, section 2.4.1)."""
     imprint = _der(0x30, _SHA256 + _der(0x04, digest))
     return _der(0x30, _der(0x02, b"\x01") + imprint + _der(0x02, _number(nonce)) + _der(0x01, b"\xff"))
 
@@ -348,7 +350,7 @@ def _der(tag: int, content: bytes) -> bytes:
 
 
 def _is_granted(answer: bytes) -> bool:
-    """Say whether a TimeStampResp begins with the status 0 or 1 (section 2.4.2)."""
+    """Return whether a TimeStampResp begins with the status 0 or 1 (section 2.4.2)."""
     found = re.match(rb"\x30(?:[\x00-\x7f]|\x81.|\x82..|\x83...)\x30[\x00-\x7f]\x02\x01[\x00\x01]", answer, re.DOTALL)
     return found is not None
 
@@ -363,4 +365,4 @@ BUILT_IN: Final = (
         lambda settings, base, ports: TimestampAnchor(settings.url, base / settings.directory, ports),
     ),
 )
-"""The anchors that need no plugin."""
+"""The built-in anchors."""

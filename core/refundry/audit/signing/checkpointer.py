@@ -1,7 +1,8 @@
-"""The sealer: has the tree signed while the gateway works, soon after each event and before it closes.
+"""The checkpointer: it has the tree signed while the gateway runs, soon after each event and before the gateway closes.
 
-The rule of this module: it never holds up money. What goes wrong is logged once, loudly, and said by `problem`, which
-`GET /health` shows; refunds go on, and the sealer tries again. A log that shrank or was changed is never signed.
+The rule of this module: it never delays a refund. A problem is logged once at CRITICAL and kept in `problem`, which
+`GET /health` shows; refunds continue, and the checkpointer tries again. A log that shrank or was changed is never
+signed.
 """
 
 import asyncio
@@ -20,23 +21,23 @@ from refundry.ports import Ports
 __all__ = ["EVENTS", "SECONDS", "Checkpointer"]
 
 EVENTS: Final = 1000
-"""After so many events a checkpoint is signed at once."""
+"""This many events are signed at once, without waiting."""
 SECONDS: Final = 0.75
-"""How long fewer events wait for one; with the signing itself that is less than a second."""
+"""How long fewer events wait for a checkpoint; together with the signing, less than a second."""
 _PAGE: Final = 1000
 _BUSY: Final = 0.02
 _MAX_PAUSE: Final = 60.0
 _GRACE: Final = 5.0
-"""How many seconds a closing process waits for another one that is signing, and for its own signing key."""
+"""How many seconds a closing process waits for another process that is signing, and for its own signing key."""
 _log = logging.getLogger("refundry")
 
 
 class Checkpointer:
-    """Signs the tree of one store. It opens nothing, and makes nothing, before the first `notify` or `seal`."""
+    """Signs the tree of one store. It opens and creates nothing before the first `notify` or `checkpoint_now`."""
 
     def __init__(self, journal: TreeStore, open_signer: Callable[[], Signer], anchors: Anchors, ports: Ports) -> None:
         self.problem: str | None = None
-        """Why the log is not signed at present, in one line; None if it is."""
+        """Why the log is not being signed, in one line; None while it is."""
         self._journal = journal
         self._open_signer = open_signer
         self._anchors = anchors
@@ -48,7 +49,7 @@ class Checkpointer:
         self._some, self._many, self._stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def notify(self, events: int = 1) -> None:
-        """So many events were recorded, or none but an earlier process may have left some; return at once."""
+        """Schedule a checkpoint for new events, or with 0 for those that an earlier process left; return at once."""
         self._waiting += events
         self._some.set()
         if self._waiting >= EVENTS:
@@ -57,7 +58,7 @@ class Checkpointer:
             self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Sign what is not signed yet, give the anchors the last checkpoint, and end."""
+        """Sign what is not signed yet, publish the last checkpoint to the anchors, and stop."""
         self._stop.set()
         self._many.set()
         if self._task is not None:
@@ -65,7 +66,7 @@ class Checkpointer:
             _, late = await asyncio.wait([self._task], timeout=2 * _GRACE)
             for task in late:
                 task.cancel()
-                _log.error("the log is not signed: signing did not end")
+                _log.error("audit signing stopped: it did not finish before closing")
             await asyncio.gather(self._task, return_exceptions=True)
         await self._anchors.close()
 
@@ -84,14 +85,14 @@ class Checkpointer:
                     await self._try()
 
     async def _try(self) -> None:
-        """Seal once; where that fails, wait before the next time."""
+        """Sign once; after a failure, wait before the next attempt."""
         self._waiting = 0
         self._some.clear()
         if not self._stop.is_set():
             self._many.clear()
         try:
             done = await self.checkpoint_now()
-        except Exception as error:  # whatever is wrong with the audit, refunds go on
+        except Exception as error:  # whatever is wrong with the audit, refunds continue
             self._failed(error)
             self._some.set()
             await self._pause(self._stop, min(_MAX_PAUSE, 2.0 ** min(self._failures, 6)))
@@ -108,25 +109,25 @@ class Checkpointer:
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1
-        text = f"the log is not signed: {str(error) or type(error).__name__}"
-        # What is wrong with the whole store, everybody says who writes to it.
+        text = f"audit signing stopped: {str(error) or type(error).__name__}"
+        # Everything that writes to the store reports a problem of the whole store; it need not be logged here as well.
         if text != self.problem and not isinstance(error, StoreError):
-            _log.critical("%s; refunds go on%s", text, f"; {error.next}" if isinstance(error, Tampered) else "")
+            _log.critical("%s; refunds continue%s", text, f"; {error.next}" if isinstance(error, Tampered) else "")
         self.problem = text
 
-    # --- sealing ------------------------------------------------------------------------------------------------------
+    # --- signing ------------------------------------------------------------------------------------------------------
 
     async def signer(self) -> Signer:
-        """Give the signer, and make its directory and key if this is the first use; `ConfigError` if it cannot be."""
+        """Return the signer, creating its directory and key on first use; raise `ConfigError` if that fails."""
         if self._signer is None:
             self._signer = await asyncio.to_thread(self._open_signer)
         return self._signer
 
     async def checkpoint_now(self) -> bool:
-        """Sign the tree as it is now; False if another process is signing, and this one has to ask again.
+        """Sign the current tree; return False if another process is signing and this one has to try again.
 
-        An empty log is not signed. Raises `Tampered` if the tree is not the one that was signed before, or grown from
-        it; `StoreError`, `ConfigError` or `OSError` if it cannot be read, signed or kept.
+        An empty log is not signed. Raises `Tampered` if the tree does not extend the one that was signed before;
+        `StoreError`, `ConfigError` or `OSError` if it cannot be read, signed or stored.
         """
         if self._signer is None and not Frontier.size_of(await self._journal.tree()):
             return True
@@ -136,7 +137,7 @@ class Checkpointer:
         try:
             note = await self._checkpoint(signer)
         finally:
-            # Whoever goes away while a thread signs leaves the lock to that thread.
+            # If this is canceled while a thread signs, that thread keeps the lock until it has finished.
             signer.unlock()
         self.problem = None
         if note is not None:
@@ -144,7 +145,7 @@ class Checkpointer:
         return True
 
     async def _checkpoint(self, signer: Signer) -> bytes | None:
-        # The signer's memory first: the tree that is read after it can only have grown.
+        # The signer's memory is read first, so the tree that is read after it can only have grown.
         last = await asyncio.to_thread(signer.last)
         tree = Frontier.from_bytes(await self._journal.tree())
         grown = await self._grow(last, tree)
@@ -161,17 +162,17 @@ class Checkpointer:
         return note
 
     async def _grow(self, last: Last | None, tree: Frontier) -> Frontier:
-        """Extend the tree that was signed before by the leaves that came; it must become the store's."""
+        """Extend the tree that was signed before by the new leaves; the result must be the store's tree."""
         own = Frontier() if last is None else last.frontier
         if last is not None and tree.size < last.checkpoint.size:
-            raise Tampered(f"{last.checkpoint.size} events were signed, and the store has {tree.size}")
+            raise Tampered(f"{last.checkpoint.size} events were signed, but the store has {tree.size}")
         if own is None and last is not None:
             own = await self._extend(Frontier(), last.checkpoint.size)
             if own.root() != last.checkpoint.root:
                 raise Tampered(f"the first {own.size} events of the store are not those that were signed")
         grown = await self._extend(own or Frontier(), tree.size)
         if grown.root() != tree.root():
-            raise Tampered(f"the store has another past than the {own.size if own else 0} events that were signed")
+            raise Tampered(f"the store's history differs from the {own.size if own else 0} events that were signed")
         return grown
 
     async def _extend(self, frontier: Frontier, size: int) -> Frontier:

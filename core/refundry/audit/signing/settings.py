@@ -1,7 +1,7 @@
-"""The table `[audit]` of refundry.toml: where the signer keeps what it knows, its key, and the anchors.
+"""The table `[audit]` of refundry.toml: the signer's directory, its key, the name of the log, and the anchors.
 
-The rule of this module: without the table everything works, in a directory beside the store. Every error names the
-key as it stands in the file; no error shows a secret.
+The rule of this module: the table is optional; without it the signer uses a directory next to the store. Every error
+names the key as it is written in the file, and no error shows a secret.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from refundry.audit.signing.note import BadNote, check_key_name
+from refundry.audit.signing.signed_notes import BadNote, check_key_name
 from refundry.config import Config, read_reference, refuse_unknown
 from refundry.errors import ConfigError
 
@@ -22,31 +22,32 @@ _KEYS: Final = ("directory", "key", "origin", "anchors")
 
 @attrs.frozen
 class AuditSettings:
-    """What `[audit]` says, with what holds where it says nothing."""
+    """The settings of `[audit]`, with their defaults."""
 
     directory: Path
     """Where the signer keeps its key, its last checkpoint and its lock."""
     key: str | None
-    """A file or `env:NAME` with an Ed25519 private key in PEM, or `plugin:NAME`; None: `key.pem` in the directory."""
+    """A file or `env:NAME` with an Ed25519 private key in PEM format, or `plugin:NAME`; None: `key.pem` in the
+    directory."""
     origin: str | None
-    """The name of the log; None: `refundry/` and random digits, made on first use."""
+    """The name of the log; None: `refundry/` and random digits, chosen on first use."""
     anchors: Sequence[Mapping[str, Any]]
-    """One table for each anchor, with the key `anchor` that names it."""
+    """One table per anchor; its key `anchor` names the anchor."""
     base: Path
-    """Where relative file names begin: the directory of refundry.toml."""
+    """The directory of refundry.toml, to which file names are relative."""
 
     def read_key(self) -> bytes:
-        """Read the private key that `key` names; `ConfigError` if it is not there."""
+        """Read the private key that `key` names; raise `ConfigError` if it is missing."""
         return read_reference(self.key, "audit.key", self.base)
 
 
 def signer_directory(config: Config) -> Path:
-    """Give the signer's directory: what `[audit]` names, or `<store>.audit` beside the store."""
+    """Return the signer's directory: the one in `[audit]`, or `<store>.audit` next to the store."""
     return read_audit_settings(config).directory
 
 
 def read_audit_settings(config: Config) -> AuditSettings:
-    """Read `[audit]`; `ConfigError` names the key and the rule it breaks."""
+    """Read `[audit]`; raise `ConfigError` with the key and the rule that it breaks."""
     table, store = config.audit, config.store_path
     refuse_unknown(table, _KEYS, "audit.")
     directory = _text(table, "directory")

@@ -1,13 +1,13 @@
-"""The signer: it has the key, and remembers outside the store what it signed last.
+"""The signer: it holds the key, and remembers outside the store what it signed last.
 
-The rule of this module: never two trees of which the smaller is not the beginning of the larger. What is signed is on
-the signer's own disk before anybody sees it. Any number of processes may have a signer on one directory: whoever holds
-its lock signs, and their checkpoints are one series. Synchronous: the sealer calls it in a thread.
+The rule of this module: it never signs two trees unless the smaller is the beginning of the larger. A checkpoint is
+durable in the signer's own directory before it is published. Several processes may open a signer on the same
+directory: the one that holds the lock signs, and all their checkpoints form one series. The signer is synchronous; the
+checkpointer calls it in a thread.
 
-In the directory: `key.pem` (the private key, unless it is kept elsewhere), `key.vkey` (the public key, for everybody),
-`checkpoint` (the last signed note), `frontier` (of that tree, to go on from; it can be made again) and `lock`.
-
-For others: `read_verifier(directory)` and `read_last_note(directory)` read what is public, and make nothing.
+The directory contains `key.pem` (the private key, unless it is kept elsewhere), `key.vkey` (the public key),
+`checkpoint` (the last signed note), `frontier` (the state of that tree, from which it continues; it can be rebuilt) and
+`lock`. `read_verifier` and `read_last_note` read the public part and create nothing.
 """
 
 import logging
@@ -19,9 +19,19 @@ from typing import Final
 
 import attrs
 
-from refundry.audit.signing.files import CHECKPOINT, KEY, VKEY, make_key, read, read_key, try_lock, wait_for_lock, write
-from refundry.audit.signing.note import BadNote, Checkpoint, Key, Verifier, open_checkpoint, sign_note
+from refundry.audit.signing.key_directory import (
+    CHECKPOINT,
+    KEY,
+    VKEY,
+    make_key,
+    read,
+    read_key,
+    try_lock,
+    wait_for_lock,
+    write,
+)
 from refundry.audit.signing.settings import PLUGIN, AuditSettings
+from refundry.audit.signing.signed_notes import BadNote, Checkpoint, Key, Verifier, open_checkpoint, sign_note
 from refundry.errors import ConfigError, Invalid, Tampered
 from refundry.journal.merkle import Frontier
 from refundry.plugin_host.interfaces import SigningKey
@@ -34,16 +44,16 @@ _log = logging.getLogger("refundry")
 
 @attrs.frozen
 class Last:
-    """What was signed last."""
+    """The last signed checkpoint."""
 
     note: bytes
     checkpoint: Checkpoint
     frontier: Frontier | None
-    """None: the file is lost or older than the checkpoint; the tree's own leaves give it again."""
+    """None if the file is missing or older than the checkpoint; it is then rebuilt from the leaves."""
 
 
 class Signer:
-    """A key and a memory. Make it with `open_signer`."""
+    """A key, and the memory of what it signed last. `open_signer` creates it."""
 
     def __init__(self, directory: Path, key: Key) -> None:
         self.directory = directory
@@ -54,7 +64,7 @@ class Signer:
         self._mutex = threading.Lock()
 
     def try_lock(self) -> bool:
-        """Take the lock of the directory; False while somebody else, in this process or another, has it."""
+        """Acquire the lock of the directory; return False if another signer, in any process, holds it."""
         if not self._mutex.acquire(blocking=False):
             return False
         try:
@@ -67,7 +77,7 @@ class Signer:
             self._mutex.release()
 
     def unlock(self) -> None:
-        """Give the lock back: now, or as soon as the signing is over that is under way in another thread."""
+        """Release the lock: now, or as soon as another thread has finished signing."""
         self._leaving = True
         if self._mutex.acquire(blocking=False):
             try:
@@ -78,22 +88,23 @@ class Signer:
                 self._mutex.release()
 
     def last(self) -> Last | None:
-        """Read what was signed last; None if nothing was. `Tampered` if it is not this key's."""
+        """Read the last signed checkpoint, or None; raise `Tampered` if this key did not sign it."""
         note = read_last_note(self.directory)
         if note is None:
             return None
         try:
             checkpoint = open_checkpoint(note, self.verifier)
         except BadNote as error:
-            raise Tampered(f"{self.directory / CHECKPOINT} is not what this key signed: {error.rule}") from None
+            raise Tampered(f"{self.directory / CHECKPOINT} was not signed with this key: {error.rule}") from None
         frontier = _read_frontier(self.directory)
         fits = frontier is not None and (frontier.size, frontier.root()) == (checkpoint.size, checkpoint.root)
         return Last(note, checkpoint, frontier if fits else None)
 
     def sign(self, before: Last | None, frontier: Frontier) -> bytes:
-        """Sign a tree that begins with the one signed before, and remember it; give the note.
+        """Sign a tree that extends the one signed before, remember it, and return the note.
 
-        The caller holds the lock and made `frontier` out of the one before. Raises `OSError` if it cannot be kept.
+        The caller holds the lock and has extended `frontier` from the one before. Raises `OSError` if the checkpoint
+        cannot be stored.
         """
         try:
             with self._mutex:
@@ -104,29 +115,31 @@ class Signer:
 
     def _sign(self, before: Last | None, frontier: Frontier) -> bytes:
         if self._held is None:
-            raise RuntimeError("the signer signs only with its lock")
+            raise RuntimeError("sign() requires the lock")
         if self.last() != before:
-            raise RuntimeError("something was signed meanwhile")
+            raise RuntimeError("another checkpoint was signed in the meantime")
         if before is not None and frontier.size < before.checkpoint.size:
-            raise Tampered(f"a log of {before.checkpoint.size} events was signed; it has {frontier.size} now")
+            raise Tampered(
+                f"{before.checkpoint.size} events were signed before, and the log has only {frontier.size} now"
+            )
         note = sign_note(Checkpoint(self.key.name, frontier.size, frontier.root()).text, self.key)
-        # The frontier first: one that does not fit the checkpoint is made again, so it needs no sync.
+        # The frontier is written first and needs no sync: one that does not match the checkpoint is rebuilt.
         write(self.directory / _FRONTIER, frontier.to_bytes(), sync=False)
         write(self.directory / CHECKPOINT, note)
         return note
 
 
-# --- reading what is public -------------------------------------------------------------------------------------------
+# --- the public part --------------------------------------------------------------------------------------------------
 
 
 def read_verifier(directory: Path) -> Verifier | None:
-    """Read the log's public key; None if there is no signer yet, `Invalid` if the file holds something else."""
+    """Read the log's public key; return None if there is no signer yet, and raise `Invalid` if it is malformed."""
     text = read(directory / VKEY)
     return None if text is None else Verifier.from_vkey(text.decode("utf-8", "replace"))
 
 
 def read_last_note(directory: Path) -> bytes | None:
-    """Read the signer's own last checkpoint, not verified; None if nothing was signed."""
+    """Read the signer's own last checkpoint without verifying it; return None if nothing has been signed."""
     return read(directory / CHECKPOINT)
 
 
@@ -147,10 +160,10 @@ def open_signer(
     hooked: Callable[[], Sequence[SigningKey]] = tuple,
     random: Callable[[int], bytes] = os.urandom,
 ) -> Signer:
-    """Open the signer, and make its directory and key on first use.
+    """Open the signer; create its directory and key on first use.
 
-    `hooked` gives the keys of plugins, for `key = "plugin:NAME"`. Raises `ConfigError` if what is configured cannot be
-    used or is not what the log was signed with before.
+    `hooked` returns the keys of plugins, for `key = "plugin:NAME"`. Raises `ConfigError` if the configured key or
+    directory cannot be used, or differs from the one that signed this log before.
     """
     directory = settings.directory
     try:
@@ -167,7 +180,7 @@ def open_signer(
 def _key(settings: AuditSettings, hooked: Callable[[], Sequence[SigningKey]], random: Callable[[int], bytes]) -> Key:
     known = read_verifier(settings.directory)
     if known is not None and settings.origin not in (None, known.name):
-        raise ConfigError("audit.origin", f"this log was signed as {known.name!r} before; a log keeps its name")
+        raise ConfigError("audit.origin", f"must stay {known.name!r}, because this log was signed under that name")
     name = known.name if known is not None else settings.origin or f"refundry/{random(8).hex()}"
     key = attrs.evolve(
         _given_key(settings, hooked) or _own_key(settings.directory, None if known else random), name=name
@@ -175,7 +188,7 @@ def _key(settings: AuditSettings, hooked: Callable[[], Sequence[SigningKey]], ra
     if known is None:
         write(settings.directory / VKEY, f"{key.verifier().vkey}\n".encode(), mode=0o644)
     elif known.public != key.public:
-        raise ConfigError("audit.key", f"is not the key that signed this log before; see {settings.directory / VKEY}")
+        raise ConfigError("audit.key", f"is not the key that signed this log before ({settings.directory / VKEY})")
     return key
 
 
@@ -188,7 +201,7 @@ def _given_key(settings: AuditSettings, hooked: Callable[[], Sequence[SigningKey
     found = next((key for key in keys if key.name == wanted), None)
     if found is None:
         known = ", ".join(sorted(key.name for key in keys)) or "none"
-        raise ConfigError("audit.key", f"no plugin brings the signing key {wanted!r}; there are: {known}")
+        raise ConfigError("audit.key", f"no plugin provides the signing key {wanted!r}; available: {known}")
     return Key(found.name, found.public, found.sign)
 
 
@@ -197,11 +210,11 @@ def _own_key(directory: Path, random: Callable[[int], bytes] | None) -> Key:
     if (pem := read(path)) is not None:
         return read_key(pem, "audit.key")
     if random is None:
-        raise ConfigError("audit.key", f"{path} is missing; put it back, or name the place where the key is now")
+        raise ConfigError("audit.key", f"{path} is missing: restore it, or set `key` to where it is kept now")
     key = make_key(path, random)
-    _log.warning(
-        "made the key that signs the log: %s. Keep a copy of it, and of `checkpoint` beside it, where nobody who can"
-        " write to the store can write, or name another place in [audit]; both together could rewrite the past",
+    _log.info(
+        "created the audit signing key %s. Back it up, and keep copies of the checkpoint where someone with write"
+        " access to the store cannot change them (see docs/howto/audit)",
         path,
     )
     return key

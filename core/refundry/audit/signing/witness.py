@@ -1,18 +1,18 @@
-"""A witness: a second party who remembers one log, and says with a key of its own that the log only ever grew.
+"""A witness: a second party that remembers one log, and confirms with its own key that the log only ever grew.
 
-The rule of this module: it believes nobody, neither the store nor the log's key, and signs no checkpoint of which the
-one that it saw before is not proved to be the beginning. What it signs is on its own disk before anybody sees it. Two
-checkpoints of one log that contradict each other, both signed by the log, are kept: they prove that the log was forked.
+The rule of this module: the witness trusts neither the store nor the log's key. It signs a checkpoint only with proof
+that the log extends the one it saw before, and what it signs is durable in its own directory before anyone receives it.
+If the log has signed two checkpoints that contradict each other, the witness keeps the second one as proof of the fork.
 
-In its directory: `key.pem`, `key.vkey` (for those who trust it), `log.vkey` (the log that it watches), `checkpoint`
-(the last that it signed), `lock`, and `refused` (a signed checkpoint that contradicts it, if there ever was one).
+The directory contains `key.pem`, `key.vkey` (for those who trust this witness), `log.vkey` (the log that it watches),
+`checkpoint` (the last one that it signed), `lock`, and `refused` (a signed checkpoint that contradicts it, if there
+ever was one).
 
-The second party runs this on a machine of its own. What it is asked has the form of https://c2sp.org/tlog-witness, and
-its signature is a cosignature of https://c2sp.org/tlog-cosignature, so other witnesses can be used instead.
+The second party runs the witness on its own machine. Requests have the format of https://c2sp.org/tlog-witness, and its
+signature is a cosignature as in https://c2sp.org/tlog-cosignature, so that other witness software can be used instead.
 
-For the command line: `open_witness(directory, name=..., log=...)` makes or opens one; `request_over(batches, old,
-checkpoint)` makes a request out of the leaves of a store or an export; `Witness.size()` is the `old` it wants, and
-`Witness.add_checkpoint(request, time)` gives the checkpoint with its cosignature.
+`open_witness` creates or opens a witness; `Witness.size()` tells from which size a proof must start; `request_over`
+builds the request from the leaves of a store or an export; `Witness.add_checkpoint` returns the cosigned checkpoint.
 """
 
 import os
@@ -24,8 +24,8 @@ from typing import Final, TypeVar
 
 import attrs
 
-from refundry.audit.signing.files import CHECKPOINT, KEY, VKEY, make_key, read, read_key, wait_for_lock, write
-from refundry.audit.signing.note import (
+from refundry.audit.signing.key_directory import CHECKPOINT, KEY, VKEY, make_key, read, read_key, wait_for_lock, write
+from refundry.audit.signing.signed_notes import (
     COSIGNATURE,
     BadNote,
     Checkpoint,
@@ -52,40 +52,40 @@ _OLD: Final = re.compile(r"old (0|[1-9][0-9]{0,18})", re.ASCII)
 
 @attrs.frozen
 class Request:
-    """A checkpoint, and the proof that it extends the tree of `old` leaves."""
+    """A checkpoint, and the proof that it extends a tree of `old` leaves."""
 
     old: int
     proof: Sequence[bytes]
     checkpoint: bytes
 
     def to_bytes(self) -> bytes:
-        """Give the request as it is sent."""
+        """Return the request as it is sent."""
         lines = [f"old {self.old}", *(to_base64(each) for each in self.proof), "", ""]
         return "\n".join(lines).encode() + self.checkpoint
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> "Request":
-        """Read a request; `BadNote` if it has not the form of one."""
+        """Read a request; raise `BadNote` if it is malformed."""
         head, separator, checkpoint = raw.partition(b"\n\n")
         old, *lines = head.decode("utf-8", "replace").split("\n")
         proof = [from_base64(line) for line in lines]
         if not separator or _OLD.fullmatch(old) is None:
-            raise BadNote("request", "must begin with a line `old SIZE`, a proof and an empty line")
+            raise BadNote("request", "must begin with a line `old SIZE`, the proof and an empty line")
         if len(proof) > _MAX_PROOF or any(each is None or len(each) != HASH_BYTES for each in proof):
-            raise BadNote("request", "its proof must be hashes in base64")
+            raise BadNote("request", "the proof must consist of hashes in base64")
         return cls(int(old.removeprefix("old ")), [each for each in proof if each is not None], checkpoint)
 
 
 def request_over(batches: Iterable[Sequence[bytes]], old: int, checkpoint: bytes) -> Request:
-    """Make a request out of all leaves of a log, which stream by; the checkpoint's signature is not looked at."""
+    """Build a request from a stream of all leaves of a log; the checkpoint's signature is not verified."""
     size = Checkpoint.from_text(read_note(checkpoint).text).size
     if size < old:
-        raise Conflict(f"the witness has seen {old} events of this log, and this checkpoint has {size}")
+        raise Conflict(f"the witness has already seen {old} events of this log, but the checkpoint covers only {size}")
     return Request(old, prove_over(batches, lambda nodes: consistency_proof(old, size, nodes)), checkpoint)
 
 
 class Witness:
-    """A key and a memory of one log. Make it with `open_witness`."""
+    """A key, and the memory of one log. `open_witness` creates it."""
 
     def __init__(self, directory: Path, key: Key, log: Verifier) -> None:
         self.directory = directory
@@ -94,25 +94,25 @@ class Witness:
         self._key = key
 
     def last(self) -> Checkpoint | None:
-        """Give the last checkpoint that it signed."""
+        """Return the last checkpoint that it signed, or None."""
         raw = read(self.directory / CHECKPOINT)
         if raw is None:
             return None
         checkpoint = open_checkpoint(raw, self.log)
         if read_note(raw).by(self.verifier) is None:
-            raise BadNote("checkpoint", f"{self.directory / CHECKPOINT} is not what this witness signed")
+            raise BadNote("checkpoint", f"{self.directory / CHECKPOINT} was not signed by this witness")
         return checkpoint
 
     def size(self) -> int:
-        """Say how many events of the log it has seen: what a proof must begin with."""
+        """Return how many events of the log it has seen, which is where the next proof must start."""
         last = self.last()
         return 0 if last is None else last.size
 
     def add_checkpoint(self, request: bytes, time: int) -> bytes:
-        """Check a checkpoint against the last one, and give it with the witness's signature, made at `time` (seconds).
+        """Check a checkpoint against the last one, and return it cosigned at `time` (seconds since 1970).
 
-        Raises `BadNote` if the log did not sign it, `Conflict` if the proof does not begin with the last one, and
-        `Tampered` if the log is not the one that was seen before, or the proof is wrong.
+        Raises `BadNote` if the log did not sign it, `Conflict` if the proof does not start at the last one, and
+        `Tampered` if the log does not extend the one that was seen before.
         """
         asked = Request.from_bytes(request)
         seen = open_checkpoint(asked.checkpoint, self.log)
@@ -121,22 +121,23 @@ class Witness:
             if last is not None:
                 self._check(asked, last, seen)
             elif asked.old or asked.proof:
-                raise Conflict("this witness has seen nothing of this log yet; the proof must begin with 0")
+                raise Conflict("this witness has not seen this log yet; the proof must start at 0")
             signed = cosign(asked.checkpoint, self._key, time)
             write(self.directory / CHECKPOINT, signed)
             return signed
 
     def _check(self, asked: Request, last: Checkpoint, seen: Checkpoint) -> None:
         if asked.old != last.size or seen.size < last.size:
-            raise Conflict(f"this witness has seen {last.size} events of this log; the proof must begin there")
+            raise Conflict(f"this witness has seen {last.size} events of this log; the proof must start there")
         if not verify_consistency(last.size, seen.size, asked.proof, last.root, seen.root):
             self._refuse(asked, seen.size == last.size)
 
     def _refuse(self, asked: Request, contradicts: bool) -> None:
         write(self.directory / _REFUSED, asked.checkpoint)
         if contradicts:
-            raise Tampered(f"the log signed two roots for {asked.old} events: see {self.directory / _REFUSED}")
-        raise Tampered(f"nothing proves that this log begins with the {asked.old} events that were seen before")
+            second = self.directory / _REFUSED
+            raise Tampered(f"the log signed two different roots for {asked.old} events; the second is in {second}")
+        raise Tampered(f"the proof does not show that this log extends the {asked.old} events that were seen before")
 
 
 def open_witness(
@@ -146,10 +147,10 @@ def open_witness(
     log: Verifier | None = None,
     random: Callable[[int], bytes] = os.urandom,
 ) -> Witness:
-    """Open a witness of a log, and make its directory and key on first use.
+    """Open a witness of a log; create its directory and key on first use.
 
-    `name` is the witness's own, such as `platform.example/witness`; both are needed on first use only. Raises
-    `ConfigError` if one is missing then, or is another later, or if the directory cannot be used.
+    `name` is the witness's own name, such as `platform.example/witness`. Name and log are required on first use only.
+    Raises `ConfigError` if one of them is missing then or differs later, or if the directory cannot be used.
     """
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
@@ -161,7 +162,7 @@ def open_witness(
             key = make_key(directory / KEY, random) if pem is None else read_key(pem, str(directory / KEY))
             witness = Witness(directory, attrs.evolve(key, name=wanted), log)
             if known not in (None, witness.verifier):
-                raise ConfigError("directory", f"the key in {directory} is not the one of {directory / VKEY}")
+                raise ConfigError("directory", f"the private key in {directory} does not match {directory / VKEY}")
             for path, verifier in ((directory / VKEY, witness.verifier), (directory / _LOG, log)):
                 write(path, f"{verifier.vkey}\n".encode(), mode=0o644)
             return witness
@@ -175,11 +176,11 @@ def _known(path: Path) -> Verifier | None:
 
 
 def _same(field: str, given: T | None, known: T | None) -> T:
-    """Give what is known, or given on first use; a witness keeps its name, its key and its log."""
+    """Return the known value, or the given one on first use; a witness never changes its name, its key or its log."""
     if known is None and given is None:
-        raise ConfigError(field, "is needed the first time that this witness is used")
+        raise ConfigError(field, "is required on the first use of this witness")
     if known is not None and given not in (None, known):
-        raise ConfigError(field, f"this witness has another: {getattr(known, 'vkey', known)}")
+        raise ConfigError(field, f"differs from the one this witness was created with: {getattr(known, 'vkey', known)}")
     found = given if known is None else known
     assert found is not None
     return found

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from refundry.audit.publication.export import FORMAT, content_path
-from refundry.audit.signing.note import Verifier
+from refundry.audit.signing.signed_notes import Verifier
 from refundry.audit.verification.invariants import ROW
 from refundry.audit.verification.source import Event, SqliteSource
 from refundry.errors import Invalid

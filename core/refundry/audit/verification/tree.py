@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from refundry.audit.signing.note import BadNote, Checkpoint, Verifier, open_checkpoint
+from refundry.audit.signing.signed_notes import BadNote, Checkpoint, Verifier, open_checkpoint
 from refundry.audit.verification.findings import FindingKind, Findings
 from refundry.audit.verification.roots import Batch
 from refundry.audit.verification.source import BATCH, Event, Leaf, Source, in_batches, place_of

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from refundry.audit.erasure import open_tombstone
-from refundry.audit.signing.note import BadNote, Verifier
+from refundry.audit.signing.signed_notes import BadNote, Verifier
 from refundry.audit.verification.contents import Contents
 from refundry.audit.verification.exported import ExportSource
 from refundry.audit.verification.findings import FindingKind, Findings, Limit, LimitCode, Verdict

@@ -1,6 +1,7 @@
-"""The files of those who sign: written whole or not at all, on the disk when that is said, one process at a time.
+"""The directory of a signer or a witness: its key, its last checkpoint, and the lock that one process holds at a time.
 
-The rule of this module: what is private is made for its owner alone, whatever the umask.
+The rule of this module: a file is replaced atomically, and a private file is readable by its owner alone, whatever the
+umask.
 """
 
 import fcntl
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from refundry.audit.signing.note import Key
+from refundry.audit.signing.signed_notes import Key
 from refundry.errors import ConfigError
 
 KEY: Final = "key.pem"
@@ -27,11 +28,11 @@ VKEY: Final = "key.vkey"
 CHECKPOINT: Final = "checkpoint"
 _LOCK: Final = "lock"
 _WAIT: Final = 30.0
-"""How many seconds the first use waits for another process that makes the key."""
+"""How many seconds to wait for another process that is creating the key."""
 
 
 def make_key(path: Path, random: Callable[[int], bytes]) -> Key:
-    """Make an Ed25519 key and put it where only its owner can read it."""
+    """Create an Ed25519 key in a file that only its owner can read."""
     private = Ed25519PrivateKey.from_private_bytes(random(32))
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     write(path, pem)
@@ -39,18 +40,18 @@ def make_key(path: Path, random: Callable[[int], bytes]) -> Key:
 
 
 def read_key(pem: bytes, field: str) -> Key:
-    """Read a private key, which has no name yet; `ConfigError` shows nothing of it."""
+    """Read a private key, which has no name yet; a `ConfigError` reveals nothing of it."""
     try:
         private = load_pem_private_key(pem, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ConfigError(field, "must be an Ed25519 private key in PEM, without a password") from None
+        raise ConfigError(field, "must be an Ed25519 private key in PEM format without a password") from None
     if not isinstance(private, Ed25519PrivateKey):
-        raise ConfigError(field, "must be an Ed25519 key, such as `openssl genpkey -algorithm ed25519` makes")
+        raise ConfigError(field, "must be an Ed25519 key; create one with `openssl genpkey -algorithm ed25519`")
     return Key("", private.public_key().public_bytes_raw(), private.sign)
 
 
 def read(path: Path) -> bytes | None:
-    """Read a file; None if there is none."""
+    """Read a file; return None if it does not exist."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -58,7 +59,7 @@ def read(path: Path) -> bytes | None:
 
 
 def try_lock(directory: Path) -> int | None:
-    """Take the lock of a directory; give the handle whose closing gives it back, or None if somebody has it."""
+    """Lock a directory; return a handle that releases the lock when closed, or None if the lock is held elsewhere."""
     handle = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -72,19 +73,19 @@ def try_lock(directory: Path) -> int | None:
 
 
 def wait_for_lock(directory: Path) -> int:
-    """Take the lock of a directory, and wait for it; `ConfigError` if that takes too long."""
+    """Wait for the lock of a directory; raise `ConfigError` if that takes too long."""
     until = time.monotonic() + _WAIT
     while (held := try_lock(directory)) is None:
         if time.monotonic() > until:
             raise ConfigError(
-                "audit.directory", f"another process has kept {directory / _LOCK} for {_WAIT:.0f} seconds"
+                "audit.directory", f"another process has held {directory / _LOCK} for {_WAIT:.0f} seconds"
             )
         time.sleep(0.01)
     return held
 
 
 def write(path: Path, content: bytes, *, mode: int = 0o600, sync: bool = True) -> None:
-    """Put a file in its place whole; with `sync`, it is on the disk when this returns."""
+    """Replace a file atomically; with `sync`, it is durable when this returns."""
     made = path.with_name(f"{path.name}.new")
     handle = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refundry.audit.signing.note import (
+from refundry.audit.signing.signed_notes import (
     COSIGNATURE,
     BadNote,
     Checkpoint,
@@ -118,7 +118,7 @@ def test_a_wrong_signature_of_a_known_key_refuses_the_note() -> None:
     raw = good.to_bytes() + wrong.line.encode()
 
     assert open_note(raw, [LOG.verifier()]).text == good.text
-    with pytest.raises(BadNote, match="is wrong"):
+    with pytest.raises(BadNote, match="is invalid"):
         open_note(raw, [LOG.verifier(), WITNESS.verifier()])
 
 
@@ -207,9 +207,9 @@ def test_a_key_that_signs_something_else_signs_nothing() -> None:
     """A signing function that does not fit its public key is found when it signs, not by the auditor."""
     private = Ed25519PrivateKey.from_private_bytes(b"\x03" * 32)
     broken = Key("refundry/test", LOG.public, private.sign)
-    with pytest.raises(BadNote, match="does not sign"):
+    with pytest.raises(BadNote, match="does not match its public key"):
         sign_note(CHECKPOINT.text, broken)
-    with pytest.raises(BadNote, match="does not sign"):
+    with pytest.raises(BadNote, match="does not match its public key"):
         cosign(NOTE, broken, 1)
 
 
