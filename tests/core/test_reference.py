@@ -9,8 +9,9 @@ import attrs
 import pytest
 
 from refundry.config.accounts import _TERMS
-from refundry.provider import NotificationHandler, NotSent, Outcome, Provider, ProviderPlugin, Terms
-from refundry.refund import EVENTS, Event
+from refundry.provider import CodeClass, NotificationHandler, NotSent, Outcome, Provider, ProviderPlugin, Terms
+from refundry.refund import EVENTS, Event, Status, policy
+from refundry.testing.simulator.faults import FAULTS
 from refundry_antom.provider import PLUGIN, AntomSettings
 from tests.core.cli_doc import cli_page
 
@@ -66,6 +67,21 @@ def test_provider() -> None:
     assert {kind.__name__ for kind in (*get_args(Outcome), NotSent)} == set(
         table("reference/provider.md", "What an outcome leads to")
     )
+
+
+def test_glossary() -> None:
+    """The glossary has every status, outcome, next step, code class and fault, and the plugin interface."""
+    text = (DOCS / "reference" / "glossary.md").read_text(encoding="utf-8")
+    named = {
+        *(str(status) for status in Status),
+        *(kind.kind for kind in (*get_args(Outcome), NotSent)),
+        *(step.name for step in get_args(policy.Step)),
+        *(str(kind) for kind in CodeClass),
+        *FAULTS,
+        "RefundInstruction", "ProviderCall", "VerifiedNotification", "NotificationHandler", "Acknowledgement", "Terms",
+    }  # fmt: skip
+
+    assert [] == sorted(name for name in named if not re.search(rf"\b{name}\b", text))
 
 
 def test_overridable_terms() -> None:
