@@ -85,7 +85,11 @@ REFUND: Final = (
     ("amount", "amount", "the amount to refund"),
     ("refund_request_id", "text", "your ID"),
     ("status", "text", "`requested`, `submitted`, `pending`, `unknown`, `settled` or `failed`"),
-    ("review", "text or null", "why an operator should look"),
+    (
+        "review",
+        "list",
+        "why an operator should look: `code` ([all codes](../howto/reviews.md#review-reasons)), `message`, `since`",
+    ),
     ("provider_refund_id", "text or null", "the provider's ID of the refund"),
     ("settled_at", "text or null", "the time of settlement as the provider wrote it"),
     ("failure", "object or null", "`code`, `cause`, `advice`"),
@@ -93,8 +97,8 @@ REFUND: Final = (
     (
         "next",
         "object or null",
-        "`step` (`submit`, `inquire`, `manual_review`), `at` (null for `manual_review`), `reason` (why an operator "
-        "must act); null if the refund is final",
+        "`step` (`submit`, `inquire`, `manual_review`), `at` (null for `manual_review`), `reason` (`code` "
+        "and `message` of what an operator must act on, else null); null if the refund is final",
     ),
     ("reason", "text or null", "the reason given with the request"),
     ("payment_total", "amount or null", "what was paid, as given with the request"),
@@ -110,10 +114,10 @@ REFUND: Final = (
     (
         "readings",
         "list",
-        "where the current plugin would interpret a stored answer differently: `position`, `version`, `field`, `then`, "
-        "`now`, `plugin_then`, `plugin_now`, `sender`",
+        "where the current plugin would interpret a stored message differently: `position`, `version`, `field`, "
+        "`then`, `now`, `plugin_then`, `plugin_now`, `sender`",
     ),
-    ("wording", "list", "where the current plugin would only word it differently; the same keys as `readings`"),
+    ("wording", "list", "the same, where only the wording differs"),
 )
 """Every key of a refund as JSON, with its type and its meaning."""
 

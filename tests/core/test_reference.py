@@ -9,11 +9,22 @@ import attrs
 import pytest
 
 from refundry.config.accounts import _TERMS
-from refundry.provider import CodeClass, NotificationHandler, NotSent, Outcome, Provider, ProviderPlugin, Terms
-from refundry.refund import EVENTS, Event, Status, policy
+from refundry.provider import (
+    CodeClass,
+    NotificationHandler,
+    NotSent,
+    Outcome,
+    Provider,
+    ProviderPlugin,
+    ReviewReason,
+    Terms,
+)
+from refundry.refund import EVENTS, Event, Status, fold, policy
 from refundry.testing.simulator.faults import FAULTS
+from refundry.views import refund_as_json
 from refundry_antom.provider import PLUGIN, AntomSettings
-from tests.core.cli_doc import cli_page
+from tests.core.cli_doc import REFUND, cli_page
+from tests.core.journal.samples import requested
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 
@@ -82,6 +93,20 @@ def test_glossary() -> None:
     }  # fmt: skip
 
     assert [] == sorted(name for name in named if not re.search(rf"\b{name}\b", text))
+
+
+def test_review_reasons() -> None:
+    """The page about reviews explains every review reason, in the order of the code."""
+    text = (DOCS / "howto" / "reviews.md").read_text(encoding="utf-8")
+
+    assert sorted(ReviewReason) == sorted(re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE))
+
+
+def test_json_of_a_refund() -> None:
+    """The page of the command line lists exactly the keys that a refund has as JSON; `show` adds its readings."""
+    refund = fold("0" * 32, [requested()])
+
+    assert [*refund_as_json(refund, [], None), "readings", "wording"] == [key for key, _, _ in REFUND]
 
 
 def test_overridable_terms() -> None:
