@@ -1,5 +1,5 @@
-"""The audit: what lets somebody who does not trust us check the log.
+"""The audit: it lets people who do not trust the operator verify the log.
 
 The rule of this package: the tree, the notes and the proofs are pure and know no database; what is signed is signed
-outside the database, by somebody who remembers what was signed before.
+outside the database, by a signer that remembers what it signed before.
 """

@@ -1,8 +1,8 @@
-"""Erasing what is personal of one refund, and the signed notes that say so.
+"""Erasing the personal data and the evidence of one refund, and the signed notes that record the erasure.
 
-The rule of this module: no event is touched. What persons wrote and the provider's words are overwritten where they lie
-and each leaves a tombstone: a note, signed with the key of the audit, that says when, of which refund, by whom and why.
-What is gone without one was not erased but lost, or taken away.
+The rule of this module: no event is touched. Personal texts and provider messages are overwritten in place, and each
+leaves a tombstone: a note, signed with the audit signing key, that states when it was erased, for which refund, by whom
+and why. A record that is missing without a tombstone was not erased but lost or removed.
 """
 
 import asyncio
@@ -29,23 +29,23 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 @attrs.frozen(kw_only=True)
 class Tombstone:
-    """What is said of one erased text: everything here is kept in clear, for good."""
+    """The note about one erased record. Everything in it is kept permanently in plain text."""
 
     digest: str
-    """SHA-256 of what was erased, in hex."""
+    """SHA-256 of the erased record, in hex."""
     refund_id: str
     at: datetime
     by: str
     why: str
 
     def text(self, origin: str) -> str:
-        """Give the text that is signed: six lines, of which the last two are JSON texts."""
+        """Return the text that is signed: six lines, of which the last two are JSON strings."""
         words = [json.dumps(text, ensure_ascii=False) for text in (self.by, self.why)]
         return "\n".join([origin + _SUFFIX, self.digest, self.refund_id, self.at.isoformat(), *words, ""])
 
     @classmethod
     def from_text(cls, text: str, origin: str) -> "Tombstone":
-        """Read the text that was signed; `BadNote` if it is anything else."""
+        """Read the text that was signed; raise `BadNote` if it is anything else."""
         try:
             first, digest, refund_id, at, by, why, _ = text.split("\n")
             found = cls(
@@ -56,41 +56,41 @@ class Tombstone:
                 why=json.loads(why),
             )
         except (ValueError, TypeError):
-            raise BadNote("note", "is no tombstone") from None
+            raise BadNote("note", "is not a tombstone") from None
         if first != origin + _SUFFIX or _DIGEST.fullmatch(digest) is None or found.text(origin) != text:
-            raise BadNote("note", "is no tombstone of this log")
+            raise BadNote("note", "is not a tombstone of this log")
         return found
 
 
 def open_tombstone(raw: bytes, log: Verifier) -> Tombstone:
-    """Read a tombstone that this log's key signed; `BadNote` if it did not."""
+    """Read a tombstone; raise `BadNote` unless this log's key signed it."""
     return Tombstone.from_text(open_note(raw, [log]).text, log.name)
 
 
 @attrs.frozen
 class Erased:
-    """What was done."""
+    """The result of an erasure."""
 
     refund_id: str
     digests: Sequence[str]
-    """What is gone now; empty where nothing was left to erase."""
+    """The records that were erased now; empty if nothing was left to erase."""
     shared: int
-    """How many texts stay because another refund names the same bytes."""
+    """How many records stay because another refund references the same bytes."""
     gone: bool
-    """The write-ahead log is empty too. False: another process was reading; it is emptied with a later write."""
+    """Whether the write-ahead log is free of copies. False if another process was reading; a later write frees it."""
 
 
 async def erase(
     journal: EvidenceEraser, signer: Callable[[], Signer], refund: Refund, *, at: datetime, by: str, why: str
 ) -> Erased:
-    """Erase what persons wrote and the evidence of a refund; what was erased before is left as it is.
+    """Erase the personal data and the evidence of a refund; what was erased before is left as it is.
 
-    Raises `Invalid` for a refund that is open or waits for a person: its bytes may be needed again. Raises `Stale` if
-    it, or a refund that names the same bytes, changed meanwhile: then nothing was erased.
+    Raises `Invalid` for a refund that is open or needs review, because its bytes may still be needed. Raises `Stale` if
+    it, or a refund that references the same bytes, changed in the meantime; then nothing was erased.
     """
     if not refund.final or refund.review:
-        state = refund.status if not refund.review else f"{refund.status} and waits for a person"
-        raise Invalid("id", f"is {state}; only a refund that is final and needs nobody can be erased")
+        state = refund.status if not refund.review else f"{refund.status} and needs review"
+        raise Invalid("id", f"is {state}; only a final refund that needs no review can be erased")
     found = await journal.erasable(refund.id)
     key = (await asyncio.to_thread(signer)).key
     notes = {

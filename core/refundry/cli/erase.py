@@ -1,6 +1,6 @@
-"""The command that erases what is personal of a refund.
+"""`refundry erase`: erase the personal data and the evidence of a refund.
 
-The rule of this module: what is gone is gone, so a person says yes to it, at a terminal or with `--yes`.
+The rule of this module: erasure cannot be undone, so an operator confirms it, at a terminal or with `--yes`.
 """
 
 import sys
@@ -10,23 +10,27 @@ import click
 from refundry.audit.erasure import Erased
 from refundry.cli.base import ACCOUNT_OF_ID, command, print_json, warn
 from refundry.errors import Invalid
+from refundry.formatting import counted
 from refundry.gateway import Gateway
 from refundry.inputs import Operator
 
-_QUESTION = "Erase what persons wrote and all evidence of {id} ({status}, {amount} {currency})? It cannot be undone"
+_QUESTION = (
+    "Permanently erase the personal data and all evidence of refund {id} ({amount} {currency}, {status})? "
+    "This cannot be undone."
+)
 
 
 @click.command("erase")
 @click.argument("id")
 @click.option("--account", help=ACCOUNT_OF_ID)
-@click.option("--by", required=True, help="Who erases; kept in clear, for good.")
-@click.option("--why", required=True, help="On what ground; kept in clear, for good.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--by", required=True, help="Who erases it; stored permanently in plain text.")
+@click.option("--why", required=True, help="Why; stored permanently in plain text.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @command
 async def erase(config: str, as_json: bool, id: str, account: str | None, by: str, why: str, yes: bool) -> None:
-    """Erase reason, names, details and all evidence of a refund that is final.
+    """Erase the reason, names, details and all evidence of a final refund.
 
-    No event is changed: audit and proofs still pass and say what was erased.
+    No event changes: the audit and all proofs still pass, and list what was erased.
     """
     async with Gateway.open(config) as gateway:
         refund = await gateway.get(id, account=account)
@@ -36,20 +40,20 @@ async def erase(config: str, as_json: bool, id: str, account: str | None, by: st
                     id=refund.id, status=refund.status, amount=refund.amount, currency=refund.amount.currency
                 )
             )
-        _say(await gateway.erase(refund.id, Operator(by=by, why=why)), as_json)
+        _print(await gateway.erase(refund.id, Operator(by=by, why=why)), as_json)
 
 
 def _confirm(question: str) -> None:
     if not sys.stdin.isatty():
-        raise Invalid("--yes", "is needed where nobody can be asked: what is erased cannot be brought back")
+        raise Invalid("--yes", "is required when stdin is not a terminal: erasure cannot be undone")
     click.confirm(question, abort=True, err=True)
 
 
-def _say(done: Erased, as_json: bool) -> None:
+def _print(done: Erased, as_json: bool) -> None:
     if as_json:
         print_json({"id": done.refund_id, "erased": list(done.digests), "shared": done.shared, "everywhere": done.gone})
     else:
-        shared = f"; {done.shared} stay, because another refund has the same" if done.shared else ""
-        click.echo(f"{len(done.digests)} texts of {done.refund_id} are erased{shared}")
+        shared = f"; {counted(done.shared, 'record')} shared with another refund kept" if done.shared else ""
+        click.echo(f"erased {counted(len(done.digests), 'record')} of refund {done.refund_id}{shared}")
     if not done.gone:
-        warn("another process was reading: copies stay in the write-ahead log until the same command is run again")
+        warn("another process was reading, so copies stay in the write-ahead log until you run this command again")

@@ -1,4 +1,4 @@
-"""`refundry reconcile`: our books beside a provider's report."""
+"""`refundry reconcile`: compare Refundry's records with a provider's report."""
 
 from collections import Counter
 from pathlib import Path
@@ -15,13 +15,13 @@ from refundry.gateway import Gateway
 
 @click.command("reconcile")
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--account", required=True, help="The account that the report is about.")
-@click.option("--format", "name", help="The provider's report, where its plugin knows more than one.")
-@click.option("--mapping", type=click.Path(dir_okay=False), help="A TOML file that says what stands in which column.")
-@click.option("--from", "start", metavar="TIME", help="Expect in the report what was settled from then on.")
-@click.option("--to", "end", metavar="TIME", help="Expect in the report what was settled before then.")
-@click.option("--by", help="Who compares; by default the user of this machine.")
-@click.option("--dry-run", is_flag=True, help="Compare, and call nobody.")
+@click.option("--account", required=True, help="The account that the report covers.")
+@click.option("--format", "name", help="The format of the report, if the plugin knows several.")
+@click.option("--mapping", type=click.Path(dir_okay=False), help="A TOML file that assigns columns to fields.")
+@click.option("--from", "start", metavar="TIME", help="Start of the report period (inclusive).")
+@click.option("--to", "end", metavar="TIME", help="End of the report period (exclusive).")
+@click.option("--by", help="Who reconciles (default: the OS user).")
+@click.option("--dry-run", is_flag=True, help="Compare without flagging refunds for review.")
 @command
 async def reconcile_(
     config: str,
@@ -35,13 +35,13 @@ async def reconcile_(
     by: str | None,
     dry_run: bool,
 ) -> int:
-    """Compare our books with a provider's report, a CSV file.
+    """Compare Refundry's records with a provider's CSV report.
 
-    What does not agree is listed and calls a person to the refund; nothing that was recorded changes. Exits with 5 if
-    there is any such difference.
+    Differences are listed, and their refunds are flagged for review; nothing else changes. Exits with 5 if there are
+    differences.
     """
     if name is not None and mapping is not None:
-        raise Invalid("--mapping", "takes the place of --format; give one of them")
+        raise Invalid("--mapping", "cannot be combined with --format")
     period = Period(moment(start, "--from"), moment(end, "--to"))
     counts: Counter[str] = Counter()
     async with Gateway.open(config) as gateway:

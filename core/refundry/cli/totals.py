@@ -1,6 +1,6 @@
-"""The command that adds up refunds, and the options that ask for an earlier moment.
+"""`refundry totals`, and the options with which commands query the past.
 
-The rule of this module: a moment is a time or a place in the log, never both.
+The rule of this module: the past is given as a time or as a position in the log, never as both.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,11 @@ _NAMES = ("requested", "settled", "failed", "open")
 
 
 def as_of_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command `--as-of` and `--as-of-position`."""
+    """Add `--as-of` and `--as-of-position` to a command."""
     function = click.option(
-        "--as-of-position", type=click.IntRange(min=0), metavar="N", help="As we knew it after event N of the log."
+        "--as-of-position", type=click.IntRange(min=0), metavar="N", help="State as of event N of the log."
     )(function)
-    return click.option("--as-of", metavar="TIME", help="As we knew it at this time, such as 2026-11-22T09:30:00Z.")(
+    return click.option("--as-of", metavar="TIME", help="State as of this time, such as 2026-11-22T09:30:00Z.")(
         function
     )
 
@@ -37,13 +37,13 @@ def read_as_of(time: str | None, position: int | None) -> AsOf:
 
 @click.command("totals")
 @click.option("--account", help="Only refunds of this account.")
-@click.option("--by-payment", is_flag=True, help="For each payment by itself.")
+@click.option("--by-payment", is_flag=True, help="Separately for each payment.")
 @as_of_options
 @command
 async def totals(
     config: str, as_json: bool, account: str | None, by_payment: bool, as_of: str | None, as_of_position: int | None
 ) -> None:
-    """Add up what was requested, settled, failed and is open, for each account and currency."""
+    """Sum what was requested, settled, failed and is open, for each account and currency."""
     then = read_as_of(as_of, as_of_position)
     async with Gateway.open(config) as gateway:
         found = await gateway.totals(account=account, by_payment=by_payment, as_of=then)

@@ -1,7 +1,7 @@
-"""`refundry audit witness`: the second party's command, and how it is asked.
+"""`refundry audit witness`: the command with which a second party checks and countersigns a log.
 
-The rule of this module: it needs no configuration and no key of the log's keeper. The witness's own folder is all that
-it trusts; a log that is not the one it saw before is the exit status 5.
+The rule of this module: a witness needs no configuration and no key of the log's operator, and trusts only its own
+directory. A log that does not extend the one it saw before makes the exit status 5.
 """
 
 import time
@@ -27,10 +27,10 @@ __all__ = ["witness"]
 
 @click.command("witness")
 @click.argument("place", required=False, type=click.Path())
-@click.option("--folder", type=click.Path(file_okay=False), help="The witness's own folder, made on first use.")
-@click.option("--name", help="The witness's name, such as platform.example/witness; needed on first use.")
-@click.option("--log", metavar="VKEY", help="The public key of the log, or a file with it; needed on first use.")
-@click.option("--request", type=click.File("rb"), metavar="FILE", help="What is asked, instead of PLACE; - is stdin.")
+@click.option("--folder", type=click.Path(file_okay=False), help="The witness's own directory, created on first use.")
+@click.option("--name", help="The witness's name, such as platform.example/witness; required on first use.")
+@click.option("--log", metavar="VKEY", help="The log's public key, or a file that contains it; required on first use.")
+@click.option("--request", type=click.File("rb"), metavar="FILE", help="Read the request from FILE (- for stdin).")
 @click.option("--ask", type=click.IntRange(0), metavar="SIZE", help="Print a request for a witness that has seen SIZE.")
 @command
 async def witness(
@@ -43,18 +43,18 @@ async def witness(
     request: BinaryIO | None,
     ask: int | None,
 ) -> None:
-    """Check that a log only grew since the last time, and countersign its newest checkpoint.
+    """Verify that a log has only grown since the last time, and countersign its newest checkpoint.
 
-    Run it as a second party, on a machine of your own. PLACE is a store's file or the folder of an export; without it,
-    the store of the configuration. Where you are not to see the log, its keeper sends you what --ask prints, and you
-    take it with --request. Prints the checkpoint with your signature. Exits with 5, and signs nothing, if the log is
-    not the one that you saw before.
+    Run it as a second party, on your own machine. PLACE is a store's file or the directory of an export (default: the
+    configured store). If you must not see the log, its operator sends you the output of --ask, and you pass it with
+    --request. Prints the checkpoint with your signature. Exits with 5, and signs nothing, if the log does not extend
+    the one that you saw before.
     """
     if ask is not None:
         click.echo(_ask(config, place, ask).to_bytes(), nl=False)
         return
     if folder is None:
-        raise Invalid("--folder", "is needed: it holds the witness's key and what it saw last")
+        raise Invalid("--folder", "is required: it holds the witness's key and the last checkpoint it saw")
     watching = open_witness(Path(folder), name=name, log=None if log is None else _verifier(log))
     asked = request.read() if request is not None else _ask(config, place, watching.size()).to_bytes()
     _print(watching, _signed(watching, asked), as_json)
@@ -87,7 +87,7 @@ def _ask(config: str, place: str | None, old: int) -> Request:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[SqliteSource, bytes]]:
-    """Open a store or an export with its newest checkpoint."""
+    """Open a store or an export, and yield it with its newest checkpoint."""
     if is_export(path):
         with ExportSource.read(path) as source:
             yield source, source.note()

@@ -165,10 +165,10 @@ def test_nothing_is_overwritten(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     before = sorted(path.parent.iterdir())
     monkeypatch.setattr(reports, "PAGE_REFUNDS", 2)
     for name, words in (
-        ("there.csv", "is there already"),
+        ("there.csv", "already exists"),
         ("report.pdf", "must end with .csv or .html"),
         ("many.html", "at most 2 refunds"),
-        ("no/where.csv", "cannot be made"),
+        ("no/where.csv", "cannot be created"),
     ):
         with pytest.raises(Invalid, match=words):
             written(path, name)

@@ -1,6 +1,6 @@
-// check verifies an export of a Refundry log with Go's own note and tlog packages, and nothing of Refundry's:
+// check verifies an export of a Refundry log with Go's own note and tlog packages, without any Refundry code:
 //
-//	go run check.go FOLDER
+//	go run check.go DIRECTORY
 //
 // It needs golang.org/x/mod: `go mod init check && go get golang.org/x/mod`, or Debian's golang-golang-x-mod-dev with
 // GO111MODULE=off GOPATH=/usr/share/gocode.
@@ -44,7 +44,7 @@ func read(parts ...string) string {
 	return string(content)
 }
 
-// entry gives the bytes that the log's tree hashes: each field after its length in four bytes.
+// entry returns the bytes that the log's tree hashes: each field, preceded by its length in four bytes.
 func entry(e event) []byte {
 	state := []byte(e.State)
 	if e.Base64 != "" {
@@ -71,20 +71,24 @@ func hash(text string) tlog.Hash {
 }
 
 func main() {
-	folder := os.Args[1]
-	verifier, err := note.NewVerifier(strings.TrimSpace(read(folder, "key.vkey")))
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: go run check.go DIRECTORY")
+		os.Exit(2)
+	}
+	directory := os.Args[1]
+	verifier, err := note.NewVerifier(strings.TrimSpace(read(directory, "key.vkey")))
 	must(err, "key.vkey")
-	signed, err := note.Open([]byte(read(folder, "checkpoint")), note.VerifierList(verifier))
+	signed, err := note.Open([]byte(read(directory, "checkpoint")), note.VerifierList(verifier))
 	must(err, "checkpoint")
 	lines := strings.Split(signed.Text, "\n")
 	if lines[0] != verifier.Name() {
-		must(fmt.Errorf("is of %q", lines[0]), "checkpoint")
+		must(fmt.Errorf("belongs to the log %q", lines[0]), "checkpoint")
 	}
 	size, err := strconv.ParseInt(lines[1], 10, 64)
 	must(err, "checkpoint")
 	root := hash(lines[2])
 
-	file, err := os.Open(filepath.Join(folder, "events.jsonl"))
+	file, err := os.Open(filepath.Join(directory, "events.jsonl"))
 	must(err, "events.jsonl")
 	scanner := bufio.NewScanner(file)
 	scanner.Buffer(nil, 1<<26)
@@ -120,7 +124,7 @@ func main() {
 	must(scanner.Err(), "events.jsonl")
 	if whole {
 		if count != size {
-			must(fmt.Errorf("%d events, and %d were signed", count, size), "events.jsonl")
+			must(fmt.Errorf("there are %d events, but %d were signed", count, size), "events.jsonl")
 		}
 		made, err := tlog.TreeHash(size, reader)
 		must(err, "tree")
@@ -128,5 +132,5 @@ func main() {
 			must(fmt.Errorf("the events are not those that were signed"), "tree")
 		}
 	}
-	fmt.Printf("ok: %d events are in the log %s of %d\n", count, verifier.Name(), size)
+	fmt.Printf("ok: %d events are in the signed log %s of %d events\n", count, verifier.Name(), size)
 }

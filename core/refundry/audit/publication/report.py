@@ -1,6 +1,6 @@
-"""Reports for people: a table for a spreadsheet, and a page with a picture of each refund's way.
+"""Reports for people: a table for spreadsheets, and a page with a timeline of each refund.
 
-The rule of this module: what a provider or a customer wrote may be hostile. No cell becomes a formula, no text becomes
+The rule of this module: text from a provider or a customer may be hostile. No cell becomes a formula, no text becomes
 markup, and the page loads nothing and runs nothing. A report proves nothing: `audit export` and `audit prove` do.
 """
 
@@ -28,7 +28,7 @@ from refundry.refund import Refund, fold
 __all__ = ["KINDS", "report", "safe_cell"]
 
 PAGE_REFUNDS: Final = 2_000
-"""A page with more is nothing that a browser shows well."""
+"""The most refunds on one page; browsers do not display more of them well."""
 
 _COLUMNS: Final = (
     "position", "at", "refund", "account", "provider", "refund_request_id", "payment", "amount", "currency", "version",
@@ -47,9 +47,9 @@ class History:
 
 
 def report(source: SqliteSource, place: Path, part: Part = Part()) -> int:
-    """Write a report to a file that is not there yet, in the form that its name ends with; give how many refunds.
+    """Write a report to a new file, in the format of its suffix; return the number of refunds.
 
-    Raises `Invalid` for another ending, a file that is there, and a page of too many refunds.
+    Raises `Invalid` for an unknown suffix, a file that already exists, and too many refunds for a page.
     """
     write = KINDS.get(place.suffix.lower())
     if write is None:
@@ -60,20 +60,20 @@ def report(source: SqliteSource, place: Path, part: Part = Part()) -> int:
 
 @contextmanager
 def _new_file(place: Path) -> Iterator[TextIO]:
-    """Give a file that takes its name only when it is complete."""
+    """Open a file that receives its name only when it is complete."""
     if place.exists() or place.is_symlink():
-        raise Invalid("FILE", f"{place} is there already; nothing is overwritten")
+        raise Invalid("FILE", f"{place} already exists and is not overwritten")
     try:
         handle, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.absolute().parent)
     except OSError as error:
-        raise Invalid("FILE", f"cannot be made: {error.strerror}") from None
+        raise Invalid("FILE", f"cannot be created: {error.strerror}") from None
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as out:
             yield out
-        # Unlike a renaming, a link never takes the place of a file that somebody made meanwhile.
+        # Unlike renaming, linking never replaces a file that was created in the meantime.
         os.link(name, place)
     except OSError as error:
-        raise StoreError(f"report: cannot be written: {error.strerror}; nothing is left of it") from error
+        raise StoreError(f"report: cannot be written: {error.strerror}; nothing was left behind") from error
     finally:
         with suppress(OSError):
             Path(name).unlink()
@@ -105,12 +105,12 @@ def _within(at: datetime, part: Part) -> bool:
 
 
 def safe_cell(text: str) -> str:
-    """Keep a spreadsheet from taking a text for a formula."""
+    """Return a text that spreadsheets do not interpret as a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _write_csv(out: TextIO, histories: Iterator[History]) -> int:
-    """Write a line for each event."""
+    """Write one line for each event."""
     table, count = csv.writer(out), 0
     table.writerow(_COLUMNS)
     for history in histories:
@@ -159,26 +159,26 @@ svg { width: 100%; height: auto; margin-top: .5rem; } svg text { font: 11px syst
 </head>
 <body>
 <h1>Refunds</h1>
-<p class="quiet">Times are in UTC. This page was made from a store for people to read. It proves nothing by itself:
-<code>refundry audit prove</code> makes what does.</p>
+<p class="quiet">Times are in UTC. This page was written from a store for people to read. It proves nothing:
+<code>refundry audit prove</code> exports a proof.</p>
 """
 _TAIL: Final = "</body>\n</html>\n"
-_COLOURS: Final = {
+_COLORS: Final = {
     "Requested": "#57606a", "Submitted": "#0a58ca", "Settled": "#1a7f37", "Failed": "#b42318", "Inquired": "#9a6700",
 }  # fmt: skip
 _WIDTH: Final = 960
 _EDGE: Final = 30
 _GAP: Final = 26
-"""Between two events in the picture, however close in time they are."""
+"""The least distance between two events on the timeline, however close in time they are."""
 
 
 def _write_html(out: TextIO, histories: Iterator[History]) -> int:
-    """Write a page with a section for each refund."""
+    """Write a page with one section for each refund."""
     out.write(_HEAD)
     count = 0
     for count, history in enumerate(histories, 1):
         if count > PAGE_REFUNDS:
-            raise Invalid("FILE", f"a page has at most {PAGE_REFUNDS} refunds: narrow it, or write a table (.csv)")
+            raise Invalid("FILE", f"a page has at most {PAGE_REFUNDS} refunds: select fewer, or write a table (.csv)")
         out.write("\n".join(_section(history)) + "\n")
     out.write(_TAIL)
     return count
@@ -187,12 +187,12 @@ def _write_html(out: TextIO, histories: Iterator[History]) -> int:
 def _section(history: History) -> Iterator[str]:
     refund = history.refund
     yield f"<section>\n<h2>{_text(refund.refund_request_id)}: {_text(f'{refund.amount} {refund.amount.currency}')}</h2>"
-    place = f"payment {refund.payment} at {refund.account} ({refund.provider}); Refundry's id {refund.id}"
+    place = f"payment {refund.payment} at {refund.account} ({refund.provider}); Refundry's ID {refund.id}"
     yield f"<p>{_text(str(refund.status))} &middot; {_text(place)}</p>"
     for review in refund.review:
         yield f'<p class="look">Needs review since {moment(review.since)}: {_text(review.message)}</p>'
-    yield _picture(history.events)
-    yield "<table><tr><th>#</th><th>at</th><th>event</th><th>what it says</th></tr>"
+    yield _timeline(history.events)
+    yield "<table><tr><th>#</th><th>at</th><th>event</th><th>details</th></tr>"
     for number, recorded in enumerate(history.events, 1):
         shown = views.event_as_json(recorded)
         cells = (str(number), shown["at"], _name(shown), views.event_in_words(shown))
@@ -208,20 +208,20 @@ def _name(shown: dict[str, Any]) -> str:
     return f"{shown['event']}: {shown['outcome']}" if "outcome" in shown else str(shown["event"])
 
 
-def _picture(events: Sequence[Recorded]) -> str:
-    """Draw the events on a line of time; those that are close together are drawn apart."""
+def _timeline(events: Sequence[Recorded]) -> str:
+    """Render the events as a timeline; events that are close together are drawn apart."""
     shown = [views.event_as_json(recorded) for recorded in events]
     places = _places([recorded.event.at.timestamp() for recorded in events])
     end = max(places[-1] + _EDGE, _WIDTH)
     parts = [
-        f'<svg viewBox="0 0 {end:.0f} 74" role="img" aria-label="The events in time">',
+        f'<svg viewBox="0 0 {end:.0f} 74" role="img" aria-label="Timeline of the events">',
         f'<line x1="{_EDGE}" y1="34" x2="{places[-1]:.1f}" y2="34" stroke="#afb8c1" stroke-width="2"/>',
     ]
     for number, (x, event) in enumerate(zip(places, shown, strict=True), 1):
-        colour = _COLOURS[event["event"]]
+        color = _COLORS[event["event"]]
         title = f"{event['at']} {_name(event)}"
         parts.append(
-            f'<g><title>{_text(title)}</title><circle cx="{x:.1f}" cy="34" r="11" fill="{colour}"/>'
+            f'<g><title>{_text(title)}</title><circle cx="{x:.1f}" cy="34" r="11" fill="{color}"/>'
             f'<text x="{x:.1f}" y="38" text-anchor="middle" fill="#fff">{number}</text></g>'
         )
     first, last = (f"{events[index].event.at:%Y-%m-%d %H:%M:%S}" for index in (0, -1))
@@ -242,4 +242,4 @@ def _places(times: Sequence[float]) -> list[float]:
 
 
 KINDS: Final = {".csv": _write_csv, ".html": _write_html}
-"""The forms of a report, by how its file's name ends."""
+"""The writer of each report format, by the suffix of its file."""
