@@ -103,7 +103,7 @@ def _missing(session: nox.Session, reason: str) -> NoReturn:
 
 @nox.session(python=FOUND[0])
 def lint(session: nox.Session) -> None:
-    """Style, spelling, layers, and dependencies that are missing or unused."""
+    """Check style, spelling, layers, and dependencies that are missing or unused."""
     session.install("-e", ".[dev]", *_constraints())
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
@@ -114,35 +114,35 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=FOUND[0])
 def types(session: nox.Session) -> None:
-    """Mypy, strict, over the core, the plugins and the tests."""
+    """Run mypy, strict, over the core, the plugins and the tests."""
     session.install("-e", ".[dev]", *_constraints())
     session.run("mypy", *session.posargs)
 
 
 @nox.session(python=FOUND)
 def tests(session: nox.Session) -> None:
-    """All tests, against the installed wheel."""
+    """Run all tests against the installed wheel."""
     _install_wheel(session)
     session.run("pytest", "-q", "-n", "auto", *session.posargs)
 
 
 @nox.session(python=FOUND[0], reuse_venv=True)
 def fast(session: nox.Session) -> None:
-    """What finds most mistakes, in less than a minute: all tests but the slow ones, with fewer examples each."""
+    """Run what finds most mistakes, in under a minute: all tests but the slow ones, with fewer examples each."""
     _install_editable(session)
     session.run("pytest", *FAST, *session.posargs, env=FEW_EXAMPLES)
 
 
 @nox.session(python=FOUND[1:], reuse_venv=True)
 def pythons(session: nox.Session) -> None:
-    """The fast tests on every other Python that is found."""
+    """Run the fast tests on every other Python that is found."""
     _install_editable(session)
     session.run("pytest", *FAST, *session.posargs, env=FEW_EXAMPLES)
 
 
 @nox.session(python=FOUND[0], reuse_venv=True)
 def clock(session: nox.Session) -> None:
-    """The fast tests, or those that are named, with the system clock 400 days in the future and in the past."""
+    """Run the fast tests, or the given ones, with the system clock 400 days in the future and 400 days in the past."""
     if shutil.which("faketime") is None:
         _missing(session, "Debian's faketime is needed")
     _install_editable(session)
@@ -154,7 +154,7 @@ def clock(session: nox.Session) -> None:
 
 @nox.session(python=FOUND[0])
 def kills(session: nox.Session) -> None:
-    """A long campaign of SIGKILL; REFUNDRY_KILLS says how many, REFUNDRY_SEED makes one again that went wrong."""
+    """Run a long campaign of SIGKILL: REFUNDRY_KILLS sets how many, REFUNDRY_SEED repeats a campaign that failed."""
     _install_wheel(session)
     kills = os.environ.get("REFUNDRY_KILLS", "2000")
     session.run("pytest", "-q", "tests/system/test_kill.py", *session.posargs, env={"REFUNDRY_KILLS": kills})
@@ -162,7 +162,7 @@ def kills(session: nox.Session) -> None:
 
 @nox.session(python=FOUND[0])
 def faulty(session: nox.Session) -> None:
-    """The whole contract on every faulty provider: each fails exactly the checks that are named for it."""
+    """Run the whole contract on every faulty provider: each fails exactly the checks that are named for it."""
     _install_wheel(session)
     test = "tests/core/testing/test_contract.py"
     session.run("pytest", "-q", test, *session.posargs, env={"REFUNDRY_FAULTY": "all"})
@@ -170,7 +170,7 @@ def faulty(session: nox.Session) -> None:
 
 @nox.session(python=FOUND[0])
 def tampering(session: nox.Session) -> None:
-    """A long campaign of tampering with the store; REFUNDRY_TRIALS and REFUNDRY_SEED as for `kills`."""
+    """Run a long campaign of tampering with the store; REFUNDRY_TRIALS and REFUNDRY_SEED as for `kills`."""
     _install_wheel(session)
     trials = os.environ.get("REFUNDRY_TRIALS", "10000")
     test = "tests/system/test_tampering.py"
@@ -189,6 +189,6 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=FOUND[0])
 def bench(session: nox.Session) -> None:
-    """The benchmarks: prints ratios of one run and writes them to the docs."""
+    """Run the benchmarks, print the ratios of one run and write them to the docs."""
     _install_wheel(session)
     session.run("python", "-m", "tests.bench", *session.posargs)
