@@ -17,8 +17,8 @@ settings.register_profile("fast", _patient, derandomize=True, print_blob=True, m
 settings.register_profile("long", _patient, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default"))
 
-# Many tests start processes, which start in half the time with compiled modules. Where nobody wants those next to the
-# sources, they are kept apart.
+# Many tests start processes, which start in half the time with compiled modules. If bytecode is not wanted next to the
+# sources, it is kept elsewhere.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
 

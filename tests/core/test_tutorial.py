@@ -5,12 +5,12 @@ import json
 import os
 import re
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import Final
 
 from refundry.gateway import Gateway
+from tests.ports import free_port
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "tutorial.md"
 PATIENCE: Final = 120
@@ -26,13 +26,6 @@ def summary() -> str:
     """Return the line that the page says `work` prints."""
     (line,) = re.findall(r"```console\n(1 settled, .*)\n```", PAGE.read_text(encoding="utf-8"))
     return str(line)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def test_the_shell_blocks_run(tmp_path: Path) -> None:

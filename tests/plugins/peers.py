@@ -4,6 +4,7 @@ The rule of this module: a folder named by REFUNDRY_PEERS comes first; else what
 cache folder. Where it cannot be had a test is skipped with the reason; under CI that is a failure.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -11,7 +12,8 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,13 +35,13 @@ class Peer:
         return _run(command, {"PYTHONPATH": path}, stdin)
 
     def _paths(self) -> list[Path]:
-        folder = _folder()
-        missing = {pattern: wanted for pattern, wanted in self.files.items() if not list(folder.glob(pattern))}
-        if missing and os.environ.get("REFUNDRY_PEERS"):
-            _cannot(self.name, f"not in the folder REFUNDRY_PEERS: {', '.join(missing)}")
-        for wanted in missing.values():
-            self._download(wanted, folder)
-        return [_importable(sorted(folder.glob(pattern))[-1]) for pattern in self.files]
+        with _only_process() as folder:
+            missing = {pattern: wanted for pattern, wanted in self.files.items() if not list(folder.glob(pattern))}
+            if missing and os.environ.get("REFUNDRY_PEERS"):
+                _cannot(self.name, f"not in the folder REFUNDRY_PEERS: {', '.join(missing)}")
+            for wanted in missing.values():
+                self._download(wanted, folder)
+            return [_importable(sorted(folder.glob(pattern))[-1]) for pattern in self.files]
 
     def _download(self, wanted: str, folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=folder) as fresh:
@@ -67,13 +69,13 @@ class NodePeer:
         return _run([node, "-e", script, "--", *arguments], {"NODE_PATH": str(self._modules())}, stdin)
 
     def _modules(self) -> Path:
-        folder = _folder()
-        modules = folder / f"{self.package}-{self.version}" / "node_modules"
-        if not (modules / self.package).is_dir():
-            if os.environ.get("REFUNDRY_PEERS"):
-                _cannot(self.name, f"not in the folder REFUNDRY_PEERS: {modules.relative_to(folder)}")
-            self._install(modules.parent)
-        return modules
+        with _only_process() as folder:
+            modules = folder / f"{self.package}-{self.version}" / "node_modules"
+            if not (modules / self.package).is_dir():
+                if os.environ.get("REFUNDRY_PEERS"):
+                    _cannot(self.name, f"not in the folder REFUNDRY_PEERS: {modules.relative_to(folder)}")
+                self._install(modules.parent)
+            return modules
 
     def _install(self, target: Path) -> None:
         npm = shutil.which("npm")
@@ -100,6 +102,18 @@ def _folder() -> Path:
     return folder
 
 
+@contextmanager
+def _only_process() -> Iterator[Path]:
+    """Yield the folder; other processes that run tests wait, so that each thing is downloaded once."""
+    folder = _folder()
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        os.close(descriptor)
+
+
 def _importable(file: Path) -> Path:
     """Give what goes on the path: a wheel of Python alone as it is; what holds machine code or a source, unpacked."""
     if file.name.endswith("none-any.whl"):
@@ -122,7 +136,7 @@ def _unpack(file: Path, target: Path) -> None:
 
 
 def _move(fresh: Path, target: Path) -> None:
-    """Put what is complete in its place; another process may have been faster."""
+    """Put what is complete in its place; an earlier run that was interrupted may have done a part of it."""
     target.mkdir(exist_ok=True)
     for part in fresh.iterdir():
         if not (target / part.name).exists():

@@ -2,7 +2,6 @@
 
 import os
 import random
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,6 +16,7 @@ from refundry.journal import Row
 from refundry.refund import Status, fold
 from refundry.testing.simulator.settings import Keys
 from refundry_antom.simulator import AntomSettings, AntomSimulator, account_section
+from tests.ports import free_port
 
 MODES: Final[Mapping[str, Mapping[str, Any]]] = {
     "now": {"mode": "sync", "notify_sync": True},
@@ -110,14 +110,6 @@ async def open_shop(
         shop = Shop(directory, providers, port)
         shop.config.write_text("\n".join(sections), "utf-8")
         yield shop
-
-
-def free_port() -> int:
-    """Find a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def seed_of_this_run() -> int:

@@ -7,7 +7,6 @@ that the wheels say what they need. Where pip cannot fetch anything the tests ar
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ import pytest
 
 from refundry.plugin_host.scaffold.project import write_project
 from tests.plugins.peers import in_real_time
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stranger")]
 
@@ -286,11 +286,8 @@ def script_of_the_page(change: Path) -> str:
     """Give every command and every change of the page, in its order, as one script that leaves no process behind."""
     blocks = re.findall(r"```(sh|diff)\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     steps = [text if kind == "sh" else f"python {change} <<'CHANGE'\n{text}CHANGE\n" for kind, text in blocks]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     script = "\n".join(["set -e", "trap '[ -z \"$!\" ] || kill $!; wait' EXIT", *steps])
-    return script.replace("8701", str(port))
+    return script.replace("8701", str(free_port()))
 
 
 def test_the_afternoon(place: Place) -> None:

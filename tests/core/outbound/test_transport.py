@@ -12,6 +12,7 @@ import pytest
 
 from refundry.outbound.transport import HttpTransport, NoAnswer
 from refundry.provider import MAX_BYTES, Answer, NotSent, Request
+from tests.ports import free_port
 
 BODY = b'{"refundRequestId":"R1"}'
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
@@ -104,13 +105,6 @@ async def send_to(transport: HttpTransport, answer: bytes, timeout: float = 5) -
 
         assert 1 == len(told.requests)
         return said
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 # --- before the first byte --------------------------------------------------------------------------------------------
