@@ -6,7 +6,7 @@ the asynchronous notification of a trade.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from types import MappingProxyType
 from typing import Final
@@ -14,26 +14,22 @@ from typing import Final
 from refundry.errors import Invalid
 from refundry.money import Money
 from refundry.provider import (
-    Blocked,
-    Code,
     CodeClass,
-    DefinitiveFailure,
     Informational,
     NotFound,
     Outcome,
     Pending,
     RefundInstruction,
     Resend,
-    ReviewReason,
-    SameId,
-    Scope,
     Succeeded,
     Unknown,
+    codes,
+    matching,
+    validation,
 )
 from refundry.provider.messages import to_wire
 from refundry_alipay.codes import INQUIRY_CODES, NOT_DONE, REFUND_CODES, SUCCESS, find
 from refundry_alipay.messages import (
-    Answer,
     DepositBack,
     DepositBackMessage,
     QueryResponse,
@@ -48,7 +44,6 @@ DBACK_FAILED: Final = "The bank did not take the money; Alipay put it into the b
 
 _About = RefundResponse | QueryResponse | TradeNotification | DepositBackMessage
 _TIME: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}) ([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{3})?)", re.ASCII)
-_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _REFUNDED_IN: Final = frozenset({"TRADE_SUCCESS", "TRADE_CLOSED", "TRADE_FINISHED"})
 """The states of a trade that a refund can leave: in part, as a whole, and later at its end."""
 _DBACK: Final[Mapping[str, str]] = MappingProxyType(
@@ -79,11 +74,12 @@ def refunded(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
     if row is None:
         name = answer.sub_code or answer.code
         said = "success" if answer.code == SUCCESS else "failure"
-        text = f"Alipay reports a {said} that it does not document: {_shown(name)}"
-        return Unknown(text, _code(name), resend=Resend.NEVER, review=ReviewReason.UNDOCUMENTED_ANSWER)
-    if row.status != answer.code:
-        return _contradicts_code(row, answer)
-    return _by_fund_change(instruction, answer) if row.meaning is CodeClass.SUCCESS else _by_class(row)
+        text = f"Alipay reports a {said} that it does not document: {validation.shown(name)}"
+        return codes.undocumented(text, validation.as_code(name))
+    conflict = codes.status_conflict(row, answer.code)
+    if conflict is not None:
+        return conflict
+    return _by_fund_change(instruction, answer) if row.meaning is CodeClass.SUCCESS else codes.outcome_of(row)
 
 
 def _by_fund_change(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
@@ -92,8 +88,8 @@ def _by_fund_change(instruction: RefundInstruction, answer: RefundResponse) -> O
     if answer.fund_change in (None, "", "N"):
         # Also what the repetition of a refund that is done is answered with: only the query can tell.
         return Unknown("Alipay answered that no money moved by this call")
-    text = f"a fund_change that Alipay does not document: {_shown(answer.fund_change)}"
-    return _contradiction(None, text)
+    text = f"a fund_change that Alipay does not document: {validation.shown(answer.fund_change)}"
+    return codes.contradiction(text)
 
 
 def _moved(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
@@ -105,7 +101,7 @@ def _moved(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
         return Unknown(text, resend=Resend.NEVER)
     total = _yuan(answer.refund_fee)
     if total is None or total.minor < instruction.amount.minor:
-        return _elsewhere(f"{_shown(answer.refund_fee)} yuan in all, which is no sum with {instruction.amount} in it")
+        return _too_little(instruction, answer.refund_fee)
     return _settled(instruction, answer, answer.gmt_refund_pay)
 
 
@@ -115,19 +111,19 @@ def _moved(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
 def queried(instruction: RefundInstruction, answer: QueryResponse) -> Outcome:
     """Say what an answer to `alipay.trade.fastpay.refund.query` means."""
     if (answer.out_request_no or instruction.refund_request_id) != instruction.refund_request_id:
-        text = f"the provider answered about the refund {_shown(answer.out_request_no)}, not about this one"
-        return Unknown(text, review=ReviewReason.CONTRADICTORY_ANSWER)
+        return matching.other_refund(answer.out_request_no)
     wrong = _wrong_trade(instruction, answer) or _wrong_amount(instruction, answer)
     if wrong is not None:
         return wrong
     row = find(INQUIRY_CODES, answer.code, answer.sub_code)
     if row is None:
         name = answer.sub_code or answer.code
-        text = f"the query was answered with {_shown(name)}, a code that Alipay does not document"
-        return Unknown(text, _code(name), review=ReviewReason.UNDOCUMENTED_ANSWER)
-    if row.status != answer.code:
-        return _contradicts_code(row, answer)
-    return _by_refund_status(instruction, answer) if row.meaning is CodeClass.SUCCESS else _by_class(row)
+        text = f"the query was answered with {validation.shown(name)}, a code that Alipay does not document"
+        return codes.undocumented(text, validation.as_code(name), Resend.AFTER_NOT_FOUND)
+    conflict = codes.status_conflict(row, answer.code)
+    if conflict is not None:
+        return conflict
+    return _by_refund_status(instruction, answer) if row.meaning is CodeClass.SUCCESS else codes.outcome_of(row)
 
 
 def _by_refund_status(instruction: RefundInstruction, answer: QueryResponse) -> Outcome:
@@ -136,18 +132,23 @@ def _by_refund_status(instruction: RefundInstruction, answer: QueryResponse) -> 
         return _not_done(answer)
     # Alipay's page writes it in lower case, its SDKs in upper case.
     if status.upper() != "REFUND_SUCCESS":
-        return Unknown(f"the refund is in a state that Alipay does not document: {_shown(status)}", _code(status))
+        return Unknown(
+            f"the refund is in a state that Alipay does not document: {validation.shown(status)}",
+            validation.as_code(status),
+        )
     if not (answer.out_request_no and answer.refund_amount and _names_trade(instruction, answer)):
         text = "Alipay reports a success and does not say of which refund, trade and amount"
-        return Unknown(text, _code(status), resend=Resend.NEVER)
+        return Unknown(text, validation.as_code(status), resend=Resend.NEVER)
     return _settled(instruction, answer, answer.gmt_refund_pay)
 
 
 def _not_done(answer: QueryResponse) -> Outcome:
     if answer.gmt_refund_pay:
-        return _contradiction(None, "the answer has no refund_status, and says when the refund was paid")
+        return codes.contradiction("the answer has no refund_status, and says when the refund was paid")
     if answer.error_code:
-        return NotFound(_code(answer.error_code), f"Alipay says that it failed: {_shown(answer.error_code)}")
+        return NotFound(
+            validation.as_code(answer.error_code), f"Alipay says that it failed: {validation.shown(answer.error_code)}"
+        )
     return NotFound(NOT_DONE.code, NOT_DONE.cause)
 
 
@@ -157,16 +158,15 @@ def _not_done(answer: QueryResponse) -> Outcome:
 def notified(message: TradeNotification, instruction: RefundInstruction) -> Outcome:
     """Say what the notification of a trade that a refund changed means for that refund."""
     if message.out_biz_no != instruction.refund_request_id:
-        text = f"the notification is about the refund {_shown(message.out_biz_no)}, not about this one"
-        return Unknown(text, review=ReviewReason.CONTRADICTORY_ANSWER)
+        return matching.other_refund(message.out_biz_no)
     wrong = _wrong_trade(instruction, message)
     if wrong is not None:
         return wrong
     if message.trade_status not in _REFUNDED_IN:
-        return _contradiction(None, f"a refund of a trade in the state {_shown(message.trade_status)}")
+        return codes.contradiction(f"a refund of a trade in the state {validation.shown(message.trade_status)}")
     total = _yuan(message.refund_fee)
     if total is None or total.minor < instruction.amount.minor or not _names_trade(instruction, message):
-        return _elsewhere(f"{_shown(message.refund_fee)} yuan in all, which is no sum with {instruction.amount} in it")
+        return _too_little(instruction, message.refund_fee)
     if total.minor > instruction.amount.minor:
         # The sum of several refunds: it does not say how much of it this one is.
         return Pending(cause="Alipay reports this refund among others of the trade; it is asked about.")
@@ -176,14 +176,13 @@ def notified(message: TradeNotification, instruction: RefundInstruction) -> Outc
 def banked(message: DepositBackMessage, instruction: RefundInstruction) -> Outcome:
     """Say what the message about the buyer's bank means: it is noted, and moves nothing."""
     if message.out_request_no != instruction.refund_request_id:
-        text = f"the message is about the refund {_shown(message.out_request_no)}, not about this one"
-        return Unknown(text, review=ReviewReason.CONTRADICTORY_ANSWER)
+        return matching.other_refund(message.out_request_no)
     wrong = _wrong_trade(instruction, message)
     if wrong is not None:
         return wrong
     status = message.dback_status.upper()
     cause = _DBACK.get(status, "The bank's answer is one that Alipay does not document.")
-    return Informational(cause, _code(f"DBACK_{status}") or "DBACK", to_wire(message))
+    return Informational(cause, validation.as_code(f"DBACK_{status}") or "DBACK", to_wire(message))
 
 
 # --- settled ----------------------------------------------------------------------------------------------------------
@@ -243,50 +242,6 @@ def _bank_refused(answer: RefundResponse | QueryResponse) -> bool:
     return any((part.dback_status or "").upper() == "F" for part in told)
 
 
-# --- by code ----------------------------------------------------------------------------------------------------------
-
-
-def _by_class(row: Code) -> Outcome:
-    """Turn a row of a table into the outcome of its class."""
-    return _OUTCOMES[row.meaning](row)
-
-
-def _failed(row: Code) -> Outcome:
-    return DefinitiveFailure(row.code, row.cause, row.advice)
-
-
-def _again(row: Code) -> Outcome:
-    resend = Resend.SAME if row.same_id == SameId.AFTER_BACKOFF else Resend.AFTER_NOT_FOUND
-    return Unknown(row.cause, row.code, resend=resend)
-
-
-def _doubtful(row: Code) -> Outcome:
-    return Unknown(row.cause, row.code, resend=Resend.NEVER, review=ReviewReason.UNCONFIRMED_REFUSAL, advice=row.advice)
-
-
-_OUTCOMES: Final[Mapping[CodeClass, Callable[[Code], Outcome]]] = MappingProxyType(
-    {
-        CodeClass.RETRY: _again,
-        CodeClass.INDETERMINATE: _doubtful,
-        CodeClass.FAILED: _failed,
-        CodeClass.FAILED_NEW_ID: _failed,
-        CodeClass.FAILED_UNCONFIRMED: _doubtful,
-        CodeClass.MISCONFIGURED: lambda row: Blocked(row.code, row.cause, row.advice, Scope.ACCOUNT),
-        CodeClass.BAD_REQUEST: lambda row: Blocked(row.code, row.cause, row.advice, Scope.REQUEST),
-        CodeClass.UNCHANGED: lambda row: Unknown(row.cause, row.code),
-    }
-)
-
-
-def _contradicts_code(row: Code, answer: Answer) -> Outcome:
-    text = f"{row.code} came with the gateway code {_shown(answer.code)}; it is documented with {row.status}"
-    return _contradiction(row.code, text)
-
-
-def _contradiction(code: str | None, text: str) -> Outcome:
-    return Unknown(text, code, resend=Resend.NEVER, review=ReviewReason.CONTRADICTORY_ANSWER)
-
-
 # --- echoes -----------------------------------------------------------------------------------------------------------
 
 
@@ -303,23 +258,32 @@ def _wrong_trade(instruction: RefundInstruction, message: _About) -> Outcome | N
     """
     field, number = named(instruction.payment)
     said = getattr(message, field)
-    return _elsewhere(f"the {field} {_shown(said)}, not about {number}") if said and said != number else None
+    return (
+        matching.inconsistent(f"the {field} {validation.shown(said)}, not about {number}")
+        if said and said != number
+        else None
+    )
 
 
 def _wrong_currency(answer: RefundResponse) -> Outcome | None:
     said = answer.refund_currency
-    return _elsewhere(f"a refund in {_shown(said)}, not in {CURRENCY}") if said and said != CURRENCY else None
+    return (
+        matching.inconsistent(f"a refund in {validation.shown(said)}, not in {CURRENCY}")
+        if said and said != CURRENCY
+        else None
+    )
 
 
 def _wrong_amount(instruction: RefundInstruction, answer: QueryResponse) -> Outcome | None:
     if not answer.refund_amount or _yuan(answer.refund_amount) == instruction.amount:
         return None
-    return _elsewhere(f"{_shown(answer.refund_amount)} yuan, not about {instruction.amount}")
+    return matching.inconsistent(f"{validation.shown(answer.refund_amount)} yuan, not about {instruction.amount}")
 
 
-def _elsewhere(what: str) -> Outcome:
-    text = f"the provider answered about {what}"
-    return Unknown(text, resend=Resend.NEVER, review=ReviewReason.CONTRADICTORY_ANSWER)
+def _too_little(instruction: RefundInstruction, total: str | None) -> Outcome:
+    return matching.inconsistent(
+        f"{validation.shown(total)} yuan in total, less than the {instruction.amount} requested"
+    )
 
 
 # --- small things -----------------------------------------------------------------------------------------------------
@@ -350,13 +314,3 @@ def with_offset(text: str | None) -> str | None:
     except ValueError:
         return None
     return written
-
-
-def _shown(text: str | None) -> str:
-    """Quote somebody else's words, short and without control characters."""
-    return ascii(text)[:80]
-
-
-def _code(text: str) -> str | None:
-    """Give a code that is shaped like one; nothing else gets into the log as a code."""
-    return text if _CODE.fullmatch(text) else None

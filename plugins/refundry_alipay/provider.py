@@ -8,7 +8,6 @@ one means is in `refundry_alipay.interpretation`. Sources: Alipay Open Platform,
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -34,14 +33,14 @@ from refundry.provider import (
     PublicKeyPem,
     RefundInstruction,
     Request,
-    ReviewReason,
-    Scope,
     Secret,
     Terms,
     Unknown,
     Unreadable,
     VerifiedNotification,
     read_object,
+    signatures,
+    validation,
 )
 from refundry.provider import messages as reading
 from refundry_alipay import __version__, certificates, interpretation, request_fields, signing
@@ -72,12 +71,10 @@ _MAX_REASON: Final = 256
 _MAX_PRICE: Final = 16
 _MAX_NOTIFY_URL: Final = 256
 
-_ID: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _ORDER_NUMBER: Final = re.compile(r"[!-~]+", re.ASCII)
 _APP_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
 _SELLER_ID: Final = re.compile(r"[0-9]{1,28}", re.ASCII)
 _TOKEN: Final = re.compile(r"[!-~]{1,40}", re.ASCII)
-_NOTIFY_URL: Final = re.compile(r"https?://[!-~]+", re.ASCII)
 
 ACKNOWLEDGEMENT: Final = Acknowledgement(200, (("content-type", "text/plain"),), b"success")
 """The answer to every notification that is kept: these seven bytes and nothing else, or Alipay sends it again."""
@@ -154,11 +151,11 @@ class AlipayProvider:
 
     def check(self, instruction: RefundInstruction) -> None:
         """Raise `Invalid` for an order that Alipay's field rules refuse."""
-        _check_id("refund_request_id", instruction.refund_request_id)
+        validation.check_id("refund_request_id", instruction.refund_request_id, _MAX_NUMBER, "Alipay")
         _check_payment(instruction.payment)
         _check_amount(instruction.amount, self.exponent(instruction.amount.currency))
         if instruction.reason:
-            _check_reason(instruction.reason)
+            validation.check_line("reason", instruction.reason, _MAX_REASON, "Alipay")
         if instruction.details is not None:
             request_fields.check(instruction.details)
         self._check_charset(instruction)
@@ -189,7 +186,7 @@ class AlipayProvider:
             query_options=options or None,
             **_trade(instruction),
         )
-        return attrs.evolve(request, **request_fields.arranged(instruction.details or {}))
+        return attrs.evolve(request, **validation.sorted_fields(instruction.details or {}))
 
     def _body(self, request: RefundRequest | QueryRequest) -> bytes:
         content = reading.encode(request).decode()
@@ -223,12 +220,11 @@ class AlipayProvider:
 
     def _sign(self, method: str, body: bytes, further: Mapping[str, str], at: datetime) -> Request:
         """Put the common parameters into the query, where Alipay looks for `charset`; the body stays as it is."""
-        if self._keys.private is None:
-            raise Invalid("private_key", "is needed to send")
+        key = signatures.require_private_key(self._keys.private)
         charset = self.settings.charset
         common = self._common(method, at) | dict(further)
         signed = signing.request_content(common | signing.read_form(body, charset), charset)
-        query = urlencode(common | {"sign": signing.sign(self._keys.private, signed)})
+        query = urlencode(common | {"sign": signing.sign(key, signed)})
         headers = (("content-type", f"application/x-www-form-urlencoded;charset={charset}"),)
         return Request("POST", f"{self.settings.base_url}?{query}", headers, body)
 
@@ -251,16 +247,13 @@ class AlipayProvider:
     def _read(
         self, method: str, kind: type[_Response], read: Callable[[_Response], Outcome], answer: Answer
     ) -> Outcome:
-        if answer.status != 200:
-            return Unknown(f"HTTP status {answer.status}")
-        try:
-            node = self._verified(method, answer.body)
-        except (Forged, Unreadable) as error:
-            return self._not_believed(error, method, answer.body)
-        try:
-            return read(reading.read(kind, signing.read_node(node, self.settings.charset, _STRINGS)))
-        except Unreadable as error:
-            return Unknown(f"cannot be read: {error}", review=ReviewReason.UNREADABLE_ANSWER)
+        return signatures.read_verified(
+            answer,
+            "Alipay",
+            lambda answer: self._verified(method, answer.body),
+            lambda node: read(reading.read(kind, signing.read_node(node, self.settings.charset, _STRINGS))),
+            partial(self._distrusted, method, answer.body),
+        )
 
     def _verified(self, method: str, body: bytes) -> bytes:
         """Give the node of an answer; `Forged` unless Alipay signed it with the key or certificate of this account."""
@@ -271,17 +264,10 @@ class AlipayProvider:
         signing.verify(self._keys.public, answer.sign, answer.node)
         return answer.node
 
-    def _not_believed(self, error: Exception, method: str, body: bytes) -> Unknown:
-        """Give what is left of an answer that Alipay did not sign: a reason to ask, and what people should look at."""
-        cause = f"not signed by Alipay: {error}"
+    def _distrusted(self, method: str, body: bytes, error: Exception) -> Unknown:
         claimed, unsigned = self._claimed(method, body)
-        if claimed is not None:
-            cause += f"; it claims {claimed}, which proves nothing"
-        if unsigned and claimed in _APP_REFUSED:
-            advice = "Alipay does not seem to know the app or the key: check app_id, base_url and private_key."
-            return Unknown(cause, review=ReviewReason.BLOCKED_ACCOUNT, advice=advice, scope=Scope.ACCOUNT)
-        advice = "Check provider_public_key or provider_cert; otherwise something on the path is altering responses."
-        return Unknown(cause, review=ReviewReason.UNVERIFIED_ANSWER, advice=advice)
+        rejected = "app_id, base_url and private_key" if unsigned and claimed in _APP_REFUSED else None
+        return signatures.distrusted(error, "Alipay", claim=claimed, rejected_key=rejected)
 
     def _claimed(self, method: str, body: bytes) -> tuple[str | None, bool]:
         """Give the documented code that an answer claims, and whether it has no signature at all."""
@@ -378,35 +364,18 @@ def _heard_of_bank(said: Mapping[str, str]) -> VerifiedNotification:
 # --- checks -----------------------------------------------------------------------------------------------------------
 
 
-def _check_id(field: str, text: str) -> None:
-    if not 1 <= len(text) <= _MAX_NUMBER:
-        raise Invalid(field, f"has {len(text)} characters; Alipay takes 1 to {_MAX_NUMBER}")
-    if _ID.fullmatch(text) is None:
-        raise Invalid(field, "may hold letters, digits, _ and - only")
-
-
 def _check_payment(payment: str) -> None:
     field, number = interpretation.named(payment)
     if field == "trade_no":
-        _check_id("payment", number)
+        validation.check_id("payment", number, _MAX_NUMBER, "Alipay")
     elif not 1 <= len(number) <= _MAX_NUMBER or _ORDER_NUMBER.fullmatch(number) is None:
         raise Invalid("payment", f"must have 1 to {_MAX_NUMBER} printable ASCII characters after {MERCHANT}")
 
 
 def _check_amount(amount: Money, exponent: int) -> None:
-    if amount.exponent != exponent:
-        raise Invalid("amount", f"has {amount.exponent} decimals; {CURRENCY} has {exponent}")
-    if amount.minor <= 0:
-        raise Invalid("amount", "must be more than zero")
+    validation.check_amount(amount, exponent, "Alipay")
     if len(str(amount)) > _MAX_PRICE:
         raise Invalid("amount", f"has more than {_MAX_PRICE} characters; Alipay takes no more")
-
-
-def _check_reason(reason: str) -> None:
-    if len(reason) > _MAX_REASON:
-        raise Invalid("reason", f"has {len(reason)} characters; Alipay takes at most {_MAX_REASON}")
-    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in reason):
-        raise Invalid("reason", "must not hold control characters or line breaks")
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
@@ -459,14 +428,13 @@ def _check_settings(settings: AlipaySettings) -> None:
         ("app_id", _APP_ID, "must be 1 to 32 letters, digits, _ and -"),
         ("seller_id", _SELLER_ID, "must be 1 to 28 digits"),
         ("app_auth_token", _TOKEN, "must be 1 to 40 printable ASCII characters without spaces"),
-        ("notify_url", _NOTIFY_URL, "must be a whole http or https address in ASCII"),
     )
     for field, rule, text in rules:
         value = getattr(settings, field)
         if value is not None and rule.fullmatch(value) is None:
             raise Invalid(field, text)
-    if len(settings.notify_url or "") > _MAX_NOTIFY_URL:
-        raise Invalid("notify_url", f"has more than {_MAX_NOTIFY_URL} characters; Alipay takes no more")
+    if settings.notify_url is not None:
+        validation.check_address("notify_url", settings.notify_url, _MAX_NOTIFY_URL, "Alipay")
     if settings.charset not in _CHARSETS:
         raise Invalid("charset", f"must be one of {', '.join(_CHARSETS)}")
     request_fields.check_options("query_options", settings.query_options, QUERY_OPTIONS)

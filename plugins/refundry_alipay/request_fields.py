@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from refundry.errors import Invalid
+from refundry.provider import validation
 
 CURRENCY: Final = "CNY"
 """The only currency that is refunded: Alipay's documents give every amount in yuan."""
@@ -28,7 +29,6 @@ REFUND_OPTIONS: Final = ("refund_detail_item_list", "deposit_back_info", "refund
 
 _MAX_PARTS: Final = 100
 _MAX_DEPTH: Final = 4
-_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 _YUAN: Final = re.compile(r"(?:0|[1-9][0-9]{0,12})(?:\.[0-9]{1,2})?", re.ASCII)
 
 
@@ -37,13 +37,8 @@ def check(details: Mapping[str, Any]) -> None:
     if not isinstance(details, Mapping):
         raise Invalid("details", "must be a JSON object of Alipay's own fields")
     for name, value in details.items():
-        _check_known(name)
+        validation.check_field(name, _FIELDS, _DERIVED, "Alipay")
         _FIELDS[name](f"details.{name}", value)
-
-
-def arranged(details: Mapping[str, Any]) -> dict[str, Any]:
-    """Give checked details with the keys of every object in order, however they were given or stored."""
-    return {name: _arranged(details[name]) for name in sorted(details)}
 
 
 def check_options(field: str, options: Any, known: tuple[str, ...]) -> None:
@@ -52,21 +47,6 @@ def check_options(field: str, options: Any, known: tuple[str, ...]) -> None:
         raise Invalid(field, "must be a list of texts")
     if len(set(options)) != len(options) or not set(options) <= set(known):
         raise Invalid(field, f"may have, each once: {', '.join(known)}")
-
-
-def _arranged(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return arranged(value)
-    return [_arranged(part) for part in value] if isinstance(value, list | tuple) else value
-
-
-def _check_known(name: object) -> None:
-    if name in _FIELDS:
-        return
-    if isinstance(name, str) and name in _OWN:
-        raise Invalid(f"details.{name}", f"is written from {_OWN[name]} and cannot be given twice")
-    shown = name if isinstance(name, str) and _NAME.fullmatch(name) else ascii(name)[:64]
-    raise Invalid(f"details.{shown}", f"is not a field of Alipay's refund; known are {', '.join(_FIELDS)}")
 
 
 # --- shapes -----------------------------------------------------------------------------------------------------------
@@ -98,7 +78,7 @@ def _check_object(field: str, value: Any, depth: int) -> None:
     if not isinstance(value, Mapping):
         raise Invalid(field, "must be an object")
     for name, part in value.items():
-        if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+        if not validation.is_field_name(name):
             raise Invalid(field, "has a field whose name is not 1 to 64 letters, digits and _")
         _check_part(f"{field}.{name}", name, part, depth + 1)
 
@@ -118,7 +98,7 @@ def _check_part(field: str, name: str, value: Any, depth: int) -> None:
         _check_text(1000, field, value)
 
 
-_OWN: Final[Mapping[str, str]] = MappingProxyType(
+_DERIVED: Final[Mapping[str, str]] = MappingProxyType(
     {
         "out_request_no": "refund_request_id",
         "trade_no": "payment",

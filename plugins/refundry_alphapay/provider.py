@@ -21,7 +21,6 @@ from refundry.provider import (
     Acknowledgement,
     Answer,
     Code,
-    DefinitiveFailure,
     Forged,
     HttpUrl,
     Invalid,
@@ -42,6 +41,7 @@ from refundry.provider import (
     Unknown,
     Unreadable,
     VerifiedNotification,
+    codes,
     matching,
     messages,
     read_object,
@@ -190,9 +190,7 @@ class AlphaPayProvider:
         )
 
     def _sign(self, path: str, body: bytes, at: datetime) -> Request:
-        if self._private_key is None:
-            raise Invalid("private_key", "is needed to send")
-        settings = self.settings
+        key, settings = signatures.require_private_key(self._private_key), self.settings
         # In whole seconds, as the official SDK sends it; one language of the documents asks for milliseconds.
         time = at.isoformat(timespec="seconds")
         nonce = signing.nonce(settings.merchant_code, path, body, at)
@@ -204,20 +202,22 @@ class AlphaPayProvider:
             ("Merchant-Code", settings.merchant_code),
             ("Request-Time", time),
             ("Nonce", nonce),
-            ("Signature", signing.sign(self._private_key, signed, settings.key_version)),
+            ("Signature", signing.sign(key, signed, settings.key_version)),
         )
         return Request("POST", settings.base_url + path, headers, body)
 
     def _read(self, path: str, kind: type[_Message], read: Callable[[_Message], Outcome], answer: Answer) -> Outcome:
-        if answer.status != 200:
-            return Unknown(f"HTTP status {answer.status}")
-        try:
-            self._verify("POST", path, answer, "response-time")
-            return read(messages.decode(kind, answer.body))
-        except Forged as error:
-            return _not_believed(error, answer)
-        except Unreadable as error:
-            return Unknown(f"cannot be read: {error}", review=ReviewReason.UNREADABLE_ANSWER)
+        return signatures.read_verified(
+            answer,
+            "AlphaPay",
+            partial(self._verified, path),
+            lambda body: read(messages.decode(kind, body)),
+            partial(_distrusted, answer),
+        )
+
+    def _verified(self, path: str, answer: Answer) -> bytes:
+        self._verify("POST", path, answer, "response-time")
+        return answer.body
 
     def _verify(self, method: str, path: str, message: Answer | Notification, time_header: str) -> None:
         """Raise `Forged` unless the raw message is signed by AlphaPay and for this merchant.
@@ -228,8 +228,8 @@ class AlphaPayProvider:
         found = validation.once(message.headers, ("merchant-code", "signature", "nonce", time_header))
         if found.get("merchant-code", merchant_code) != merchant_code:
             raise Forged("it names another merchant")
-        time = _shaped(found, time_header, _TIME)
-        nonce = _shaped(found, "nonce", _NONCE)
+        time = validation.required_header(found, time_header, _TIME)
+        nonce = validation.required_header(found, "nonce", _NONCE)
         signed = signing.content(method, path, merchant_code, time, nonce, message.body)
         signing.verify(self._public_key, found.get("signature"), signed, self.settings.provider_key_version)
 
@@ -239,7 +239,11 @@ class AlphaPayProvider:
         """Verify and read what AlphaPay posts when a refund succeeded; any other notification is `Unreadable`."""
         if notification.header("merchant-code") is None:
             raise Forged("no merchant-code header, or more than one")
-        self._verify_notification(notification)
+        signatures.verify_either_path(  # assumed: no page states which path AlphaPay signs
+            notification,
+            self.settings.notify_url,
+            lambda path: self._verify(notification.method, path, notification, "request-time"),
+        )
         message = messages.decode(RefundNotification, notification.body)
         return VerifiedNotification(
             refund_request_id=message.refund_request_id,
@@ -248,39 +252,13 @@ class AlphaPayProvider:
             acknowledgement=ACKNOWLEDGEMENT,
         )
 
-    def _verify_notification(self, notification: Notification) -> None:
-        """Take the path that reached us or that of the address we gave, which a web server may have shortened.
-
-        Inferred: no page says which path AlphaPay signs. Either one is bound to this account by merchant and key.
-        """
-        try:
-            self._verify(notification.method, notification.path, notification, "request-time")
-        except Forged:
-            address = self.settings.notify_url
-            given = notification.path if address is None else validation.target_of(address)
-            if given == notification.path:
-                raise
-            self._verify(notification.method, given, notification, "request-time")
-
-
-def _shaped(headers: Mapping[str, str], name: str, shape: re.Pattern[str]) -> str:
-    value = headers.get(name, "")
-    if shape.fullmatch(value) is None:
-        raise Forged(f"no readable {name} header")
-    return value
-
 
 # --- what is not signed -----------------------------------------------------------------------------------------------
 
 
-def _not_believed(error: Forged, answer: Answer) -> Unknown:
-    """Give what is left of an answer that is not signed by AlphaPay: a reason to ask, and a person to look at it."""
-    cause = f"not signed by AlphaPay: {error}"
+def _distrusted(answer: Answer, error: Exception) -> Unknown:
     claimed = _claimed(answer.body)
-    if claimed is not None:
-        cause += f"; it claims {_said(claimed)}, which proves nothing"
-    advice = "Check both keys and their versions; otherwise something on the path is altering responses."
-    return Unknown(cause, review=ReviewReason.UNVERIFIED_ANSWER, advice=advice)
+    return signatures.distrusted(error, "AlphaPay", claim=None if claimed is None else _said(claimed))
 
 
 def _claimed(body: bytes) -> Result | None:
@@ -324,7 +302,7 @@ def _read_inquiry(instruction: RefundInstruction, answer: InquiryResponse) -> Ou
     if row.status == "U":
         return Unknown(f"{row.cause} ({_said(answer.result)})", code)
     if answer.refund_status is not None or answer.refund_id is not None:
-        return _contradiction(code, "the answer says that the inquiry failed, and describes the refund")
+        return codes.contradiction("the answer says that the inquiry failed, but describes the refund", code)
     return NotFound(code or row.code, f"{row.cause} ({_said(answer.result)})")
 
 
@@ -345,7 +323,7 @@ def _in_process(row: Code, instruction: RefundInstruction, answer: _About) -> Ou
 
 
 def _failed(row: Code, instruction: RefundInstruction, answer: _About) -> Outcome:
-    return DefinitiveFailure(row.code, row.cause, row.advice)
+    return codes.failure(row)
 
 
 def _settled(row: Code, instruction: RefundInstruction, answer: _About) -> Outcome:
@@ -393,33 +371,26 @@ def _read_notification(message: RefundNotification, instruction: RefundInstructi
         return wrong
     if message.refund_status != "SUCCESS":
         text = f"AlphaPay notifies of successes, and this notification says {validation.shown(message.refund_status)}"
-        return _contradiction(validation.as_code(message.refund_status), text)
+        return codes.contradiction(text, validation.as_code(message.refund_status))
     return _settled(REFUND_STATUS["SUCCESS"], instruction, message)
 
 
-def _wrong_result(result: Result, codes: Mapping[str, Code]) -> Outcome | None:
-    """Say what is wrong with a status that does not exist, or that a listed code does not come with."""
+def _wrong_result(result: Result, table: Mapping[str, Code]) -> Outcome | None:
+    """Return what is wrong with a status that does not exist, or that a listed code does not come with, or `None`."""
     if result.result_status not in ("S", "F", "U"):
         return Unknown(f"a result status that AlphaPay does not document: {validation.shown(result.result_status)}")
-    row = codes.get(result.result_code or "")
-    if row is None or row.status == result.result_status:
-        return None
-    text = f"{row.code} came with status {result.result_status}; it goes with {row.status}"
-    return _contradiction(row.code, text)
-
-
-def _contradiction(code: str | None, text: str) -> Outcome:
-    return Unknown(text, code, resend=Resend.NEVER, review=ReviewReason.CONTRADICTORY_ANSWER)
+    row = table.get(result.result_code or "")
+    return None if row is None else codes.status_conflict(row, result.result_status)
 
 
 def _wrong_echo(instruction: RefundInstruction, answer: _About) -> Outcome | None:
     """Compare the currency where it is said: the page has the value alone, in the currency of the payment."""
     amount = None if answer.refund is None else answer.refund.refund_amount
-    return matching.wrong_echo(
+    return matching.mismatch(
         instruction,
         refund_request_id=answer.refund_request_id,
         payment=answer.payment_id,
-        refund_id=answer.refund_id,
+        provider_refund_id=answer.refund_id,
         amount=None if amount is None else (amount.value, amount.currency),
     )
 
@@ -428,10 +399,7 @@ def _wrong_echo(instruction: RefundInstruction, answer: _About) -> Outcome | Non
 
 
 def _check_amount(amount: Money, exponent: int) -> None:
-    if amount.exponent != exponent:
-        raise Invalid("amount", f"has {amount.exponent} decimals; AlphaPay's {amount.currency} has {exponent}")
-    if amount.minor <= 0:
-        raise Invalid("amount", "must be more than zero")
+    validation.check_amount(amount, exponent, "AlphaPay")
     # Documented of orders; a refund is never more than its order.
     if len(str(amount.minor)) > _MAX_DIGITS:
         raise Invalid("amount", f"more than {_MAX_DIGITS} digits in minor units: AlphaPay has no payment of that size")
@@ -446,10 +414,7 @@ def build(settings: AlphaPaySettings, terms: Terms) -> AlphaPayProvider:
     validation.check_version("provider_key_version", settings.provider_key_version)
     if settings.notify_url is not None:
         validation.check_address("notify_url", settings.notify_url, _MAX_NOTIFY_URL, "AlphaPay")
-    secret = settings.private_key
-    private_key = None if secret is None else signatures.load_private_key(secret.reveal(), "private_key")
-    public_key = signatures.load_public_key(bytes(settings.provider_public_key), "provider_public_key")
-    return AlphaPayProvider(settings, terms, private_key, public_key)
+    return AlphaPayProvider(settings, terms, *signatures.load_keys(settings.private_key, settings.provider_public_key))
 
 
 PLUGIN: Final = ProviderPlugin(

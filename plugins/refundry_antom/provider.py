@@ -19,14 +19,12 @@ from refundry.money import MAX_DIGITS, Money, exponent_of
 from refundry.provider import (
     Acknowledgement,
     Answer,
-    Blocked,
     Code,
     CodeClass,
     DefinitiveFailure,
     Forged,
     HttpUrl,
     Invalid,
-    NotFound,
     Notification,
     Outcome,
     Pending,
@@ -37,15 +35,13 @@ from refundry.provider import (
     RefundInstruction,
     Request,
     Resend,
-    ReviewReason,
-    SameId,
-    Scope,
     Secret,
     Succeeded,
     Terms,
     Unknown,
     Unreadable,
     VerifiedNotification,
+    codes,
     matching,
     messages,
     read_object,
@@ -177,7 +173,8 @@ class AntomProvider:
         )
         if not instruction.details:
             return request
-        return messages.read(RefundRequest, request_fields.arranged(instruction.details) | messages.to_wire(request))
+        further = validation.sorted_fields(instruction.details)
+        return messages.read(RefundRequest, further | messages.to_wire(request))
 
     # --- exchanges ----------------------------------------------------------------------------------------------------
 
@@ -194,32 +191,31 @@ class AntomProvider:
         )
 
     def _sign(self, path: str, body: bytes, at: datetime) -> Request:
-        if self._private_key is None:
-            raise Invalid("private_key", "is needed to send")
-        settings = self.settings
+        key, settings = signatures.require_private_key(self._private_key), self.settings
         time = at.astimezone(UTC).isoformat(timespec="seconds")
         signed = signing.content("POST", path, settings.client_id, time, body)
         headers = [
             ("content-type", "application/json; charset=UTF-8"),
             ("client-id", settings.client_id),
             ("request-time", time),
-            ("signature", signing.sign(self._private_key, signed, settings.key_version)),
+            ("signature", signing.sign(key, signed, settings.key_version)),
         ]
         if settings.agent_token is not None:
             headers.append(("agent-token", settings.agent_token))
         return Request("POST", settings.base_url + path, tuple(headers), body)
 
     def _read(self, path: str, kind: type[_Message], read: Callable[[_Message], Outcome], answer: Answer) -> Outcome:
-        if answer.status != 200:
-            return Unknown(f"HTTP status {answer.status}")
-        try:
-            self._verify("POST", path, answer, "response-time")
-        except Forged as error:
-            return _not_believed(error, answer)
-        try:
-            return read(messages.decode(kind, answer.body))
-        except Unreadable as error:
-            return Unknown(f"cannot be read: {error}", review=ReviewReason.UNREADABLE_ANSWER)
+        return signatures.read_verified(
+            answer,
+            "Antom",
+            partial(self._verified, path),
+            lambda body: read(messages.decode(kind, body)),
+            partial(_distrusted, answer),
+        )
+
+    def _verified(self, path: str, answer: Answer) -> bytes:
+        self._verify("POST", path, answer, "response-time")
+        return answer.body
 
     def _verify(self, method: str, path: str, message: Answer | Notification, time_header: str) -> None:
         """Raise `Forged` unless the raw message is signed by Antom and for this client."""
@@ -227,9 +223,7 @@ class AntomProvider:
         found = validation.once(message.headers, ("client-id", "signature", time_header))
         if found.get("client-id", client_id) != client_id:
             raise Forged("it names another client")
-        time = found.get(time_header)
-        if time is None or _TIME.fullmatch(time) is None:
-            raise Forged(f"no readable {time_header} header")
+        time = validation.required_header(found, time_header, _TIME)
         signed = signing.content(method, path, client_id, time, message.body)
         signing.verify(self._public_key, found.get("signature"), signed, self.settings.provider_key_version)
 
@@ -239,7 +233,11 @@ class AntomProvider:
         """Verify and read a notifyRefund; any other notification is `Unreadable`."""
         if notification.header("client-id") is None:
             raise Forged("no client-id header, or more than one")
-        self._verify_notification(notification)
+        signatures.verify_either_path(
+            notification,
+            self.settings.notify_url,
+            lambda path: self._verify(notification.method, path, notification, "request-time"),
+        )
         message = messages.decode(RefundNotification, notification.body)
         if message.notify_type != _NOTIFY_TYPE:
             raise Unreadable(f"a notification of another kind than {_NOTIFY_TYPE}")
@@ -250,33 +248,18 @@ class AntomProvider:
             acknowledgement=ACKNOWLEDGEMENT,
         )
 
-    def _verify_notification(self, notification: Notification) -> None:
-        """Antom signs the path of the address it was given; a web server in front of us may have shortened it."""
-        try:
-            self._verify(notification.method, notification.path, notification, "request-time")
-        except Forged:
-            address = self.settings.notify_url
-            given = notification.path if address is None else validation.target_of(address)
-            if given == notification.path:
-                raise
-            self._verify(notification.method, given, notification, "request-time")
-
 
 # --- what is not signed -----------------------------------------------------------------------------------------------
 
 
-def _not_believed(error: Forged, answer: Answer) -> Unknown:
-    """Give what is left of an answer that is not signed by Antom: a reason to ask, and what people should look at."""
+def _distrusted(answer: Answer, error: Exception) -> Unknown:
     claimed = _claimed(answer.body)
-    cause = f"not signed by Antom: {error}"
-    if claimed is not None and claimed.result_code in REFUND_CODES:
-        cause += f"; it claims {claimed.result_code}, which proves nothing"
+    code = claimed.result_code if claimed is not None and claimed.result_code in REFUND_CODES else None
     unsigned = all(name.lower() != "signature" for name, _ in answer.headers)
-    if claimed is not None and unsigned and _refuses_our_key(claimed):
-        advice = "Antom seems unable to verify Refundry's signature: check private_key and key_version."
-        return Unknown(cause, review=ReviewReason.BLOCKED_ACCOUNT, advice=advice, scope=Scope.ACCOUNT)
-    advice = "Check provider_public_key; otherwise something on the path is altering responses."
-    return Unknown(cause, review=ReviewReason.UNVERIFIED_ANSWER, advice=advice)
+    rejected = unsigned and claimed is not None and claimed.result_status == "F" and code in _KEY_REFUSED
+    return signatures.distrusted(
+        error, "Antom", claim=code, rejected_key="private_key and key_version" if rejected else None
+    )
 
 
 def _claimed(body: bytes) -> Result | None:
@@ -286,13 +269,9 @@ def _claimed(body: bytes) -> Result | None:
         return None
 
 
-def _refuses_our_key(claimed: Result) -> bool:
-    return claimed.result_status == "F" and claimed.result_code in _KEY_REFUSED
-
-
 _KEY_REFUSED: Final = frozenset({"INVALID_SIGNATURE", "SIGNATURE_INVALID", "KEY_NOT_FOUND"})
-"""What a wrong key of ours is answered with. Antom does not sign its answer to a wrong signature ("Sign a request and
-verify the signature", comment in the sample code); assumed of a key that it does not have."""
+"""The codes of a request whose signature Antom cannot verify. It does not sign its answer to a wrong signature ("Sign a
+request and verify the signature", comment in the sample code); the same is assumed for a key that it does not have."""
 
 
 # --- what an answer means ---------------------------------------------------------------------------------------------
@@ -308,9 +287,7 @@ def _read_refund(provider: AntomProvider, instruction: RefundInstruction, answer
         return _UNLISTED[result.result_status](result.result_code)
     if code.meaning is CodeClass.SUCCESS:
         return _settled(provider, instruction, answer)
-    if code.meaning is CodeClass.PENDING:
-        return Pending(code.code, code.cause, answer.refund_id)
-    return _by_class(code)
+    return codes.outcome_of(code, answer.refund_id)
 
 
 def _read_inquiry(provider: AntomProvider, instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
@@ -322,12 +299,12 @@ def _read_inquiry(provider: AntomProvider, instruction: RefundInstruction, answe
     if code is None:
         said = f"{result.result_status}/{validation.shown(result.result_code)}"
         text = f"the inquiry was answered with {said}, a code that Antom does not document"
-        return Unknown(text, validation.as_code(result.result_code), review=ReviewReason.UNDOCUMENTED_ANSWER)
+        return codes.undocumented(text, validation.as_code(result.result_code), Resend.AFTER_NOT_FOUND)
     if code.meaning is CodeClass.SUCCESS:
         return _by_refund_status(provider, instruction, answer)
     if code.meaning is CodeClass.NOT_FOUND and (answer.refund_status is not None or answer.refund_id is not None):
-        return _contradiction(code.code, "the answer says that the refund does not exist, and describes it")
-    return _by_class(code)
+        return codes.contradiction("the answer says that the refund does not exist, and describes it", code.code)
+    return codes.outcome_of(code)
 
 
 def _by_refund_status(provider: AntomProvider, instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
@@ -341,7 +318,7 @@ def _by_refund_status(provider: AntomProvider, instruction: RefundInstruction, a
     if status == "PROCESSING":
         return Pending(status, "Antom works on the refund.", answer.refund_id)
     if status == "FAIL":
-        return DefinitiveFailure(STATUS_FAIL.code, STATUS_FAIL.cause, STATUS_FAIL.advice)
+        return codes.failure(STATUS_FAIL)
     return Unknown(f"the refund is in a state that Antom does not document: {validation.shown(status)}")
 
 
@@ -357,7 +334,7 @@ def _read_notification(provider: AntomProvider, message: RefundNotification, ins
         return DefinitiveFailure(validation.as_code(result.result_code) or STATUS_FAIL.code, known.cause, known.advice)
     combined = f"{validation.shown(result.result_status)}/{validation.shown(result.result_code)}"
     said = f"{validation.shown(status)} with {combined}"
-    return _contradiction(validation.as_code(result.result_code), f"the notification contradicts itself: {said}")
+    return codes.contradiction(f"the notification contradicts itself: {said}", validation.as_code(result.result_code))
 
 
 def _settled(provider: AntomProvider, instruction: RefundInstruction, answer: _About) -> Outcome:
@@ -417,45 +394,6 @@ def _quote(answer: _About, left: dict[str, Any]) -> Quote | None:
     )
 
 
-def _by_class(code: Code) -> Outcome:
-    """Turn a row of a table into the outcome of its class."""
-    return _OUTCOMES[code.meaning](code)
-
-
-def _failed(code: Code) -> Outcome:
-    return DefinitiveFailure(code.code, code.cause, code.advice)
-
-
-def _again(code: Code) -> Outcome:
-    resend = Resend.SAME if code.same_id == SameId.AFTER_BACKOFF else Resend.AFTER_NOT_FOUND
-    return Unknown(code.cause, code.code, resend=resend)
-
-
-def _doubtful(code: Code) -> Outcome:
-    return Unknown(
-        code.cause,
-        code.code,
-        resend=Resend.NEVER,
-        review=ReviewReason.UNCONFIRMED_REFUSAL,
-        advice=code.advice,
-    )
-
-
-_OUTCOMES: Final[Mapping[CodeClass, Callable[[Code], Outcome]]] = MappingProxyType(
-    {
-        CodeClass.RETRY: _again,
-        CodeClass.INDETERMINATE: _doubtful,
-        CodeClass.FAILED: _failed,
-        CodeClass.FAILED_NEW_ID: _failed,
-        CodeClass.FAILED_UNCONFIRMED: _doubtful,
-        CodeClass.MISCONFIGURED: lambda code: Blocked(code.code, code.cause, code.advice, Scope.ACCOUNT),
-        CodeClass.BAD_REQUEST: lambda code: Blocked(code.code, code.cause, code.advice, Scope.REQUEST),
-        CodeClass.NOT_FOUND: lambda code: NotFound(code.code, code.cause),
-        CodeClass.UNCHANGED: lambda code: Unknown(code.cause, code.code),
-    }
-)
-
-
 def _unlisted_success(name: str) -> Outcome:
     return Unknown(
         "Antom reports a success with a code that it does not document", validation.as_code(name), resend=Resend.NEVER
@@ -464,7 +402,7 @@ def _unlisted_success(name: str) -> Outcome:
 
 def _unlisted_failure(name: str) -> Outcome:
     text = f"Antom reports a failure that it does not document: {validation.shown(name)}"
-    return Unknown(text, validation.as_code(name), resend=Resend.NEVER, review=ReviewReason.UNDOCUMENTED_ANSWER)
+    return codes.undocumented(text, validation.as_code(name))
 
 
 def _unlisted_unknown(name: str) -> Outcome:
@@ -476,28 +414,21 @@ _UNLISTED: Final[Mapping[str, Callable[[str], Outcome]]] = MappingProxyType(
 )
 
 
-def _wrong_result(result: Result, codes: Mapping[str, Code]) -> Outcome | None:
-    """Say what is wrong with a status that does not exist, or that the documents do not give for the code."""
+def _wrong_result(result: Result, table: Mapping[str, Code]) -> Outcome | None:
+    """Return what is wrong with a status that does not exist, or that is not documented with the code, or `None`."""
     if result.result_status not in _UNLISTED:
         return Unknown(f"a result status that Antom does not document: {validation.shown(result.result_status)}")
-    code = codes.get(result.result_code)
-    if code is None or code.status == result.result_status:
-        return None
-    text = f"{code.code} came with status {result.result_status}; it is documented with {code.status}"
-    return _contradiction(code.code, text)
-
-
-def _contradiction(code: str | None, text: str) -> Outcome:
-    return Unknown(text, code, resend=Resend.NEVER, review=ReviewReason.CONTRADICTORY_ANSWER)
+    row = table.get(result.result_code)
+    return None if row is None else codes.status_conflict(row, result.result_status)
 
 
 def _wrong_echo(instruction: RefundInstruction, answer: _About) -> Outcome | None:
     amount = answer.refund_amount
-    return matching.wrong_echo(
+    return matching.mismatch(
         instruction,
         refund_request_id=answer.refund_request_id,
         payment=getattr(answer, "payment_id", None),
-        refund_id=answer.refund_id,
+        provider_refund_id=answer.refund_id,
         amount=None if amount is None else (amount.value, amount.currency),
     )
 
@@ -510,10 +441,7 @@ def _amount(money: Money) -> Amount:
 
 
 def _check_amount(amount: Money, exponent: int) -> None:
-    if amount.exponent != exponent:
-        raise Invalid("amount", f"has {amount.exponent} decimals; Antom's {amount.currency} has {exponent}")
-    if amount.minor <= 0:
-        raise Invalid("amount", "must be more than zero")
+    validation.check_amount(amount, exponent, "Antom")
     if len(str(amount.minor)) > MAX_DIGITS:
         raise Invalid("amount", f"more than {MAX_DIGITS} digits in minor units")
     if amount.minor % MULTIPLES.get(amount.currency, 1):
@@ -526,10 +454,7 @@ def _check_amount(amount: Money, exponent: int) -> None:
 def build(settings: AntomSettings, terms: Terms) -> AntomProvider:
     """Make the provider of an account; `Invalid` names the setting that is wrong."""
     _check_settings(settings)
-    secret = settings.private_key
-    private_key = None if secret is None else signatures.load_private_key(secret.reveal(), "private_key")
-    public_key = signatures.load_public_key(bytes(settings.provider_public_key), "provider_public_key")
-    return AntomProvider(settings, terms, private_key, public_key)
+    return AntomProvider(settings, terms, *signatures.load_keys(settings.private_key, settings.provider_public_key))
 
 
 def _check_settings(settings: AntomSettings) -> None:

@@ -13,15 +13,13 @@ from typing import Any, Final
 
 from refundry.errors import Invalid
 from refundry.money import MAX_DIGITS, exponent_of
+from refundry.provider import validation
 from refundry_antom.messages import MULTIPLES
 
 MAX_BYTES: Final = 16 * 1024
 """How long all of them may be together, as JSON; Antom gives no limit, and a refund has no need of more."""
 _MAX_DEPTH: Final = 8
 _MAX_ID: Final = 64
-_MAX_NAME: Final = 64
-
-_NAME: Final = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{_MAX_NAME - 1}}}", re.ASCII)
 _DIGITS: Final = re.compile(rf"0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}}", re.ASCII)
 
 
@@ -30,38 +28,11 @@ def check(details: Mapping[str, Any]) -> None:
     if not isinstance(details, Mapping):
         raise Invalid("details", "must be a JSON object of Antom's own fields")
     for name, value in details.items():
-        _check_known(name)
+        validation.check_field(name, _FIELDS, _DERIVED, "Antom")
         _FIELDS[name](f"details.{name}", value)
-    length = len(json.dumps(arranged(details), ensure_ascii=False, separators=(",", ":")).encode())
+    length = len(json.dumps(validation.sorted_fields(details), ensure_ascii=False, separators=(",", ":")).encode())
     if length > MAX_BYTES:
         raise Invalid("details", f"has {length} bytes as JSON; at most {MAX_BYTES} are taken")
-
-
-def arranged(details: Mapping[str, Any]) -> dict[str, Any]:
-    """Give checked details with the keys of every object in order, however they were given or stored."""
-    return {name: _arranged(details[name]) for name in sorted(details)}
-
-
-def _arranged(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return arranged(value)
-    return [_arranged(part) for part in value] if isinstance(value, list | tuple) else value
-
-
-# --- names ------------------------------------------------------------------------------------------------------------
-
-
-def _check_known(name: object) -> None:
-    if name in _FIELDS:
-        return
-    if isinstance(name, str) and name in _OWN:
-        raise Invalid(f"details.{name}", f"is written from {_OWN[name]} and cannot be given twice")
-    shown = name if _is_name(name) else ascii(name)[:_MAX_NAME]
-    raise Invalid(f"details.{shown}", f"is not a field of Antom's refund; known are {', '.join(_FIELDS)}")
-
-
-def _is_name(name: object) -> bool:
-    return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 # --- shapes -----------------------------------------------------------------------------------------------------------
@@ -106,8 +77,8 @@ def _check_object(field: str, value: Any, depth: int = 1) -> None:
     if not isinstance(value, Mapping):
         raise Invalid(field, "must be an object")
     for name, part in value.items():
-        if not _is_name(name):
-            raise Invalid(field, f"has a field whose name is not 1 to {_MAX_NAME} letters, digits and _")
+        if not validation.is_field_name(name):
+            raise Invalid(field, "has a field whose name is not 1 to 64 letters, digits and _")
         # In Antom's models every field of this name is an Amount: splitAmount, refundAmount, goodsUnitAmount.
         if name.endswith("Amount"):
             _check_amount(f"{field}.{name}", part)
@@ -134,7 +105,7 @@ def _check_part(field: str, value: Any, depth: int) -> None:
         _check_text(field, value)
 
 
-_OWN: Final[Mapping[str, str]] = MappingProxyType(
+_DERIVED: Final[Mapping[str, str]] = MappingProxyType(
     {
         "refundRequestId": "refund_request_id",
         "paymentId": "payment",

@@ -4,9 +4,25 @@ The rule of this module: the documents decide. A row states what one code means,
 class alone, so that two plugins can never treat the same class differently.
 """
 
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 import attrs
+
+from refundry.provider.outcomes import (
+    Blocked,
+    DefinitiveFailure,
+    NotFound,
+    Outcome,
+    Pending,
+    Resend,
+    ReviewReason,
+    Scope,
+    Unknown,
+)
+from refundry.provider.validation import shown
 
 
 class CodeClass(StrEnum):
@@ -83,3 +99,71 @@ class Code:
     same_id: SameId = SameId.NEVER
     new_id: NewId = NewId.NEVER
     breaker: Breaker = Breaker.NONE
+
+
+# --- from a code to an outcome ----------------------------------------------------------------------------------------
+
+
+def table_of(*rows: Code) -> Mapping[str, Code]:
+    """Return rows as a table by their codes."""
+    return MappingProxyType({row.code: row for row in rows})
+
+
+def outcome_of(row: Code, provider_refund_id: str | None = None) -> Outcome:
+    """Return the outcome of a code, which follows from its class.
+
+    `SUCCESS` has none: the rest of the message decides then, so a plugin handles that class before it calls this.
+    """
+    if row.meaning is CodeClass.PENDING:
+        return Pending(row.code, row.cause, provider_refund_id)
+    return _OUTCOMES[row.meaning](row)
+
+
+def status_conflict(row: Code, status: str) -> Unknown | None:
+    """Return what is wrong with a code that arrived with another status than the documented one, or `None`."""
+    if row.status == status:
+        return None
+    return contradiction(f"{row.code} came with status {shown(status)}; it is documented with {row.status}", row.code)
+
+
+def contradiction(text: str, code: str | None = None) -> Unknown:
+    """Return the outcome of a message that contradicts itself, the documents or the request.
+
+    Money may have moved that was not requested: the id is never sent again, and the refund is flagged for review.
+    """
+    return Unknown(text, code, resend=Resend.NEVER, review=ReviewReason.CONTRADICTORY_ANSWER)
+
+
+def failure(row: Code) -> DefinitiveFailure:
+    """Return the definitive failure that a row describes."""
+    return DefinitiveFailure(row.code, row.cause, row.advice)
+
+
+def _retry(row: Code) -> Unknown:
+    resend = Resend.SAME if row.same_id is SameId.AFTER_BACKOFF else Resend.AFTER_NOT_FOUND
+    return Unknown(row.cause, row.code, resend=resend)
+
+
+def _review(row: Code) -> Unknown:
+    reason = ReviewReason.UNCONFIRMED_REFUSAL
+    return Unknown(row.cause, row.code, resend=Resend.NEVER, review=reason, advice=row.advice)
+
+
+_OUTCOMES: Final[Mapping[CodeClass, Callable[[Code], Outcome]]] = MappingProxyType(
+    {
+        CodeClass.RETRY: _retry,
+        CodeClass.INDETERMINATE: _review,
+        CodeClass.FAILED: failure,
+        CodeClass.FAILED_NEW_ID: failure,
+        CodeClass.FAILED_UNCONFIRMED: _review,
+        CodeClass.MISCONFIGURED: lambda row: Blocked(row.code, row.cause, row.advice, Scope.ACCOUNT),
+        CodeClass.BAD_REQUEST: lambda row: Blocked(row.code, row.cause, row.advice, Scope.REQUEST),
+        CodeClass.NOT_FOUND: lambda row: NotFound(row.code, row.cause),
+        CodeClass.UNCHANGED: lambda row: Unknown(row.cause, row.code),
+    }
+)
+
+
+def undocumented(text: str, code: str | None = None, resend: Resend = Resend.NEVER) -> Unknown:
+    """Return the outcome of an answer with a result that the provider does not document: it needs review."""
+    return Unknown(text, code, resend=resend, review=ReviewReason.UNDOCUMENTED_ANSWER)

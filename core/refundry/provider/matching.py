@@ -1,42 +1,51 @@
-"""Comparing what an answer is about with what was asked: for plugins whose provider echoes ids and amounts as texts.
+"""Comparison of an answer with the refund that was requested, for providers that repeat ids and amounts in answers.
 
-The rule of this module: what an answer names must be the order's; what it does not name is not judged here, and is for
-the plugin to miss.
+The rule of this module: what an answer names must match the instruction. What it does not name is not judged here; the
+plugin decides what an answer must name.
 """
 
-from refundry.provider import RefundInstruction, Resend, ReviewReason, Unknown
+from refundry.provider.codes import contradiction
+from refundry.provider.interface import RefundInstruction
+from refundry.provider.outcomes import ReviewReason, Unknown
 from refundry.provider.validation import shown
 
 
-def wrong_echo(
+def mismatch(
     instruction: RefundInstruction,
     *,
     refund_request_id: str | None,
     payment: str | None,
-    refund_id: str | None,
+    provider_refund_id: str | None,
     amount: tuple[str, str | None] | None,
 ) -> Unknown | None:
-    """Say what is wrong when an answer is about something else than the order; `amount` is minor units and a currency.
+    """Return what is wrong with an answer that does not match the instruction, or `None`.
 
-    An answer about another id says nothing of ours. Another amount, payment or provider's id under our own id means
-    that something may have moved that nobody asked for: it is never sent again, and a person looks.
+    `amount` is the number of minor units and the currency, or `None` for the currency that was requested. An answer
+    about another refund adds no information about ours. Another amount, payment or provider's id under our own id means
+    that money may have moved that was not requested.
     """
     if refund_request_id not in (None, instruction.refund_request_id):
-        text = f"the provider answered about the refund {shown(refund_request_id)}, not about this one"
-        return Unknown(text, review=ReviewReason.CONTRADICTORY_ANSWER)
+        return other_refund(refund_request_id)
     if payment not in (None, instruction.payment):
-        return _elsewhere(f"the payment {shown(payment)}, not about {instruction.payment}")
-    if instruction.provider_refund_id is not None and refund_id not in (None, instruction.provider_refund_id):
-        return _elsewhere(f"the provider's refund {shown(refund_id)}, not about {instruction.provider_refund_id}")
+        return inconsistent(f"the payment {shown(payment)}, not about {instruction.payment}")
+    if instruction.provider_refund_id is not None and provider_refund_id not in (None, instruction.provider_refund_id):
+        text = f"the provider's refund {shown(provider_refund_id)}, not about {instruction.provider_refund_id}"
+        return inconsistent(text)
     if amount is None:
         return None
-    asked = (str(instruction.amount.minor), instruction.amount.currency)
-    if (amount[0], amount[1] or asked[1]) != asked:
-        said = f"{shown(amount[0])} {shown(amount[1])}"
-        return _elsewhere(f"{said} in minor units, not about {' '.join(asked)}")
-    return None
+    requested = (str(instruction.amount.minor), instruction.amount.currency)
+    if (amount[0], amount[1] or requested[1]) == requested:
+        return None
+    named = f"{shown(amount[0])} {shown(amount[1])}"
+    return inconsistent(f"{named} in minor units, not about {' '.join(requested)}")
 
 
-def _elsewhere(what: str) -> Unknown:
-    text = f"the provider answered about {what}"
-    return Unknown(text, resend=Resend.NEVER, review=ReviewReason.CONTRADICTORY_ANSWER)
+def other_refund(refund_request_id: str | None) -> Unknown:
+    """Return the outcome of a message about another refund: it changes nothing, and needs review."""
+    text = f"the provider answered about the refund {shown(refund_request_id)}, not about this one"
+    return Unknown(text, review=ReviewReason.CONTRADICTORY_ANSWER)
+
+
+def inconsistent(what: str) -> Unknown:
+    """Return the outcome of a message about our id whose content differs from what was requested."""
+    return contradiction(f"the provider answered about {what}")

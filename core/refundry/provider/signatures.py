@@ -7,7 +7,8 @@ quotes a key. What is signed, and in which header it travels, is for each provid
 import base64
 import binascii
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 from urllib.parse import quote_plus
 
 import attrs
@@ -18,6 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from refundry.errors import Forged, Invalid
+from refundry.provider.interface import Answer, Notification, Secret
+from refundry.provider.outcomes import Outcome, ReviewReason, Scope, Unknown
+from refundry.provider.strict_json import Unreadable
+from refundry.provider.validation import target_of
 
 MIN_KEY_BITS: Final = 2048
 
@@ -109,7 +114,83 @@ def verify_header(
     verify(key, parts.signature, content)
 
 
+# --- messages that are believed only if they are signed ---------------------------------------------------------------
+
+_Verified = TypeVar("_Verified")
+
+
+def read_verified(
+    answer: Answer,
+    provider: str,
+    verify: Callable[[Answer], _Verified],
+    interpret: Callable[[_Verified], Outcome],
+    distrust: Callable[[Exception], Unknown],
+) -> Outcome:
+    """Return the outcome of an answer, which says nothing unless it is signed by the provider.
+
+    `verify` raises `Forged` or `Unreadable` unless the provider signed the raw bytes; what it returns is passed to
+    `interpret`. `distrust` returns the outcome of an answer that failed verification; it may use `distrusted`.
+    """
+    if answer.status != 200:
+        return Unknown(f"HTTP status {answer.status}")
+    try:
+        verified = verify(answer)
+    except (Forged, Unreadable) as error:
+        return distrust(error)
+    try:
+        return interpret(verified)
+    except Unreadable as error:
+        return Unknown(f"cannot be read: {error}", review=ReviewReason.UNREADABLE_ANSWER)
+
+
+def distrusted(
+    error: Exception, provider: str, *, claim: str | None = None, rejected_key: str | None = None
+) -> Unknown:
+    """Return the outcome of an answer that the provider did not sign: a reason to inquire, and to flag it for review.
+
+    `claim` is what the answer claims, for the operator only. `rejected_key` names the settings to check if the claim
+    suggests that the provider cannot verify our signature: some providers do not sign that answer, so the whole account
+    waits.
+    """
+    cause = f"not signed by {provider}: {error}"
+    if claim is not None:
+        cause += f"; it claims {claim}, which proves nothing"
+    if rejected_key is not None:
+        advice = f"{provider} seems unable to verify Refundry's signature: check {rejected_key}."
+        return Unknown(cause, review=ReviewReason.BLOCKED_ACCOUNT, advice=advice, scope=Scope.ACCOUNT)
+    advice = "Check the provider's key in the configuration; if it is right, something on the path is altering answers."
+    return Unknown(cause, review=ReviewReason.UNVERIFIED_ANSWER, advice=advice)
+
+
+def verify_either_path(notification: Notification, notify_url: str | None, verify: Callable[[str], None]) -> None:
+    """Raise `Forged` unless `verify` accepts the notification for the path it arrived at or that of `notify_url`.
+
+    The provider signs the path of the URL that it was given, and a web server in front of the gateway may have
+    shortened it. The key and the client id bind either path to this account.
+    """
+    try:
+        verify(notification.path)
+    except Forged:
+        signed = notification.path if notify_url is None else target_of(notify_url)
+        if signed == notification.path:
+            raise
+        verify(signed)
+
+
 # --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def load_keys(private_key: Secret | None, public_key: bytes) -> tuple[RSAPrivateKey | None, RSAPublicKey]:
+    """Return the keys of an account from `private_key`, if it has one, and `provider_public_key`."""
+    private = None if private_key is None else load_private_key(private_key.reveal(), "private_key")
+    return private, load_public_key(bytes(public_key), "provider_public_key")
+
+
+def require_private_key(key: RSAPrivateKey | None) -> RSAPrivateKey:
+    """Return the key; raise `Invalid` if the account has none, as when the log is only read."""
+    if key is None:
+        raise Invalid("private_key", "is needed to send")
+    return key
 
 
 def load_private_key(pem: bytes, field: str) -> RSAPrivateKey:

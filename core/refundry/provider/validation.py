@@ -1,73 +1,117 @@
-"""What plugins check and read by the same rules: headers, ids, reasons, addresses, codes, times.
+"""Checks and readers that plugins share: ids, reasons, amounts, addresses, headers, codes, times.
 
-The rule of this module: what we were given raises `Invalid` with its field; what a provider sent is quoted short, in
-ASCII, and gets into the log as a code only if it is shaped like one.
+The rule of this module: what the platform or the configuration supplied raises `Invalid` with its field; what a
+provider sent is quoted briefly and in ASCII, and is recorded as a code only if it has the shape of one.
 """
 
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from refundry.errors import Forged, Invalid
+from refundry.money import Money
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _ADDRESS: Final = re.compile(r"https?://[!-~]+", re.ASCII)
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 _EPOCH_MS: Final = re.compile(r"[0-9]{12,14}", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LINE_BREAKERS: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _MAX_SHOWN: Final = 80
+_MAX_NAME: Final = 64
 
 
-# --- what we were given -----------------------------------------------------------------------------------------------
+# --- what the platform requests ---------------------------------------------------------------------------------------
 
 
 def check_id(field: str, text: str, longest: int, provider: str) -> None:
-    """Raise `Invalid` unless it is 1 to `longest` letters, digits, _ and -."""
+    """Raise `Invalid` unless the text is 1 to `longest` letters, digits, _ and -."""
     if not text:
         raise Invalid(field, "must not be empty")
     if len(text) > longest:
-        raise Invalid(field, f"has {len(text)} characters; {provider} takes at most {longest}")
+        raise Invalid(field, f"has {len(text)} characters; {provider} accepts at most {longest}")
     if _ID.fullmatch(text) is None:
-        raise Invalid(field, f"may hold letters, digits, _ and - only; {provider} takes no special characters")
+        raise Invalid(field, f"may contain only letters, digits, _ and -; {provider} accepts no special characters")
 
 
 def check_line(field: str, text: str, longest: int, provider: str) -> None:
-    """Raise `Invalid` unless it is one line of at most `longest` characters, in any script."""
+    """Raise `Invalid` unless the text is one line of at most `longest` characters, in any script."""
     if len(text) > longest:
-        raise Invalid(field, f"has {len(text)} characters; {provider} takes at most {longest}")
-    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in text):
-        raise Invalid(field, "must not hold control characters or line breaks")
+        raise Invalid(field, f"has {len(text)} characters; {provider} accepts at most {longest}")
+    if any(unicodedata.category(character) in _LINE_BREAKERS for character in text):
+        raise Invalid(field, "must not contain control characters or line breaks")
+
+
+def check_amount(amount: Money, exponent: int, provider: str) -> None:
+    """Raise `Invalid` unless the amount is positive and has the provider's number of decimals."""
+    if amount.exponent != exponent:
+        raise Invalid("amount", f"has {amount.exponent} decimals; {provider}'s {amount.currency} has {exponent}")
+    if amount.minor <= 0:
+        raise Invalid("amount", "must be more than zero")
+
+
+def check_field(name: object, known: Collection[str], derived: Mapping[str, str], provider: str) -> None:
+    """Raise `Invalid` unless the name is one of the provider's further fields of a refund request.
+
+    `derived` are the fields that the plugin writes from an instruction, each with the part that it is written from.
+    """
+    if name in known:
+        return
+    if isinstance(name, str) and name in derived:
+        raise Invalid(f"details.{name}", f"is written from {derived[name]} and cannot be set twice")
+    quoted = name if is_field_name(name) else ascii(name)[:_MAX_NAME]
+    raise Invalid(f"details.{quoted}", f"is not a field of {provider}'s refund; known fields are {', '.join(known)}")
+
+
+def is_field_name(name: object) -> bool:
+    """Return whether the name is 1 to 64 letters, digits and _, with a letter first."""
+    return isinstance(name, str) and _FIELD_NAME.fullmatch(name) is not None
+
+
+def sorted_fields(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return further fields with the keys of every object in order, so that equal fields are equal bytes."""
+    return {name: _sorted(details[name]) for name in sorted(details)}
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return sorted_fields(value)
+    return [_sorted(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+# --- what the configuration contains ----------------------------------------------------------------------------------
 
 
 def check_address(field: str, url: str, longest: int, provider: str) -> None:
-    """Raise `Invalid` unless it is a whole http or https address of at most `longest` characters."""
+    """Raise `Invalid` unless the text is a complete http or https URL of at most `longest` characters."""
     if len(url) > longest:
-        raise Invalid(field, f"has {len(url)} characters; {provider} takes at most {longest}")
+        raise Invalid(field, f"has {len(url)} characters; {provider} accepts at most {longest}")
     if _ADDRESS.fullmatch(url) is None:
-        raise Invalid(field, "must be a whole http or https address in ASCII")
+        raise Invalid(field, "must be a complete http or https URL in ASCII")
 
 
 def check_host(field: str, url: str, example: str) -> None:
-    """Raise `Invalid` unless it is the address of a host, without a path."""
+    """Raise `Invalid` unless the URL names a host only, without a path."""
     address = urlsplit(url)
     if not address.netloc or address.path or address.query or address.fragment:
-        raise Invalid(field, f"must be the host alone, such as {example}")
+        raise Invalid(field, f"must be a host without a path, such as {example}")
 
 
 def check_version(field: str, version: int | None) -> None:
-    """Raise `Invalid` for a version of a key that no header can name."""
+    """Raise `Invalid` for a key version that no header can name."""
     if version is not None and not 0 <= version < 10**9:
-        raise Invalid(field, "must be a whole number from 0 to 999999999")
+        raise Invalid(field, "must be an integer from 0 to 999999999")
 
 
 # --- what a provider sent ---------------------------------------------------------------------------------------------
 
 
 def once(headers: Sequence[tuple[str, str]], wanted: Collection[str]) -> dict[str, str]:
-    """Give the wanted headers by their names in lower case; `Forged` if one of them stands twice."""
+    """Return the wanted headers by their names in lower case; raise `Forged` if one of them appears twice."""
     found: dict[str, str] = {}
     for name, value in headers:
         key = name.lower()
@@ -78,23 +122,31 @@ def once(headers: Sequence[tuple[str, str]], wanted: Collection[str]) -> dict[st
     return found
 
 
+def required_header(headers: Mapping[str, str], name: str, shape: re.Pattern[str]) -> str:
+    """Return the value of a header; raise `Forged` if it is missing or does not have the shape."""
+    value = headers.get(name, "")
+    if shape.fullmatch(value) is None:
+        raise Forged(f"no readable {name} header")
+    return value
+
+
 def target_of(url: str) -> str:
-    """Give the path and the query of an address, as a request to it names them."""
+    """Return the path and the query of a URL, as a request line contains them."""
     return urlsplit(url)._replace(scheme="", netloc="", fragment="").geturl() or "/"
 
 
 def shown(text: str | None) -> str:
-    """Quote somebody else's words, short and without control characters."""
+    """Return foreign text as a short quotation in ASCII, without control characters."""
     return ascii(text)[:_MAX_SHOWN]
 
 
 def as_code(text: str | None) -> str | None:
-    """Give a code that is shaped like one; nothing else gets into the log as a code."""
+    """Return the text if it has the shape of a code, or `None`: nothing else is recorded as a code."""
     return text if text is not None and _CODE.fullmatch(text) else None
 
 
 def moment(text: str | None) -> datetime | None:
-    """Read a time in ISO 8601 with its offset, or in milliseconds since 1970; None for one that names no moment."""
+    """Return a time in ISO 8601 with its offset, or in milliseconds since 1970; `None` if the text is neither."""
     if text is None:
         return None
     try:

@@ -91,7 +91,12 @@ def test_moments(given_time: datetime | str) -> None:
 
 
 INSTRUCTION = RefundInstruction("R1", "P1", Money(1233, "CAD", 2), provider_refund_id="F1")
-RIGHT: dict[str, Any] = {"refund_request_id": "R1", "payment": "P1", "refund_id": "F1", "amount": ("1233", "CAD")}
+RIGHT: dict[str, Any] = {
+    "refund_request_id": "R1",
+    "payment": "P1",
+    "provider_refund_id": "F1",
+    "amount": ("1233", "CAD"),
+}
 
 
 @given(st.sets(st.sampled_from(sorted(RIGHT))), st.booleans())
@@ -101,10 +106,10 @@ def test_what_is_not_said_is_not_judged(absent: set[str], currency: bool) -> Non
     if said["amount"] is not None and not currency:
         said["amount"] = ("1233", None)
 
-    assert matching.wrong_echo(INSTRUCTION, **said) is None
+    assert matching.mismatch(INSTRUCTION, **said) is None
 
 
-WRONG = {"payment": "P2", "refund_id": "F2"}
+WRONG = {"payment": "P2", "provider_refund_id": "F2"}
 AMOUNTS = [("1234", "CAD"), ("12.33", "CAD"), ("01233", "CAD"), ("1233", "USD"), ("1233", "cad"), ("１２３３", None)]
 
 
@@ -113,7 +118,7 @@ AMOUNTS = [("1234", "CAD"), ("12.33", "CAD"), ("01233", "CAD"), ("1233", "USD"),
 )
 def test_another_payment_or_amount_calls_a_person(wrong: dict[str, object]) -> None:
     """Something else under our own id is never sent again, and a person looks."""
-    found = matching.wrong_echo(INSTRUCTION, **(RIGHT | wrong))
+    found = matching.mismatch(INSTRUCTION, **(RIGHT | wrong))
 
     assert isinstance(found, Unknown)
     assert Resend.NEVER is found.resend
@@ -122,9 +127,9 @@ def test_another_payment_or_amount_calls_a_person(wrong: dict[str, object]) -> N
 
 def test_another_id_says_nothing_of_ours() -> None:
     """An answer about another id is unknown, whatever else it says; an id that we did not know yet is taken."""
-    found = matching.wrong_echo(INSTRUCTION, **(RIGHT | {"refund_request_id": "R2"}))
+    found = matching.mismatch(INSTRUCTION, **(RIGHT | {"refund_request_id": "R2"}))
     new = attrs.evolve(INSTRUCTION, provider_refund_id=None)
 
     assert isinstance(found, Unknown)
     assert Resend.AFTER_NOT_FOUND is found.resend
-    assert matching.wrong_echo(new, **(RIGHT | {"refund_id": "F9"})) is None
+    assert matching.mismatch(new, **(RIGHT | {"provider_refund_id": "F9"})) is None

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refundry.errors import Invalid
+from refundry.provider import validation
 from refundry_alipay import request_fields
 from tests.plugins.alipay.given import DETAILS
 
@@ -76,8 +77,8 @@ def test_order_does_not_matter() -> None:
     there = {"b": {"y": 1, "x": [{"d": 1, "c": 2}]}, "a": 1}
     back = {"a": 1, "b": {"x": [{"c": 2, "d": 1}], "y": 1}}
 
-    assert list(request_fields.arranged(there)) == ["a", "b"]
-    assert repr(request_fields.arranged(there)) == repr(request_fields.arranged(back))
+    assert list(validation.sorted_fields(there)) == ["a", "b"]
+    assert repr(validation.sorted_fields(there)) == repr(validation.sorted_fields(back))
 
 
 values = st.recursive(

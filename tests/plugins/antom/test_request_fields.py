@@ -171,9 +171,9 @@ def test_what_antom_does_not_describe(wrong: Any, field: str) -> None:
 
 def test_an_unknown_name_is_told_the_known_ones() -> None:
     """Whoever misspells a field reads which there are; whoever gives a fixed one twice reads where it comes from."""
-    with pytest.raises(Invalid, match="known are referenceRefundId, captureId, .*splitDetails"):
+    with pytest.raises(Invalid, match="known fields are referenceRefundId, captureId, .*splitDetails"):
         ANTOM.check(instruction({"captureID": "1"}))
-    with pytest.raises(Invalid, match="written from amount and cannot be given twice"):
+    with pytest.raises(Invalid, match="written from amount and cannot be set twice"):
         ANTOM.check(instruction({"refundAmount": EUR}))
 
 
