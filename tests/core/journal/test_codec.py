@@ -44,6 +44,7 @@ SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "attempt": st.integers(1, 10**6),
     "channel": st.sampled_from(Channel),
     "resend": st.sampled_from(Resend),
+    "review": st.lists(st.builds(RaisedReview, st.sampled_from(ReviewReason), texts), max_size=3).map(tuple),
     "amount": money,
     "payment_total": money,
     "settlement_amount": money,

@@ -269,7 +269,8 @@ def _said(event: Event | None, like: Event | None = None) -> Event | None:
     if not isinstance(event, Inquired):
         return event
     review = event.review
-    if isinstance(like, Inquired) and not review and like.next_step == MANUAL_REVIEW:
+    planned = isinstance(like, Inquired) and like.next_step == MANUAL_REVIEW
+    if isinstance(like, Inquired) and planned and like.review[: len(review)] == review:
         review = like.review
     return attrs.evolve(event, next_step="", next_at=None, review=review)
 
