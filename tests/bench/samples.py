@@ -12,8 +12,8 @@ from timeit import repeat
 from refundry.journal import Write
 from refundry.money import Money
 from refundry.ports import Ports
-from refundry.provider import Quote, Resend
-from refundry.refund import Channel, Event, Failed, Inquired, Requested, Settled, Submitted, fold
+from refundry.provider import OutcomeKind, Quote, Resend
+from refundry.refund import Channel, Event, Failed, Inquired, NextStep, Requested, Settled, Submitted, fold
 
 AT = datetime(2026, 11, 22, 11, 0, 0, 123456, tzinfo=UTC)
 DIGEST = hashlib.sha256(b"body").hexdigest()
@@ -31,8 +31,8 @@ SUBMITTED = Submitted(
 INQUIRED = Inquired(
     at=AT,
     channel=Channel.INQUIRY,
-    outcome="pending",
-    next_step="inquire",
+    outcome=OutcomeKind.PENDING,
+    next_step=NextStep.INQUIRE,
     next_at=AT + timedelta(seconds=30),
     code="REFUND_IN_PROCESS",
     cause="The refund is being processed.",

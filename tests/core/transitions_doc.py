@@ -11,7 +11,7 @@ an event that asks for it is rejected.
 ![Every transition of a refund: arrows between its statuses, colored by event](../images/transitions.svg)
 
 An `Inquired` event uses the row of its outcome (`inquired pending`, `inquired not_sent`) if there is one, and the
-general row `inquired` otherwise. An operator's `Settled` or `Failed` uses the row `... by a person` if there is one,
+general row `inquired` otherwise. An operator's `Settled` or `Failed` uses the row `... by an operator` if there is one,
 and the general row otherwise. "Not sent" uses the row `inquired` while an earlier attempt is unresolved.
 """
 

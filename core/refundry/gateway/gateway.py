@@ -206,7 +206,7 @@ class Gateway(Reader):
         at = self.ports.now()
         call = account.provider.refund(new.instruction if new is not None else await self._again(refund), at)
         digest = digest_of(call.body)
-        refusal = policy.refused(refund, digest, account.provider.identity, at, account.plugin_id)
+        refusal = policy.refusal_to_send(refund, digest, account.provider.identity, at, account.plugin_id)
         if refusal is not None:
             return await self._decide(refund, refusal)
         self.ports.step("refund composed")
@@ -256,7 +256,7 @@ class Gateway(Reader):
             fresh=fresh,
         )
         self.ports.step("answer read")
-        while (event := _event(refund, outcome, source, account)) is not None:
+        while (event := policy.interpret(refund, outcome, source, account.terms)) is not None:
             after = apply(refund, event)
             try:
                 await self._save(Write(after, [event], kept))
@@ -308,8 +308,7 @@ class Gateway(Reader):
             )
         else:
             refund = await self.get(refund_id)
-            freshness = timedelta(seconds=receiver.terms.notification_freshness)
-            fresh = verified.at is not None and abs(now - verified.at) <= freshness
+            fresh = policy.is_fresh(verified.at, now, receiver.terms)
             outcome = understood(lambda: verified.read(policy.instruction_for(refund)))
             await self._interpret(receiver, refund, outcome, kept, Channel.NOTIFICATION, fresh=fresh)
         self.ports.step("notification recorded")
@@ -400,10 +399,3 @@ class Gateway(Reader):
         after = apply(refund, event)
         await self._save(Write(after, [event], kept or {}))
         return after
-
-
-def _event(refund: Refund, outcome: Outcome | NotSent, source: policy.Source, account: Account) -> Event | None:
-    event = policy.interpret(refund, outcome, source, account.terms)
-    # An inquiry about a final refund records its answer, even if the answer changes nothing.
-    asked_after_the_end = event is None and refund.final and source.channel is Channel.INQUIRY
-    return policy.late_answer(outcome, source) if asked_after_the_end else event

@@ -1,11 +1,15 @@
 """Events to bytes and back.
 
-The rule of this module: what it wrote, it reads for ever, and it reads nothing else. The text is JSON; attributes that
-have their default value are left out; times are ISO 8601 in UTC, to the microsecond. An unknown topic, a missing or an
-unknown field is an error that names the place in the log: nothing is skipped and nothing is guessed.
+The rule of this module: what it wrote, it can always read, and it reads nothing else. The text is JSON; attributes that
+have their default value are left out; times are ISO 8601 in UTC, to the microsecond. An unknown topic, and a missing or
+unknown field, is an error that names the position in the log: nothing is skipped and nothing is guessed.
 
-What a person wrote is not in these bytes, so that it can be erased without changing them: it is kept beside them, and
-they begin with its digest.
+Personal text is not in these bytes, so that it can be erased without changing them: it is kept separately, and the
+bytes begin with its digest.
+
+There is one format. Whoever changes it adds, for each topic that changes, a function that turns the bytes of the format
+before into those of the new one; `decode` applies these steps to what an older store holds, one format after the other,
+and then reads as it does now. The golden logs of every released format stay in the tests.
 """
 
 import hashlib
@@ -47,13 +51,6 @@ ERASED: Final = "(erased)"
 """What is read where a text was erased."""
 ERASED_DETAILS: Final[Mapping[str, Any]] = {"erased": True}
 """What is read where `details` were erased."""
-UPCASTS: Final[Mapping[tuple[int, str], str]] = {
-    (1, "requested"): "`by`, `reason` and `details` stand in the event itself: read as they are.",
-    (1, "inquired"): "`by` and `why` stand in the event itself: read as they are.",
-    (1, "settled"): "`by` and `why` stand in the event itself: read as they are.",
-    (1, "failed"): "`by` and `why` stand in the event itself: read as they are.",
-}
-"""How the events of earlier formats of the log are read, by format and topic; what is not here is read unchanged."""
 
 
 def encode(event: Event) -> bytes:

@@ -14,12 +14,12 @@ from refundry.errors import Invalid
 from refundry.journal import IndexDifference, Row
 from refundry.money import Money
 from refundry.provider import Scope
-from refundry.refund import MANUAL_REVIEW, Refund, Status
+from refundry.refund import NextStep, Refund, Status
 
 
 def due_at(refund: Refund) -> datetime | None:
     """Return when a worker should process a refund; None when it is final or needs an operator."""
-    waits = refund.final or refund.next_step == MANUAL_REVIEW or refund.blocked is not None
+    waits = refund.final or refund.next_step == NextStep.MANUAL_REVIEW or refund.blocked is not None
     return None if waits else refund.next_at
 
 

@@ -17,23 +17,17 @@ from refundry.journal.evidence import keep_answer
 from refundry.outbound.transport import NoAnswer, Transport
 from refundry.ports import Ports
 from refundry.provider import (
-    Blocked,
-    DefinitiveFailure,
-    Informational,
-    NotFound,
+    OUTCOMES,
     NotSent,
     Outcome,
-    Pending,
     ProviderCall,
     Request,
-    Succeeded,
     Unknown,
 )
 
 _SIGNERS: Final = 4
 _SIGNED_AT_ONCE: Final = 8
 """How many calls a thread signs before it returns the first of them: a few milliseconds."""
-_OUTCOMES: Final = (Succeeded, Pending, DefinitiveFailure, NotFound, Unknown, Blocked, Informational)
 _log = logging.getLogger("refundry")
 
 
@@ -111,6 +105,6 @@ def understood(read: Callable[[], Outcome]) -> Outcome:
     except Exception as error:
         _log.exception("a plugin failed to read an answer")
         return Unknown(f"the plugin failed to read it: {type(error).__name__}")
-    if not isinstance(outcome, _OUTCOMES):
+    if not isinstance(outcome, OUTCOMES):
         return Unknown(f"the plugin read it as {type(outcome).__name__}, which is not an outcome")
     return outcome

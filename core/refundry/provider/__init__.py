@@ -24,12 +24,14 @@ from refundry.provider.interface import (
     VerifiedNotification,
 )
 from refundry.provider.outcomes import (
+    OUTCOMES,
     Blocked,
     DefinitiveFailure,
     Informational,
     NotFound,
     NotSent,
     Outcome,
+    OutcomeKind,
     Pending,
     Quote,
     Resend,
@@ -60,6 +62,8 @@ __all__ = [
     "NotificationHandler",
     "NotSent",
     "Outcome",
+    "OutcomeKind",
+    "OUTCOMES",
     "Pending",
     "Provider",
     "ProviderCall",

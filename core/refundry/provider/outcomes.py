@@ -1,12 +1,12 @@
 """What a provider's answer can mean: the outcomes that every reader of a plugin returns.
 
-The rule of this module: values only. No outcome shares its name with an event: an outcome is what a provider said, an
-event is what was recorded.
+The rule of this module: values only. No outcome shares its name with an event: an outcome is what a message of the
+provider means, an event is what was recorded.
 """
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, get_args
 
 import attrs
 
@@ -17,15 +17,15 @@ class Resend(StrEnum):
     """Whether the same id with the same bytes may be sent again after an outcome that is not final."""
 
     SAME = "same"
-    """The provider asks us to call again: after a back-off."""
+    """The provider asks for the same call again: after a back-off."""
     AFTER_NOT_FOUND = "after_not_found"
-    """Only once the provider, asked as often as its terms say, does not know the id."""
+    """Only after the provider has answered "not found" as often as its terms require."""
     NEVER = "never"
-    """Never again, whatever comes."""
+    """Never again; no later answer allows it."""
 
 
 class Scope(StrEnum):
-    """How far the reason of a `Blocked` reaches: what must wait until a person has mended it."""
+    """What is on hold until an operator has fixed the cause of a `Blocked` outcome."""
 
     REQUEST = "request"
     ACCOUNT = "account"
@@ -105,9 +105,24 @@ class ReviewReason(StrEnum):
     """A worker met unexpected errors again and again and no longer processes the refund."""
 
 
+class OutcomeKind(StrEnum):
+    """What an `Inquired` event records: the kind of an outcome, or that an operator resumed the refund."""
+
+    SUCCEEDED = "succeeded"
+    PENDING = "pending"
+    FAILED = "failed"
+    NOT_FOUND = "not_found"
+    UNKNOWN = "unknown"
+    BLOCKED = "blocked"
+    INFORMATIONAL = "informational"
+    NOT_SENT = "not_sent"
+    RESUMED = "resumed"
+    """No outcome of a provider: an operator resumed the refund. Only the engine records it."""
+
+
 @attrs.frozen(slots=True)
 class Quote:
-    """The exchange rate of a refund, in the provider's own words."""
+    """The exchange rate of a refund, as the provider writes it."""
 
     pair: str
     price: str
@@ -119,56 +134,56 @@ class Quote:
 
 @attrs.frozen(slots=True)
 class Succeeded:
-    """The provider says that exactly this refund is done on its side."""
+    """The provider reports that exactly this refund is done."""
 
     amount: Money
-    """What the provider says it refunded; the core compares it with what was asked."""
+    """The amount that the provider reports; the core compares it with the requested one."""
     provider_refund_id: str | None = None
     settled_at: str | None = None
-    """The provider's own words for the time, with its offset."""
+    """The time as the provider writes it, with its offset."""
     settlement_amount: Money | None = None
     quote: Quote | None = None
     details: Mapping[str, Any] | None = None
-    """Everything else the provider said of the money (trace numbers, funds, fields we do not know): JSON values."""
+    """All further fields about the money (trace numbers, funds, unknown fields): JSON values."""
 
-    kind: ClassVar[str] = "succeeded"
+    kind: ClassVar[OutcomeKind] = OutcomeKind.SUCCEEDED
 
 
 @attrs.frozen(slots=True)
 class Pending:
-    """The provider has the refund and works on it. It is never sent again; it is asked about."""
+    """The provider has accepted the refund and is processing it. It is never sent again; inquiries follow."""
 
     code: str | None = None
     cause: str | None = None
     provider_refund_id: str | None = None
 
-    kind: ClassVar[str] = "pending"
+    kind: ClassVar[OutcomeKind] = OutcomeKind.PENDING
 
 
 @attrs.frozen(slots=True)
 class DefinitiveFailure:
-    """Definitive: this id has not paid and never will."""
+    """Definitive: nothing was paid under this id, and nothing ever will be."""
 
     code: str
     cause: str
     advice: str
 
-    kind: ClassVar[str] = "failed"
+    kind: ClassVar[OutcomeKind] = OutcomeKind.FAILED
 
 
 @attrs.frozen(slots=True)
 class NotFound:
-    """The provider, asked, does not know this id. Once is no proof of anything."""
+    """The provider answered an inquiry that it does not know this id. A single such answer proves nothing."""
 
     code: str | None = None
     cause: str | None = None
 
-    kind: ClassVar[str] = "not_found"
+    kind: ClassVar[OutcomeKind] = OutcomeKind.NOT_FOUND
 
 
 @attrs.frozen(slots=True)
 class Unknown:
-    """We do not know. Also the outcome of every answer that is not understood, not signed or about something else."""
+    """The outcome is unknown: also of every answer that is not understood, not signed or about something else."""
 
     cause: str
     code: str | None = None
@@ -178,49 +193,53 @@ class Unknown:
     advice: str | None = None
     """What the operator should do."""
     scope: Scope | None = None
-    """Set when so much must wait for that person, although nothing of the answer is believed: a provider that cannot
-    verify our signature may not sign what it says."""
+    """Set when so much must wait for the operator, although the answer is not trusted: a provider that cannot verify
+    Refundry's signature may not sign its answer."""
 
-    kind: ClassVar[str] = "unknown"
+    kind: ClassVar[OutcomeKind] = OutcomeKind.UNKNOWN
 
 
 @attrs.frozen(slots=True)
 class Blocked:
-    """Our configuration, contract or request is wrong: the provider decided nothing about the refund."""
+    """The configuration, the contract or the request is wrong: the provider decided nothing about the refund."""
 
     code: str
     cause: str
     advice: str
     scope: Scope = Scope.REQUEST
 
-    kind: ClassVar[str] = "blocked"
+    kind: ClassVar[OutcomeKind] = OutcomeKind.BLOCKED
 
 
 @attrs.frozen(slots=True)
 class Informational:
-    """A fact about the refund that changes nothing about where it stands, such as how a bank took the money.
+    """A fact that does not change the refund's status, such as how a bank received the money.
 
-    It is recorded once, before the end or after it, and shown.
+    It is recorded once, before or after the end, and shown.
     """
 
     cause: str
-    """What the provider says happened, in a sentence for people."""
+    """What happened, in a sentence for people."""
     code: str
     """What happened, as a code: with `details`, it tells a new fact from one that is repeated."""
     details: Mapping[str, Any] | None = None
     """All further fields of the message: JSON values."""
 
-    kind: ClassVar[str] = "informational"
+    kind: ClassVar[OutcomeKind] = OutcomeKind.INFORMATIONAL
 
 
 @attrs.frozen(slots=True)
 class NotSent:
-    """Certain: it failed before the first byte left. Only the transport may say so."""
+    """Certain: the attempt failed before the first byte was sent. Only the transport may report this."""
 
     cause: str
 
-    kind: ClassVar[str] = "not_sent"
+    kind: ClassVar[OutcomeKind] = OutcomeKind.NOT_SENT
 
 
 Outcome = Succeeded | Pending | DefinitiveFailure | NotFound | Unknown | Blocked | Informational
 """What a reader may return."""
+
+
+OUTCOMES: Final[tuple[type[Outcome], ...]] = get_args(Outcome)
+"""The classes of `Outcome`, for checks at run time."""

@@ -2,19 +2,21 @@
 
 from refundry.refund.events import (
     EVENTS,
-    MANUAL_REVIEW,
     WORDING,
     Channel,
     Event,
     Failed,
     Inquired,
+    NextStep,
     RaisedReview,
     Requested,
     Settled,
     Submitted,
 )
-from refundry.refund.state import RECONCILIATION_REASONS, Failure, Note, Refund, Review, apply, fold
-from refundry.refund.transitions import FINAL, TRANSITIONS, IllegalEvent, Status
+from refundry.refund.folding import apply, fold
+from refundry.refund.reviews import RECONCILIATION_REASONS, Review
+from refundry.refund.state import Failure, Last, Note, Refund
+from refundry.refund.transitions import FINAL, TRANSITIONS, IllegalEvent, Status, Trigger
 
 __all__ = [
     "apply",
@@ -25,11 +27,11 @@ __all__ = [
     "Failure",
     "FINAL",
     "fold",
-    "WORDING",
     "IllegalEvent",
     "Inquired",
+    "Last",
+    "NextStep",
     "Note",
-    "MANUAL_REVIEW",
     "RaisedReview",
     "RECONCILIATION_REASONS",
     "Refund",
@@ -39,4 +41,6 @@ __all__ = [
     "Status",
     "Submitted",
     "TRANSITIONS",
+    "Trigger",
+    "WORDING",
 ]

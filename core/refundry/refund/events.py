@@ -6,19 +6,26 @@ The rule of this module: a field that was once written can always be read.
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, get_args
 
 import attrs
 
 from refundry.money import Money
-from refundry.provider import Quote, Resend, ReviewReason
+from refundry.provider import OutcomeKind, Quote, Resend, ReviewReason, Scope
 
-MANUAL_REVIEW: Final = "manual_review"
-"""The `next_step` of a refund that waits for a person."""
+
+class NextStep(StrEnum):
+    """What comes next for a refund, as its newest event plans it."""
+
+    SUBMIT = "submit"
+    INQUIRE = "inquire"
+    MANUAL_REVIEW = "manual_review"
+    """An operator must act; until then nothing happens."""
+    DONE = "done"
 
 
 class Channel(StrEnum):
-    """How we learnt something."""
+    """How an event's information reached Refundry."""
 
     REPLY = "reply"
     INQUIRY = "inquiry"
@@ -37,7 +44,7 @@ class RaisedReview:
 
 @attrs.frozen(slots=True, kw_only=True)
 class Requested:
-    """The platform wants this money back."""
+    """The platform asked for a refund."""
 
     at: datetime
     account: str
@@ -46,7 +53,7 @@ class Requested:
     amount: Money
     refund_request_id: str
     by: str
-    """Who asked: a user, a service, a file."""
+    """Who requested it: a user, a service, a file."""
     reason: str | None = None
     payment_total: Money | None = None
     retry_of: str | None = None
@@ -61,18 +68,18 @@ class Requested:
 
 @attrs.frozen(slots=True, kw_only=True)
 class Submitted:
-    """An attempt is about to leave. Written before the first byte does."""
+    """An attempt is about to be sent. It is recorded before the first byte is."""
 
     at: datetime
     attempt: int
     digest: str
     """SHA-256 of the body, in hex; the same for every attempt."""
     sender: str
-    """The provider's `identity` that sends: "not found" counts only from it."""
+    """The provider's `identity` that sends: "not found" is conclusive only if this identity asked."""
     plugin: str
     """Name and version of the plugin that wrote the bytes."""
     next_at: datetime
-    """When to ask, should no answer be recorded."""
+    """When to inquire if no reply is recorded."""
     key_version: str | None = None
 
     topic: ClassVar[str] = "submitted"
@@ -80,40 +87,40 @@ class Submitted:
 
 @attrs.frozen(slots=True, kw_only=True)
 class Inquired:
-    """We learnt where it stands, and it is not final; or it contradicts a final state (recorded, never applied)."""
+    """New information that is not final, or that contradicts a final state (recorded, never applied)."""
 
     at: datetime
     channel: Channel
-    outcome: str
-    """`pending`, `not_found`, `unknown`, `blocked`, `not_sent`, `settled` or `failed` (heard, not believed yet),
-    `resumed` (a person says: go on), `informational` (a fact that changes nothing)."""
-    next_step: str
-    """`submit`, `inquire`, `manual_review` or `done`."""
+    outcome: OutcomeKind
+    """What was learned. `succeeded` and `failed` are reports that must be confirmed first; `resumed` is an operator's
+    decision to continue; `informational` changes no status."""
+    next_step: NextStep
     next_at: datetime | None = None
     code: str | None = None
     cause: str | None = None
     advice: str | None = None
     resend: Resend = Resend.AFTER_NOT_FOUND
-    scope: str | None = None
+    scope: Scope | None = None
+    """What is on hold until an operator resumes it."""
     review: tuple[RaisedReview, ...] = ()
     """The reasons that this event raises why an operator should look."""
     provider_refund_id: str | None = None
     evidence: str | None = None
-    """SHA-256 of the provider's words that taught us this."""
+    """SHA-256 of the provider's message."""
     sender: str | None = None
-    """The identity that asked, where it was an inquiry."""
+    """The identity that inquired, if it was an inquiry."""
     plugin: str | None = None
     by: str | None = None
     why: str | None = None
     details: Mapping[str, Any] | None = None
-    """Everything else the provider said, where it is not kept by what ended the refund: JSON values."""
+    """All further fields of the message, unless the event that ends the refund keeps them: JSON values."""
 
     topic: ClassVar[str] = "inquired"
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class Settled:
-    """The provider says, checked against our id, amount and currency, that it is done."""
+    """The provider reports, checked against the id, amount and currency, that the refund is done."""
 
     at: datetime
     channel: Channel
@@ -133,7 +140,7 @@ class Settled:
 
 @attrs.frozen(slots=True, kw_only=True)
 class Failed:
-    """This refund will never pay."""
+    """This refund will never be paid."""
 
     at: datetime
     channel: Channel
@@ -151,8 +158,9 @@ class Failed:
 Event = Requested | Submitted | Inquired | Settled | Failed
 
 
-EVENTS: Final[tuple[type[Event], ...]] = (Requested, Submitted, Inquired, Settled, Failed)
+EVENTS: Final[tuple[type[Event], ...]] = get_args(Event)
+
 
 WORDING: Final = frozenset({"cause", "advice"})
 """The fields of events that are text for people: a later version may word them differently, and nothing depends on
-them."""
+them. The messages in `review` are wording, too."""

@@ -8,7 +8,7 @@ from refundry.errors import RefundryError
 
 
 class Status(StrEnum):
-    """Where a refund stands."""
+    """How far a refund has come."""
 
     REQUESTED = "requested"
     SUBMITTED = "submitted"
@@ -18,36 +18,49 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+class Trigger(StrEnum):
+    """What can move a refund: an event, narrowed where its content decides the move."""
+
+    SUBMITTED = "submitted"
+    SETTLED = "settled"
+    SETTLED_BY_OPERATOR = "settled by an operator"
+    FAILED = "failed"
+    FAILED_BY_OPERATOR = "failed by an operator"
+    INQUIRED = "inquired"
+    INQUIRED_PENDING = "inquired pending"
+    INQUIRED_NOT_SENT = "inquired not_sent"
+
+
 FINAL: Final = frozenset({Status.SETTLED, Status.FAILED})
 
 
-TRANSITIONS: Final[Mapping[tuple[Status, str], Status]] = {
-    (Status.REQUESTED, "submitted"): Status.SUBMITTED,
-    (Status.REQUESTED, "settled"): Status.SETTLED,
-    (Status.REQUESTED, "failed"): Status.FAILED,
-    (Status.REQUESTED, "inquired"): Status.REQUESTED,
-    (Status.REQUESTED, "inquired pending"): Status.PENDING,
-    (Status.SUBMITTED, "settled"): Status.SETTLED,
-    (Status.SUBMITTED, "failed"): Status.FAILED,
-    (Status.SUBMITTED, "inquired"): Status.UNKNOWN,
-    (Status.SUBMITTED, "inquired pending"): Status.PENDING,
-    (Status.SUBMITTED, "inquired not_sent"): Status.REQUESTED,
-    (Status.PENDING, "settled"): Status.SETTLED,
-    (Status.PENDING, "failed"): Status.FAILED,
-    (Status.PENDING, "inquired"): Status.PENDING,
-    (Status.UNKNOWN, "submitted"): Status.SUBMITTED,
-    (Status.UNKNOWN, "settled"): Status.SETTLED,
-    (Status.UNKNOWN, "failed"): Status.FAILED,
-    (Status.UNKNOWN, "inquired"): Status.UNKNOWN,
-    (Status.UNKNOWN, "inquired pending"): Status.PENDING,
-    (Status.SETTLED, "inquired"): Status.SETTLED,
-    (Status.SETTLED, "settled by a person"): Status.SETTLED,
-    (Status.SETTLED, "failed by a person"): Status.FAILED,
-    (Status.FAILED, "inquired"): Status.FAILED,
-    (Status.FAILED, "settled by a person"): Status.SETTLED,
-    (Status.FAILED, "failed by a person"): Status.FAILED,
+TRANSITIONS: Final[Mapping[tuple[Status, Trigger], Status]] = {
+    (Status.REQUESTED, Trigger.SUBMITTED): Status.SUBMITTED,
+    (Status.REQUESTED, Trigger.SETTLED): Status.SETTLED,
+    (Status.REQUESTED, Trigger.FAILED): Status.FAILED,
+    (Status.REQUESTED, Trigger.INQUIRED): Status.REQUESTED,
+    (Status.REQUESTED, Trigger.INQUIRED_PENDING): Status.PENDING,
+    (Status.SUBMITTED, Trigger.SETTLED): Status.SETTLED,
+    (Status.SUBMITTED, Trigger.FAILED): Status.FAILED,
+    (Status.SUBMITTED, Trigger.INQUIRED): Status.UNKNOWN,
+    (Status.SUBMITTED, Trigger.INQUIRED_PENDING): Status.PENDING,
+    (Status.SUBMITTED, Trigger.INQUIRED_NOT_SENT): Status.REQUESTED,
+    (Status.PENDING, Trigger.SETTLED): Status.SETTLED,
+    (Status.PENDING, Trigger.FAILED): Status.FAILED,
+    (Status.PENDING, Trigger.INQUIRED): Status.PENDING,
+    (Status.UNKNOWN, Trigger.SUBMITTED): Status.SUBMITTED,
+    (Status.UNKNOWN, Trigger.SETTLED): Status.SETTLED,
+    (Status.UNKNOWN, Trigger.FAILED): Status.FAILED,
+    (Status.UNKNOWN, Trigger.INQUIRED): Status.UNKNOWN,
+    (Status.UNKNOWN, Trigger.INQUIRED_PENDING): Status.PENDING,
+    (Status.SETTLED, Trigger.INQUIRED): Status.SETTLED,
+    (Status.SETTLED, Trigger.SETTLED_BY_OPERATOR): Status.SETTLED,
+    (Status.SETTLED, Trigger.FAILED_BY_OPERATOR): Status.FAILED,
+    (Status.FAILED, Trigger.INQUIRED): Status.FAILED,
+    (Status.FAILED, Trigger.SETTLED_BY_OPERATOR): Status.SETTLED,
+    (Status.FAILED, Trigger.FAILED_BY_OPERATOR): Status.FAILED,
 }
-"""Every move there is. A pair that is not here cannot happen; an event that asks for it is refused."""
+"""Every possible move. A pair that is not in the table cannot happen; an event that asks for it is rejected."""
 
 
 class IllegalEvent(RefundryError):

@@ -25,8 +25,20 @@ from refundry.journal.merkle import entry, leaf_hash, root_of
 from refundry.journal.sqlite.journal import SqliteJournal
 from refundry.journal.sqlite.recorder import connect
 from refundry.money import Money
-from refundry.provider import Quote, Resend, ReviewReason
-from refundry.refund import Channel, Event, Failed, Inquired, RaisedReview, Refund, Requested, Settled, Submitted, fold
+from refundry.provider import OutcomeKind, Quote, Resend, ReviewReason, Scope
+from refundry.refund import (
+    Channel,
+    Event,
+    Failed,
+    Inquired,
+    NextStep,
+    RaisedReview,
+    Refund,
+    Requested,
+    Settled,
+    Submitted,
+    fold,
+)
 from refundry.testing.simulator.ledger import State
 
 FOLDER: Final = Path(__file__).with_name("golden")
@@ -135,12 +147,19 @@ def shapes() -> Iterator[list[Event]]:
     )  # fmt: skip
     look = (RaisedReview(ReviewReason.ID_HORIZON, "look"), RaisedReview(ReviewReason.RECONCILIATION_AMOUNT, "more"))
     heard = Inquired(
-        at=AT, channel=Channel.INQUIRY, outcome="unknown", next_step="inquire", next_at=AT, code="C", cause="c",
-        advice="a", resend=Resend.NEVER, scope="request", review=look, provider_refund_id="PR1", evidence=DIGEST,
+        at=AT, channel=Channel.INQUIRY, outcome=OutcomeKind.UNKNOWN, next_step=NextStep.INQUIRE, next_at=AT,
+        code="C", cause="c", advice="a", resend=Resend.NEVER, scope=Scope.REQUEST, review=look,
+        provider_refund_id="PR1", evidence=DIGEST,
         sender="c@h", plugin="antom 0.1.0", details={"k": "v"},
     )  # fmt: skip
     resumed = Inquired(
-        at=AT, channel=Channel.OPERATOR, outcome="resumed", next_step="inquire", by="Ben", why="mended", plugin="p 1"
+        at=AT,
+        channel=Channel.OPERATOR,
+        outcome=OutcomeKind.RESUMED,
+        next_step=NextStep.INQUIRE,
+        by="Ben",
+        why="mended",
+        plugin="p 1",
     )
     done = Settled(
         at=AT, channel=Channel.NOTIFICATION, amount=Money(1233, "EUR", 2), provider_refund_id="PR1",
@@ -148,7 +167,9 @@ def shapes() -> Iterator[list[Event]]:
         quote=Quote("EUR/JPY", "160.1", "q", "s", "e", "true"), details={"arn": "77"}, evidence=DIGEST,
         plugin="antom 0.1.0",
     )  # fmt: skip
-    late_answer = attrs.evolve(heard, outcome="informational", channel=Channel.NOTIFICATION, review=(), scope=None)
+    late_answer = attrs.evolve(
+        heard, outcome=OutcomeKind.INFORMATIONAL, channel=Channel.NOTIFICATION, review=(), scope=None
+    )
     person = Failed(
         at=AT, channel=Channel.OPERATOR, code="OPERATOR", cause="c", advice="a", evidence=DIGEST, plugin="p 1",
         by="Cem", why="seen at the bank",
@@ -167,9 +188,16 @@ def shapes() -> Iterator[list[Event]]:
     short = attrs.evolve(sent, key_version=None)
     yield [attrs.evolve(bare, refund_request_id="R2"), short]
     yield [attrs.evolve(bare, refund_request_id="R3", details={"only": "details"})]
-    half = Inquired(at=AT, channel=Channel.REPLY, outcome="unknown", next_step="inquire", cause="half \ud800")
+    half = Inquired(
+        at=AT, channel=Channel.REPLY, outcome=OutcomeKind.UNKNOWN, next_step=NextStep.INQUIRE, cause="half \ud800"
+    )
     by_us = Inquired(
-        at=AT, channel=Channel.OPERATOR, outcome="blocked", next_step="manual_review", scope="request", by="refundry"
+        at=AT,
+        channel=Channel.OPERATOR,
+        outcome=OutcomeKind.BLOCKED,
+        next_step=NextStep.MANUAL_REVIEW,
+        scope=Scope.REQUEST,
+        by="refundry",
     )
     yield [attrs.evolve(bare, refund_request_id="R4", reason="only why"), short, half, by_us]
     end = Failed(at=AT, channel=Channel.REPLY, code="RISK_REJECT", cause="c", advice="a")

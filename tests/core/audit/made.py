@@ -20,7 +20,8 @@ from refundry.journal.merkle import Frontier, entry, leaf_hash
 from refundry.journal.sqlite.recorder import open_recorder
 from refundry.journal.sqlite.rows import REPLACE_ROW, whole_row
 from refundry.money import Money
-from refundry.refund import Channel, Event, Failed, Inquired, Requested, Settled, Submitted, fold
+from refundry.provider import OutcomeKind
+from refundry.refund import Channel, Event, Failed, Inquired, NextStep, Requested, Settled, Submitted, fold
 
 AT: Final = datetime(2026, 11, 22, 11, 0, 0, 123456, tzinfo=UTC)
 ORIGIN: Final = "refundry/test"
@@ -71,7 +72,7 @@ def life(number: int, *, by: str = "platform", reason: str | None = None, failed
     sender, plugin = "SANDBOX_5Y@https://open-de-global.alipay.com", "antom 1.0.0"
     euros = Money(1233, "EUR", 2)
     pending = Inquired(
-        at=at + timedelta(seconds=2), channel=Channel.REPLY, outcome="pending", next_step="inquire",
+        at=at + timedelta(seconds=2), channel=Channel.REPLY, outcome=OutcomeKind.PENDING, next_step=NextStep.INQUIRE,
         next_at=at + timedelta(seconds=30), code="REFUND_IN_PROCESS", cause="The refund is being processed.",
         provider_refund_id=f"2026112219401080010018882{number:010d}", evidence=digests[1], sender=sender, plugin=plugin,
     )  # fmt: skip

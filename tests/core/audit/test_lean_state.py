@@ -13,13 +13,14 @@ from refundry.journal.codec import encode
 from refundry.journal.index import row_of
 from refundry.journal.sqlite.rows import review_text, to_micros
 from refundry.money import Money
-from refundry.provider import Resend, ReviewReason
+from refundry.provider import OutcomeKind, Resend, ReviewReason, Scope
 from refundry.refund import (
     Channel,
     Event,
     Failed,
     IllegalEvent,
     Inquired,
+    NextStep,
     RaisedReview,
     Refund,
     Settled,
@@ -29,10 +30,9 @@ from refundry.refund import (
 )
 from tests.core.audit.made import AT, life
 
-OUTCOMES = ("pending", "not_found", "unknown", "blocked", "not_sent", "succeeded", "failed", "resumed", "informational")
 person = st.sampled_from([{}, {"by": "ada", "why": "the bank says so"}, {"by": "ada"}])
 channels = st.sampled_from(list(Channel))
-scopes = st.sampled_from([None, "request", "account"])
+scopes = st.sampled_from([None, *Scope])
 reasons = st.builds(
     RaisedReview,
     st.sampled_from([ReviewReason.ID_HORIZON, ReviewReason.RECONCILIATION_AMOUNT]),
@@ -44,10 +44,10 @@ reviews = st.lists(reasons, max_size=2).map(tuple)
 @st.composite
 def inquired(draw: Any) -> dict[str, Any]:
     """Give the fields of an event that ends nothing."""
-    step = draw(st.sampled_from(["submit", "inquire", "manual_review", "done"]))
+    step = draw(st.sampled_from(NextStep))
     later = draw(st.integers(0, 100))
     return {
-        "kind": Inquired, "channel": draw(channels), "outcome": draw(st.sampled_from(OUTCOMES)), "next_step": step,
+        "kind": Inquired, "channel": draw(channels), "outcome": draw(st.sampled_from(OutcomeKind)), "next_step": step,
         "next_at": None if step in ("manual_review", "done") else later, "scope": draw(scopes),
         "review": draw(reviews), "resend": draw(st.sampled_from(list(Resend))), **draw(person),
     }  # fmt: skip

@@ -26,7 +26,7 @@ from refundry.provider import (
     Pending,
     Succeeded,
 )
-from refundry.refund import MANUAL_REVIEW, Inquired, Refund
+from refundry.refund import Inquired, NextStep, Refund
 from refundry.testing.simulator.faults import Plan
 from refundry.testing.simulator.ledger import State
 from refundry.testing.simulator.messages import Said
@@ -323,7 +323,7 @@ async def test_a_person_who_is_called_without_a_reason_is_a_difference(tmp_path:
         await shop.later(await shop.request())
         *before, last = await shop.gateway.history("R1")
         assert isinstance(last.event, Inquired)
-        assert last.event.next_step == MANUAL_REVIEW
+        assert last.event.next_step == NextStep.MANUAL_REVIEW
         mute = attrs.evolve(last, event=attrs.evolve(last.event, review=()))
 
         (reading,) = await shop.gateway.readings([*before, mute])

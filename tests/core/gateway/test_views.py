@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from refundry import formatting, views
 from refundry.journal import Recorded
 from refundry.money import Money
-from refundry.provider import Quote
-from refundry.refund import Channel, Inquired, Settled
+from refundry.provider import OutcomeKind, Quote
+from refundry.refund import Channel, Inquired, NextStep, Settled
 
 AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 _JSON = st.recursive(
@@ -54,7 +54,7 @@ def test_a_line_of_json_is_harmless_and_whole(value: object) -> None:
 @given(st.text(st.characters(codec="utf-8")))
 def test_an_event_in_words_is_one_harmless_line(text: str) -> None:
     """Whatever a provider wrote, an event is one line."""
-    event = Inquired(at=AT, channel=Channel.REPLY, outcome="unknown", next_step="inquire", cause=text)
+    event = Inquired(at=AT, channel=Channel.REPLY, outcome=OutcomeKind.UNKNOWN, next_step=NextStep.INQUIRE, cause=text)
 
     assert is_harmless(views.event_in_words(views.event_as_json(Recorded(1, "id", 1, event))))
 

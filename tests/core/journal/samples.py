@@ -11,12 +11,13 @@ import attrs
 from refundry.journal import Recorded, Write
 from refundry.money import Money
 from refundry.ports import Ports
-from refundry.provider import ReviewReason
+from refundry.provider import OutcomeKind, ReviewReason
 from refundry.refund import (
     Channel,
     Event,
     Failed,
     Inquired,
+    NextStep,
     RaisedReview,
     Refund,
     Requested,
@@ -85,8 +86,8 @@ def inquired(seconds: float = 2, **changes: Any) -> Inquired:
     event = Inquired(
         at=later(seconds),
         channel=Channel.INQUIRY,
-        outcome="pending",
-        next_step="inquire",
+        outcome=OutcomeKind.PENDING,
+        next_step=NextStep.INQUIRE,
         next_at=later(seconds + 30),
     )
     return attrs.evolve(event, **changes)

@@ -9,7 +9,8 @@ from refundry.errors import Invalid
 from refundry.journal import IndexDifference
 from refundry.journal.index import Sibling, check_total, counts, differences, row_of
 from refundry.money import Money
-from refundry.refund import Channel, Status
+from refundry.provider import OutcomeKind, Scope
+from refundry.refund import Channel, NextStep, Status
 from tests.core.journal.samples import LOOK, failed, inquired, later, new, settled, submitted, then
 
 
@@ -33,9 +34,9 @@ def test_a_refund_that_goes_on_is_due_when_its_last_event_said() -> None:
     [
         settled(),
         failed(),
-        inquired(next_step="manual_review", next_at=None, review=LOOK),
-        inquired(next_step="manual_review", next_at=later(9), review=LOOK),
-        inquired(outcome="blocked", scope="request", next_step="inquire", next_at=later(9)),
+        inquired(next_step=NextStep.MANUAL_REVIEW, next_at=None, review=LOOK),
+        inquired(next_step=NextStep.MANUAL_REVIEW, next_at=later(9), review=LOOK),
+        inquired(outcome=OutcomeKind.BLOCKED, scope=Scope.REQUEST, next_step=NextStep.INQUIRE, next_at=later(9)),
     ],
 )
 def test_a_refund_that_is_final_or_waits_for_a_person_is_not_due(last: object) -> None:
@@ -46,9 +47,15 @@ def test_a_refund_that_is_final_or_waits_for_a_person_is_not_due(last: object) -
 def test_only_a_wrong_account_blocks_the_account() -> None:
     """`blocks_account` follows how far the reason reaches, and ends when a person says go on."""
     sent = then(new().refund, submitted()).refund
-    request = then(sent, inquired(outcome="blocked", scope="request", next_step="manual_review")).refund
-    account = then(sent, inquired(outcome="blocked", scope="account", next_step="manual_review")).refund
-    resumed = then(account, inquired(outcome="resumed", channel=Channel.OPERATOR, by="ann", why="mended")).refund
+    request = then(
+        sent, inquired(outcome=OutcomeKind.BLOCKED, scope=Scope.REQUEST, next_step=NextStep.MANUAL_REVIEW)
+    ).refund
+    account = then(
+        sent, inquired(outcome=OutcomeKind.BLOCKED, scope=Scope.ACCOUNT, next_step=NextStep.MANUAL_REVIEW)
+    ).refund
+    resumed = then(
+        account, inquired(outcome=OutcomeKind.RESUMED, channel=Channel.OPERATOR, by="ann", why="mended")
+    ).refund
 
     assert [False, True, False] == [row_of(each).blocks_account for each in (request, account, resumed)]
 

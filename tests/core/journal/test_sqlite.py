@@ -13,8 +13,8 @@ from refundry.journal import AlreadyRequested, IndexDifference, Journal, Selecti
 from refundry.journal.index import row_of
 from refundry.journal.sqlite.journal import SqliteJournal
 from refundry.money import Money
-from refundry.provider import ReviewReason
-from refundry.refund import Channel, RaisedReview, Refund, Status
+from refundry.provider import OutcomeKind, ReviewReason, Scope
+from refundry.refund import Channel, NextStep, RaisedReview, Refund, Status
 from tests.core.journal.samples import (
     AT,
     LOOK,
@@ -209,7 +209,8 @@ async def test_what_failed_can_be_asked_for_again_unless_it_is_in_doubt(journal:
         then(
             gone,
             inquired(
-                outcome="succeeded", review=(RaisedReview(ReviewReason.SETTLED_AFTER_FAILURE, "it paid after all"),)
+                outcome=OutcomeKind.SUCCEEDED,
+                review=(RaisedReview(ReviewReason.SETTLED_AFTER_FAILURE, "it paid after all"),),
             ),
         ),
     )
@@ -233,7 +234,7 @@ async def test_asking_twice_for_all_that_is_left_finds_the_first(journal: Sqlite
 async def test_rows_are_listed_in_the_order_of_their_ids_and_narrowed(journal: SqliteJournal) -> None:
     """`select` gives each refund's row, page by page, by every criterion alone and together."""
     a, b, c, d = await saved(journal, new("a"), new("b", account="other"), new("c", payment="p"), new("d", payment="p"))
-    sent = then(c, submitted(), inquired(next_step="manual_review", review=LOOK))
+    sent = then(c, submitted(), inquired(next_step=NextStep.MANUAL_REVIEW, review=LOOK))
     await saved(journal, sent)
     refunds = {each.id: each for each in (a, b, sent.refund, d)}
 
@@ -315,7 +316,9 @@ async def test_a_blocked_account_waits_and_others_do_not(journal: SqliteJournal)
     """While one refund says that its account is wrong, none of the account is taken; a person's word ends it."""
     a, b, c = await saved(journal, new("a"), new("b"), new("c", account="other"))
     blocked = then(
-        a, submitted(), inquired(outcome="blocked", scope="account", next_step="manual_review", next_at=None)
+        a,
+        submitted(),
+        inquired(outcome=OutcomeKind.BLOCKED, scope=Scope.ACCOUNT, next_step=NextStep.MANUAL_REVIEW, next_at=None),
     )
     await saved(journal, blocked)
 
@@ -324,7 +327,7 @@ async def test_a_blocked_account_waits_and_others_do_not(journal: SqliteJournal)
     assert (1, c.requested_at) == await journal.waiting()
     assert [c.id] == await journal.take_due(later(9), until=later(60), holder="w", limit=9)
 
-    word = inquired(outcome="resumed", channel=Channel.OPERATOR, next_at=later(4), by="ann", why="mended")
+    word = inquired(outcome=OutcomeKind.RESUMED, channel=Channel.OPERATOR, next_at=later(4), by="ann", why="mended")
     await saved(journal, then(blocked.refund, word))
     assert [] == await journal.blocked("shop")
     assert [b.id, a.id] == await journal.take_due(later(9), until=later(60), holder="w", limit=9)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from refundry.provider import Outcome, Resend, ReviewReason, Terms, outcomes
 from refundry.refund import (
-    MANUAL_REVIEW,
     Channel,
     Event,
     Failed,
     Inquired,
+    NextStep,
     RaisedReview,
     Refund,
     Review,
@@ -122,7 +122,7 @@ def process(seed: int, rules: Terms) -> None:
         raise FalseReport("neither final nor with a person")
     ledger.catch_up(now + timedelta(days=1))
     _compare(refund, ledger)
-    if not refund.final and not (refund.next_step == MANUAL_REVIEW and refund.review):
+    if not refund.final and not (refund.next_step == NextStep.MANUAL_REVIEW and refund.review):
         raise FalseReport("nobody comes back for it")
 
 
@@ -260,8 +260,8 @@ def test_no_sequence_of_words_breaks_the_fold(rules: Terms, words: list[Outcome 
             continue  # what was planned stays, whatever it was
 
         assert policy.next_step(refund, rules, event.at).name == refund.next_step
-        assert (refund.next_at is None) == (refund.next_step in (MANUAL_REVIEW, "done"))
-        assert refund.review or refund.next_step != MANUAL_REVIEW
+        assert (refund.next_at is None) == (refund.next_step in (NextStep.MANUAL_REVIEW, "done"))
+        assert refund.review or refund.next_step != NextStep.MANUAL_REVIEW
 
 
 def _said(event: Event | None, like: Event | None = None) -> Event | None:
@@ -269,10 +269,10 @@ def _said(event: Event | None, like: Event | None = None) -> Event | None:
     if not isinstance(event, Inquired):
         return event
     review = event.review
-    planned = isinstance(like, Inquired) and like.next_step == MANUAL_REVIEW
+    planned = isinstance(like, Inquired) and like.next_step == NextStep.MANUAL_REVIEW
     if isinstance(like, Inquired) and planned and like.review[: len(review)] == review:
         review = like.review
-    return attrs.evolve(event, next_step="", next_at=None, review=review)
+    return attrs.evolve(event, next_step=NextStep.INQUIRE, next_at=None, review=review)
 
 
 @pytest.mark.parametrize("name", ALPHABET)
@@ -290,7 +290,7 @@ def test_a_provider_that_says_one_thing_for_ever_ends(name: str, rules: Terms) -
         now += timedelta(seconds=1)
         refund = _interpreted(refund, ALPHABET[name], source(now, channel, refund.attempts), rules)
 
-    assert refund.final or (refund.next_step == MANUAL_REVIEW and refund.review)
+    assert refund.final or (refund.next_step == NextStep.MANUAL_REVIEW and refund.review)
 
 
 def _sent() -> Refund:
@@ -369,13 +369,13 @@ def test_not_found_confirms_a_refusal_only_where_refusals_are_replayed(replays: 
             refund, outcomes.NotFound(), source(_AT + timedelta(minutes=minutes), Channel.INQUIRY, 2), rules
         )
 
-    assert (status, "done" if replays else MANUAL_REVIEW) == (refund.status, refund.next_step)
+    assert (status, "done" if replays else NextStep.MANUAL_REVIEW) == (refund.status, refund.next_step)
 
 
 @pytest.mark.parametrize("channel", [Channel.REPLY, Channel.INQUIRY])
 def test_an_answer_that_only_notes_is_no_answer(channel: Channel) -> None:
     """A note says nothing of where the refund stands: as an answer it leaves it unknown, and it is asked again."""
-    event = policy.interpret(_sent(), outcomes.Informational("odd", "ODD"), source(_AT, channel, 1), Terms())
+    event = policy.interpret(_sent(), outcomes.Informational("a fact", "FACT"), source(_AT, channel, 1), Terms())
 
     assert ("unknown", "inquire") == (getattr(event, "outcome", None), getattr(event, "next_step", None))
 
@@ -390,7 +390,7 @@ def test_a_refusal_that_comes_again_is_final_only_where_refusals_are_replayed(re
     refund = _interpreted(refund, outcomes.Blocked("LOW", "low", "top up"), source(_AT, Channel.REPLY, 2), rules)
 
     assert status is refund.status
-    assert refund.final or refund.next_step == MANUAL_REVIEW
+    assert refund.final or refund.next_step == NextStep.MANUAL_REVIEW
 
 
 @pytest.mark.parametrize("instruction", [("settled", "failed"), ("failed", "settled"), ("failed", "pending")])
@@ -471,7 +471,7 @@ def test_a_person_who_resumes_what_cannot_go_on_is_told_why() -> None:
     rules = TERMS["asked by the provider's id only"]
     refund = apply(_sent(), policy.resumed(_sent(), _AT, "ada", "go on", rules))
 
-    assert (MANUAL_REVIEW, True) == (refund.next_step, bool(refund.review))
+    assert (NextStep.MANUAL_REVIEW, True) == (refund.next_step, bool(refund.review))
 
 
 def test_a_block_of_the_inquiry_is_no_answer_to_the_attempt() -> None:
@@ -499,7 +499,7 @@ def test_the_first_word_of_the_providers_id_is_not_dropped() -> None:
     """A second "still working" that brings the provider's id, by which it can be asked at last, is recorded."""
     rules = TERMS["asked by the provider's id only"]
     refund = _interpreted(_sent(), outcomes.Pending(), source(_AT, Channel.REPLY, 1), rules)
-    assert MANUAL_REVIEW == refund.next_step
+    assert NextStep.MANUAL_REVIEW == refund.next_step
 
     refund = _interpreted(refund, ALPHABET["pending"], source(_AT, Channel.NOTIFICATION), rules)
 
@@ -527,17 +527,17 @@ def test_a_contradicted_refusal_is_not_confirmed_by_not_found(name: str) -> None
         channel = Channel.INQUIRY if count else Channel.REPLY
         refund = _interpreted(refund, ALPHABET[said], source(_AT + timedelta(minutes=count), channel, 2), rules)
 
-    assert (False, MANUAL_REVIEW) == (refund.final, refund.next_step)
+    assert (False, NextStep.MANUAL_REVIEW) == (refund.final, refund.next_step)
 
 
 def test_another_sender_never_repeats_what_may_be_out() -> None:
     """An id is honoured for who sent it: for another sender it is new, and is refused while the first may be out."""
-    refused = policy.refused(_sent(), "d1", OTHER, _AT)
+    refused = policy.refusal_to_send(_sent(), "d1", OTHER, _AT)
 
     assert refused is not None
-    assert ("DIFFERENT_SENDER", MANUAL_REVIEW) == (refused.code, apply(_sent(), refused).next_step)
-    assert policy.refused(_sent(), "d1", OWN, _AT) is None
-    assert policy.refused(_sent(), "d2", OWN, _AT) is not None
+    assert ("DIFFERENT_SENDER", NextStep.MANUAL_REVIEW) == (refused.code, apply(_sent(), refused).next_step)
+    assert policy.refusal_to_send(_sent(), "d1", OWN, _AT) is None
+    assert policy.refusal_to_send(_sent(), "d2", OWN, _AT) is not None
 
 
 def test_settled_only_with_exactly_our_amount() -> None:
@@ -554,7 +554,7 @@ def test_a_failure_that_another_identity_was_told_is_not_believed() -> None:
         where = attrs.evolve(source(_AT + timedelta(minutes=count), Channel.INQUIRY, 1), sender=OTHER)
         refund = _interpreted(refund, ALPHABET["failed"], where, Terms())
 
-    assert (False, MANUAL_REVIEW, Resend.NEVER) == (refund.final, refund.next_step, refund.resend)
+    assert (False, NextStep.MANUAL_REVIEW, Resend.NEVER) == (refund.final, refund.next_step, refund.resend)
 
 
 def test_what_never_left_does_not_count_as_sent() -> None:

@@ -88,10 +88,10 @@ def _older_answers_count(refund: Refund, outcome: Any, source: policy.Source, ru
         ("next_step", _fewer_tries),
         ("next_step", _resend_after_anything),
         ("next_step", _by_the_clock),
-        ("_too_early", lambda *_: False),
-        ("_worth", lambda refund, outcome, source: outcome),
-        ("_first_word", lambda refund, source: source.channel == "reply"),
-        ("refused", lambda *_: None),
+        ("_is_too_early", lambda *_: False),
+        ("_limited", lambda refund, outcome, source: outcome),
+        ("_is_first_answer", lambda refund, source: source.channel == "reply"),
+        ("refusal_to_send", lambda *_: None),
     ],
 )
 def test_the_laws_find_planted_defects(name: str, defect: object, monkeypatch: pytest.MonkeyPatch) -> None:

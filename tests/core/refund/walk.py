@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 from refundry.provider import Resend, Terms, outcomes
-from refundry.refund import MANUAL_REVIEW, Channel, Event, Failed, Refund, Settled, Submitted, apply, policy
+from refundry.refund import Channel, Event, Failed, NextStep, Refund, Settled, Submitted, apply, policy
 from tests.core.strategies import ALPHABET, EUROS, NOON, OTHER, OWN, new_refund, source
 
 _FAR: Final = timedelta(days=400)
@@ -102,9 +102,10 @@ def key(world: World, terms: Terms) -> tuple[Any, ...]:
     sent, since = r.sent_at or NOON, max(r.first_sent_at or NOON, r.resumed_at or NOON)
     by_id_only = "refund_request_id" not in terms.inquire_by
     always = (
-        r.attempts == 0, r.doubt, r.last, r.asked_as == r.sender, min(r.odd, 3), r.said_failed is None,
+        r.attempts == 0, r.unresolved_attempt, r.last, r.inquired_as == r.sender, min(r.inconsistent_answers, 3),
+        r.unconfirmed_failure is None,
         min(r.not_found, terms.not_found_tries + 1), min(k.row, terms.not_found_tries + 1),
-        r.next_step == MANUAL_REVIEW, r.blocked, r.blocked_code,
+        r.next_step == NextStep.MANUAL_REVIEW, r.blocked, r.blocked_code,
         k.blocked_code, k.refused, k.older_out, k.heard, k.resumes,
         by_id_only and r.provider_refund_id is None,
         now >= sent + timedelta(seconds=terms.first_inquiry),
@@ -116,7 +117,7 @@ def key(world: World, terms: Terms) -> tuple[Any, ...]:
         return always
     forgotten = terms.id_horizon and now - (r.first_sent_at or NOON) > timedelta(seconds=terms.id_horizon / 2)
     tried = (r.attempts - r.attempts_before_resume - r.unsent, k.left)
-    return (*always, k.never, r.resend, r.status, r.out, k.newest, k.hint, forgotten, *tried, r.next_step)
+    return (*always, k.never, r.resend, r.status, r.in_flight, k.newest, k.hint, forgotten, *tried, r.next_step)
 
 
 # --- what can happen --------------------------------------------------------------------------------------------------
@@ -183,7 +184,7 @@ def _persons(world: World, terms: Terms, words: Words) -> Iterator[tuple[str, Wo
         Failed(at=now, channel=Channel.OPERATOR, code="P", cause="c", advice="a", by="ada", why="the bank says so"),
     )
     for decision in by_hand:
-        yield f"{decision.topic} by a person", _after(world, decision, terms)
+        yield f"{decision.topic} by an operator", _after(world, decision, terms)
 
 
 def _after(world: World, event: Event, terms: Terms) -> World:
@@ -194,7 +195,7 @@ def _after(world: World, event: Event, terms: Terms) -> World:
 
 def _submitted(world: World, terms: Terms, sender: str) -> World:
     refund, known, now = world.refund, world.known, world.now
-    refused = policy.refused(refund, "d1", sender, now)
+    refused = policy.refusal_to_send(refund, "d1", sender, now)
     if refused is not None:
         _law(known.out and sender != refund.sender, "only another sender is refused the same bytes, and only in doubt")
         return _after(world, refused, terms)
@@ -325,15 +326,16 @@ def check_recorded(world: World, terms: Terms) -> None:
     refund = world.refund
     step = policy.next_step(refund, terms, refund.updated_at)
     # Where nobody can be asked, the answer to the newest attempt is awaited until then all the same.
-    if not (refund.last == "submitted" and step.name == MANUAL_REVIEW):
+    if not (refund.last == "submitted" and step.name == NextStep.MANUAL_REVIEW):
         _law(step.name == refund.next_step, f"the log says {refund.next_step}, the policy {step.name}")
         _law(getattr(step, "at", None) == refund.next_at, "the log and the policy agree when")
     _law(
-        (refund.next_at is None) == (refund.next_step in (MANUAL_REVIEW, "done")), "what is due has a time in the index"
+        (refund.next_at is None) == (refund.next_step in (NextStep.MANUAL_REVIEW, "done")),
+        "what is due has a time in the index",
     )
     _law(refund.final == isinstance(step, policy.Done), "done exactly when final")
-    if refund.next_step == MANUAL_REVIEW:
-        _law(bool(refund.review) and step.name == MANUAL_REVIEW, "a person who is called is told why")
+    if refund.next_step == NextStep.MANUAL_REVIEW:
+        _law(bool(refund.review) and step.name == NextStep.MANUAL_REVIEW, "a person who is called is told why")
     for later in (timedelta(hours=2), _FAR, 10 * _FAR):
         then = policy.next_step(refund, terms, refund.updated_at + later)
         same = type(then) is type(step) or (isinstance(step, policy.Submit) and isinstance(then, policy.ManualReview))

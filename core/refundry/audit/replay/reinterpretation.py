@@ -8,7 +8,7 @@ never as a different decision.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from itertools import accumulate
 from operator import attrgetter
@@ -23,12 +23,12 @@ from refundry.journal.evidence import is_complete, read_answer, read_notificatio
 from refundry.outbound.calls import understood
 from refundry.provider import NotificationHandler, Outcome, Terms
 from refundry.refund import (
-    MANUAL_REVIEW,
     WORDING,
     Channel,
     Event,
     Failed,
     Inquired,
+    NextStep,
     Refund,
     Settled,
     Submitted,
@@ -127,7 +127,7 @@ def _compare(
             if _is_same(event, policy.interpret_outcome(states[-1], outcome, source, account.terms)):
                 return ()
             for terms in _terms(account.terms):
-                found = _differences(recorded, _interpreted(states[-1], outcome, source, terms), account.plugin_id)
+                found = _differences(recorded, policy.interpret(states[-1], outcome, source, terms), account.plugin_id)
                 if not found:
                     return ()
                 nearest = _nearer(nearest, found)
@@ -152,12 +152,6 @@ def _terms(terms: Terms) -> Iterator[Terms]:
     yield patient
     yield attrs.evolve(patient, not_found_tries=0)
     yield attrs.evolve(patient, not_found_tries=1_000_000)
-
-
-def _interpreted(refund: Refund, outcome: Outcome, source: Source, terms: Terms) -> Event | None:
-    event = policy.interpret(refund, outcome, source, terms)
-    asked_after_the_end = event is None and refund.final and source.channel is Channel.INQUIRY
-    return policy.late_answer(outcome, source) if asked_after_the_end else event
 
 
 # --- what a stored message means now ----------------------------------------------------------------------------------
@@ -216,8 +210,7 @@ def _notified(
     if not isinstance(account.provider, NotificationHandler):
         return
     notification = account.provider.parse_notification(read_notification(message))
-    freshness = timedelta(seconds=account.terms.notification_freshness)
-    fresh = notification.at is not None and abs(at - notification.at) <= freshness
+    fresh = policy.is_fresh(notification.at, at, account.terms)
     for state in _distinct(states):
         outcome = understood(partial(notification.read, policy.instruction_for(state)))
         yield outcome, source(fresh=fresh)
@@ -276,12 +269,16 @@ def _is_same(then: Any, now: Event | None) -> bool:
     if type(now) is not kind or _VALUES[kind](then) != _VALUES[kind](now):
         return False
     # The plan gives the reason when it escalates, so an escalation that was recorded without one is not the plan's.
-    return kind is not Inquired or (then.scope is None and (then.next_step != MANUAL_REVIEW or bool(then.review)))
+    return kind is not Inquired or (
+        then.scope is None and (then.next_step != NextStep.MANUAL_REVIEW or bool(then.review))
+    )
 
 
 def _is_planned(then: Any, now: Any) -> bool:
     """Return whether the terms escalate one of the two events to an operator and not the other."""
-    return bool((then.next_step == MANUAL_REVIEW) != (now.next_step == MANUAL_REVIEW) and then.scope is None)
+    return bool(
+        (then.next_step == NextStep.MANUAL_REVIEW) != (now.next_step == NextStep.MANUAL_REVIEW) and then.scope is None
+    )
 
 
 def _whole(recorded: Recorded, now: Event | str | None, plugin: str) -> Reading:

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from refundry.journal.sqlite.rows import review_text
-from refundry.refund import FINAL, MANUAL_REVIEW, RECONCILIATION_REASONS, TRANSITIONS, Status
+from refundry.refund import FINAL, RECONCILIATION_REASONS, TRANSITIONS, NextStep, Status
 
 __all__ = ["INDEXED", "Account", "Read", "Told", "begin", "close", "columns", "named_by", "read", "read_any", "step"]
 
@@ -133,7 +133,7 @@ INDEXED: Final = (
     "retry_of", "status", "review", "due_at", "blocks_account", "requested_at", "updated_at",
 )  # fmt: skip
 """What must stand in the refund's index row, under the names of its columns."""
-_OTHERS: Final = ("attempts", "digest", "doubt", "out", "next_step", "blocked", "next_at")
+_OTHERS: Final = ("attempts", "digest", "unresolved_attempt", "in_flight", "next_step", "blocked", "next_at")
 
 
 class Account:
@@ -162,8 +162,8 @@ class Account:
     updated_at: Any
     attempts: int
     digest: str | None
-    doubt: bool
-    out: bool
+    unresolved_attempt: bool
+    in_flight: bool
     next_step: str
     blocked: str | None
     next_at: Any
@@ -185,7 +185,7 @@ def micros(at: datetime) -> int:
 
 def close(account: Account) -> None:
     """Work out what follows from the state, once nothing more is to come."""
-    waits = account.status in _FINAL or account.next_step == MANUAL_REVIEW or account.blocked is not None
+    waits = account.status in _FINAL or account.next_step == NextStep.MANUAL_REVIEW or account.blocked is not None
     account.due_at = None if waits else _as_micros(account.next_at)
     account.updated_at = _as_micros(account.updated_at)
     account.blocks_account = account.blocked == "account"
@@ -224,7 +224,7 @@ def begin(id: str, event: _Requested) -> Account:
     account.requested_at = micros(event.at)
     account.updated_at = account.requested_at
     account.attempts = 0
-    account.doubt = account.out = account.blocks_account = False
+    account.unresolved_attempt = account.in_flight = account.blocks_account = False
     account.next_step = "submit"
     account.next_at = account.requested_at
     return account
@@ -248,8 +248,8 @@ def _submitted(account: Account, event: _Submitted) -> Told | None:
     account.status = target
     account.updated_at = event.at
     account.attempts = event.attempt
-    account.doubt = account.doubt or account.out
-    account.out = True
+    account.unresolved_attempt = account.unresolved_attempt or account.in_flight
+    account.in_flight = True
     account.next_step = "inquire"
     account.next_at = event.next_at
     return told
@@ -262,7 +262,7 @@ def _inquired(account: Account, event: _Inquired) -> Told | None:
         return None
     before = account.status
     moves = _MOVES[before]
-    target = None if outcome == "not_sent" and account.doubt else moves.get(f"inquired {outcome}")
+    target = None if outcome == "not_sent" and account.unresolved_attempt else moves.get(f"inquired {outcome}")
     if target is None:
         target = moves.get("inquired")
         if target is None:
@@ -296,14 +296,14 @@ def _raise(account: Account, event: _Inquired) -> None:
 
 def _find(account: Account, event: _Inquired, outcome: str) -> None:
     if outcome == "not_sent":
-        account.out = account.doubt
+        account.in_flight = account.unresolved_attempt
     elif outcome == "unknown":
         if event.scope is not None:
             account.blocked = event.scope
     elif outcome == "blocked":
         account.blocked = event.scope
         if event.channel == "reply":
-            account.out = account.doubt
+            account.in_flight = account.unresolved_attempt
     elif outcome == "resumed":
         account.blocked = None
 
@@ -331,7 +331,7 @@ def _ended(account: Account, event: _Settled | _Failed, topic: str) -> Told | No
     moves = _MOVES[account.status]
     if event.channel == "operator":
         told = _named(event)
-        target = moves.get(f"{topic} by a person") or moves.get(topic)
+        target = moves.get(f"{topic} by an operator") or moves.get(topic)
     else:
         target = moves.get(topic)
         if event.channel == "reply" and not account.attempts:
@@ -341,7 +341,7 @@ def _ended(account: Account, event: _Settled | _Failed, topic: str) -> Told | No
     account.status = target
     account.updated_at = event.at
     account.review = account.blocked = account.next_at = None
-    account.out = False
+    account.in_flight = False
     account.next_step = "done"
     return told
 

@@ -368,7 +368,9 @@ def _snapshot(path: Path, how: str) -> sqlite3.Connection:
             raise ConfigError("store", "this SQLite database is not a Refundry store")
         version = pragma(connection, "user_version")
         if version != FORMAT:
-            raise ConfigError("store", f"it has version {version}; this Refundry reads version {FORMAT}")
+            raise ConfigError(
+                "store", f"is in format {version}; this version of Refundry reads and writes format {FORMAT}"
+            )
         return connection
     except BaseException:
         connection.close()

@@ -30,7 +30,7 @@ from refundry.journal.sqlite.tree import TreeWriter
 
 APPLICATION_ID: Final = 0x52466479
 """In the header of every store ("RFdy"), so that no other database is taken for one."""
-FORMAT: Final = 2
+FORMAT: Final = 3
 """The version of the tables below."""
 LOCK_TIMEOUT: Final = 30.0
 """How many seconds a write waits for another process."""
@@ -139,7 +139,7 @@ def check_settings(connection: sqlite3.Connection) -> None:
         raise ConfigError("store", "this SQLite database is not a Refundry store")
     version = pragma(connection, "user_version")
     if version != FORMAT:
-        raise ConfigError("store", f"it has version {version}; this Refundry reads version {FORMAT}")
+        raise ConfigError("store", f"is in format {version}; this version of Refundry reads and writes format {FORMAT}")
     mode = pragma(connection, "journal_mode")
     if mode != "wal":
         raise ConfigError("store", f"journal_mode is {mode}; it must be wal, or writers and readers block each other")

@@ -1,40 +1,84 @@
-"""What to do next, and what an answer is worth: (refund, the provider's terms, now) -> the next step.
+"""Every decision about money: what an answer proves, and what to do next.
 
-The rule of this module: pure, and every decision about money is here. One id for life; a resend only where the terms
-and every earlier answer allow it; nothing final without the provider's word or a person's; nothing decided by the
-clock; and always a next step or a person.
+Theory of operation
+-------------------
+
+*What is known.* Refundry never knows what happened at a provider; it knows what it sent and what it was told. The state
+of a refund (`refundry.refund.Refund`) is the sum of both, and nothing else. Everything here is a function of that
+state, of the provider's terms and of the time that is passed in: no clock, no store, no network. Two processes that
+have read the same log therefore decide the same.
+
+*Why inquiries.* An attempt can reach the provider although no answer ever reaches Refundry. From the moment an attempt
+is recorded, which is before its first byte is sent, the refund is `in_flight`. Only an answer that proves that the
+attempt did nothing (it was not sent, or the provider blocked it before deciding) takes that back, and only for its own
+attempt: if an earlier one was never answered (`unresolved_attempt`), the refund stays in flight. A timeout is not an
+answer. So after every attempt the next step is an inquiry, and an inquiry is always safe, as it moves no money.
+
+*What an answer proves.* It depends on how it came:
+
+- A reply concerns its own attempt. It decides only if nothing else was learned since that attempt. A failure in a reply
+  is a definitive failure only if no earlier attempt is unresolved; otherwise it is an unconfirmed failure, and an
+  inquiry must confirm it.
+- An answer to an inquiry concerns the refund request id, as seen by the identity that inquired. "Not found" and
+  "failed" count only for the identity that sent, because providers scope ids to it.
+- A notification concerns the refund, too, but anybody may replay an old one. An old notification ends nothing; it may
+  cause an inquiry or forbid a resend (`is_fresh`).
+- A success must match the amount and the currency to the last digit. Another amount is never settled, and is never sent
+  again.
+
+An outcome may prove less than it claims (`_limited` in `interpretation`), and never more.
+
+*When it may be sent again.* The same id and the same bytes, always (`refusal_to_send`). A resend needs permission from
+both sides: the provider's terms must allow it (`Terms.resend_after`), and the answers must lead there. Either the
+provider asked for the same call again, as the first answer to the newest attempt; or it answered "not found" as often,
+and as far apart, as its terms require; or the attempt was certainly not sent. An answer that forbids a resend forbids
+it permanently: a refund that was once pending, or that once failed, or whose answers contradict the request, is never
+sent again. There is a limit to the attempts, and none is made when the provider may have forgotten the id.
+
+*What is final.* Settled and failed. Only the provider's own report ends a refund, or a named operator. After the end
+nothing moves it but a named operator; an answer that contradicts the end is recorded and flagged for review, once.
+Every inquiry about a final refund is recorded, as an operator asked for it.
+
+*Who may decide.* The provider, by a verified message. An operator, by name and with a reason. Never the clock: waiting
+too long escalates a refund to an operator and decides nothing. Never a plugin: it states what a message means, and the
+core decides what that proves.
+
+*What a review means.* A `Review` is a reason why an operator should look. Most reasons leave the plan as it is, and
+inquiries continue; a final answer closes them. A refund whose next step is a manual review is on hold: nothing happens
+until an operator resumes or resolves it. There is no third case: an open refund has a next step with a time, or it is
+on hold for a reason that is recorded.
+
+The parts
+---------
+
+- `planning`: state -> what comes next, and when.
+- `interpretation`: state and outcome -> the event that records it.
+- `operator_actions`: state and an operator's decision -> the event that records it.
+- `sending`: what is sent, and when it must not be.
 """
 
-from refundry.refund.policy.interpretation import Source, interpret, interpret_outcome, late_answer
-from refundry.refund.policy.operator_actions import (
-    check_limits,
-    confirms_failure,
-    escalated,
-    flagged,
-    instruction_for,
-    refused,
-    resumed,
-)
-from refundry.refund.policy.steps import TO_PLAN, Done, Inquire, ManualReview, Step, Submit, next_step, with_next_step
+from refundry.refund.policy.interpretation import Source, interpret, interpret_outcome, is_fresh
+from refundry.refund.policy.operator_actions import confirms_failure, escalated, flagged, resumed
+from refundry.refund.policy.planning import Done, Inquire, ManualReview, Step, Submit, next_step, with_next_step
+from refundry.refund.policy.sending import check_limits, instruction_for, refusal_to_send
 
 __all__ = [
     "check_limits",
     "confirms_failure",
     "Done",
     "escalated",
-    "Inquire",
-    "interpret",
-    "next_step",
-    "late_answer",
-    "instruction_for",
-    "ManualReview",
     "flagged",
-    "refused",
+    "Inquire",
+    "instruction_for",
+    "interpret",
+    "interpret_outcome",
+    "is_fresh",
+    "ManualReview",
+    "next_step",
+    "refusal_to_send",
     "resumed",
     "Source",
     "Step",
     "Submit",
-    "TO_PLAN",
-    "interpret_outcome",
     "with_next_step",
 ]

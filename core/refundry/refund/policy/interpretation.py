@@ -3,122 +3,160 @@
 The rule of this module: pure. Nothing becomes final without the provider's word or an operator's.
 """
 
-from datetime import datetime
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Any, Final, assert_never
 
 import attrs
 
-from refundry.provider import NotSent, Outcome, Resend, ReviewReason, Scope, Terms, outcomes
+from refundry.provider import (
+    Blocked,
+    DefinitiveFailure,
+    Informational,
+    NotFound,
+    NotSent,
+    Outcome,
+    OutcomeKind,
+    Pending,
+    Resend,
+    ReviewReason,
+    Scope,
+    Succeeded,
+    Terms,
+    Unknown,
+)
 from refundry.refund import (
     Channel,
     Event,
     Failed,
     Failure,
     Inquired,
+    Last,
+    NextStep,
     RaisedReview,
     Refund,
     Settled,
     Status,
 )
-from refundry.refund.policy.steps import TO_PLAN, _first_inquiry, _seconds, with_next_step
+from refundry.refund.policy.planning import first_inquiry, seconds, with_next_step
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class Source:
-    """Where an outcome came from: what the event says about it."""
+    """Where an outcome came from: what the event records about it."""
 
     at: datetime
     channel: Channel
     plugin: str | None = None
     sender: str | None = None
-    """The identity that asked, for an inquiry."""
+    """The identity that inquired, for an inquiry."""
     evidence: str | None = None
     attempt: int | None = None
-    """Which attempt was answered, or was the newest when the inquiry left."""
+    """The attempt that was answered, or that was the newest when the inquiry was sent."""
     fresh: bool = True
-    """False for an old notification: it ends nothing. It may make us ask, or forbid a resend."""
+    """False for an old notification: it ends nothing. It may cause an inquiry, or forbid a resend."""
+
+
+def is_fresh(signed_at: datetime | None, received_at: datetime, terms: Terms) -> bool:
+    """Return whether a notification is recent enough to end a refund; one without a time is not."""
+    freshness = timedelta(seconds=terms.notification_freshness)
+    return signed_at is not None and abs(received_at - signed_at) <= freshness
 
 
 def interpret(refund: Refund, outcome: Outcome | NotSent, source: Source, terms: Terms) -> Event | None:
-    """Turn what was heard into the event that records it; None when it tells nothing that is not recorded already."""
+    """Return the event that records an outcome; None if it adds nothing to what is recorded."""
     event = interpret_outcome(refund, outcome, source, terms)
-    return with_next_step(refund, event, terms) if isinstance(event, Inquired) and event.next_step == TO_PLAN else event
+    if isinstance(event, Inquired) and not refund.final and event.outcome is not OutcomeKind.INFORMATIONAL:
+        return with_next_step(refund, event, terms)
+    return event
 
 
 def interpret_outcome(refund: Refund, outcome: Outcome | NotSent, source: Source, terms: Terms) -> Event | None:
-    """Say what the event will be that records what was heard; where it does not end the refund, without what is next.
+    """Return the event that `interpret` returns, before what comes next is planned.
 
-    The plan may add `review`, where there is none, and nothing else but `next_step` and `next_at`.
+    The plan replaces `next_step` and `next_at`, and may add to `review`.
     """
-    if isinstance(outcome, outcomes.Informational):
+    if isinstance(outcome, Informational):
         if source.channel is Channel.NOTIFICATION:
             return _note(refund, outcome, source)
-        outcome = outcomes.Unknown(f"the answer says nothing of where it stands: {outcome.cause}", outcome.code)
-    if _overtaken(refund, source) and isinstance(outcome, NotSent | outcomes.NotFound):
-        return None
+        outcome = Unknown(f"the answer does not show the refund's status: {outcome.cause}", outcome.code)
     if refund.final:
         return _interpret_after_the_end(refund, outcome, source)
-    outcome = _worth(refund, outcome, source)
-    if isinstance(outcome, outcomes.NotFound) and _too_early(refund, source, terms):
+    if _is_overtaken(refund, source) and isinstance(outcome, NotSent | NotFound):
         return None
-    if isinstance(outcome, outcomes.Succeeded):
-        return _interpret_success(refund, outcome, source)
-    if isinstance(outcome, outcomes.DefinitiveFailure):
-        return _interpret_failure(refund, outcome, source)
-    if isinstance(outcome, outcomes.NotFound) and _confirms_failure(refund, source, terms):
-        assert refund.said_failed is not None
-        return _failure(refund.said_failed, source)
-    if isinstance(outcome, outcomes.Blocked) and terms.replays_refusals and _blocked_again(refund, outcome, source):
-        return _failure(Failure(outcome.code, outcome.cause, _FINAL_AFTER_ALL), source)
-    return _inquired(refund, outcome, source)
+    return _interpret_open(refund, _limited(refund, outcome, source), source, terms)
+
+
+def _interpret_open(refund: Refund, outcome: Outcome | NotSent, source: Source, terms: Terms) -> Event | None:
+    match outcome:
+        case Succeeded():
+            return _interpret_success(refund, outcome, source)
+        case DefinitiveFailure():
+            return _interpret_failure(refund, outcome, source)
+        case NotFound():
+            return _interpret_not_found(refund, outcome, source, terms)
+        case Blocked():
+            if terms.replays_refusals and _is_blocked_again(refund, outcome, source):
+                return _failure(Failure(outcome.code, outcome.cause, _FINAL_AFTER_ALL), source)
+            return _inquired(refund, outcome, source)
+        case Pending() | Unknown() | Informational() | NotSent():
+            return _inquired(refund, outcome, source)
+        case _:
+            assert_never(outcome)
 
 
 _FINAL_AFTER_ALL: Final = (
-    "The same answer came again after its cause was mended, so it is final for this id. Ask for a new refund if one is "
-    "still wanted."
+    "The same answer came again after its cause had been fixed, so it is final for this id. Request a new refund if one"
+    " is still wanted."
 )
 
 
-def _overtaken(refund: Refund, source: Source) -> bool:
-    """Another attempt has left meanwhile: this speaks for the older one only."""
+# --- how far an outcome reaches ---------------------------------------------------------------------------------------
+
+
+def _is_overtaken(refund: Refund, source: Source) -> bool:
+    """Return whether another attempt was made meanwhile, so that the outcome concerns the older one only."""
     return source.attempt is not None and source.attempt != refund.attempts
 
 
-def _first_word(refund: Refund, source: Source) -> bool:
-    """It answers the newest attempt, and nothing else was heard since that left."""
-    return source.channel is Channel.REPLY and not _overtaken(refund, source) and refund.last == "submitted"
+def _is_first_answer(refund: Refund, source: Source) -> bool:
+    """Return whether it answers the newest attempt, and nothing else was learned since that was sent."""
+    return source.channel is Channel.REPLY and not _is_overtaken(refund, source) and refund.last is Last.SUBMITTED
 
 
-def _worth(refund: Refund, outcome: Outcome | NotSent, source: Source) -> Outcome | NotSent:
-    """Give what is left of an outcome here: only the first word about an attempt may send the next one by itself."""
-    if isinstance(outcome, NotSent) and not _first_word(refund, source):
-        return outcomes.Unknown(outcome.cause)
-    if isinstance(outcome, outcomes.NotFound) and source.channel is not Channel.INQUIRY:
-        return outcomes.Unknown(outcome.cause or "not known to the provider, who was not asked", outcome.code)
-    asked_as_another = source.channel is Channel.INQUIRY and refund.sender not in (None, source.sender)
-    if isinstance(outcome, outcomes.DefinitiveFailure) and asked_as_another:
-        text = f"{source.sender} was told that it failed, but it was sent by {refund.sender}"
-        return outcomes.Unknown(text, outcome.code, resend=Resend.NEVER, review=ReviewReason.FAILURE_BY_OTHER_IDENTITY)
-    if isinstance(outcome, outcomes.Blocked) and _overtaken(refund, source):
-        return outcomes.Unknown(outcome.cause, outcome.code)
-    if isinstance(outcome, outcomes.Unknown) and outcome.resend is Resend.SAME and not _first_word(refund, source):
-        return attrs.evolve(outcome, resend=Resend.AFTER_NOT_FOUND)
-    return outcome
+def _limited(refund: Refund, outcome: Outcome | NotSent, source: Source) -> Outcome | NotSent:
+    """Return what an outcome proves here: only the first answer to an attempt may cause the next one directly."""
+    inquired_as_other = source.channel is Channel.INQUIRY and refund.sender not in (None, source.sender)
+    match outcome:
+        case NotSent() if not _is_first_answer(refund, source):
+            return Unknown(outcome.cause)
+        case NotFound() if source.channel is not Channel.INQUIRY:
+            return Unknown(outcome.cause or "not known to the provider, although nobody inquired", outcome.code)
+        case DefinitiveFailure() if inquired_as_other:
+            text = f"{source.sender} was told that it failed, but it was sent by {refund.sender}"
+            return Unknown(text, outcome.code, Resend.NEVER, ReviewReason.FAILURE_BY_OTHER_IDENTITY)
+        case Blocked() if _is_overtaken(refund, source):
+            return Unknown(outcome.cause, outcome.code)
+        case Unknown() if outcome.resend is Resend.SAME and not _is_first_answer(refund, source):
+            return attrs.evolve(outcome, resend=Resend.AFTER_NOT_FOUND)
+        case _:
+            return outcome
 
 
-def _too_early(refund: Refund, source: Source, terms: Terms) -> bool:
-    """Asked by hand, or twice at once: "not found" counts only that far from the sending and from the one before."""
-    if source.at < _first_inquiry(refund, terms):
+def _is_too_early(refund: Refund, source: Source, terms: Terms) -> bool:
+    """Return whether "not found" came too soon after the attempt, or after the "not found" before it, to count."""
+    if source.at < first_inquiry(refund, terms):
         return True
-    again = refund.last == "not_found" and source.sender == refund.asked_as
-    return again and source.at < refund.updated_at + _seconds(terms.not_found_interval)
+    again = refund.last is Last.NOT_FOUND and source.sender == refund.inquired_as
+    return again and source.at < refund.updated_at + seconds(terms.not_found_interval)
 
 
-def _interpret_success(refund: Refund, outcome: outcomes.Succeeded, source: Source) -> Event | None:
+# --- an open refund ---------------------------------------------------------------------------------------------------
+
+
+def _interpret_success(refund: Refund, outcome: Succeeded, source: Source) -> Event | None:
     if outcome.amount != refund.amount:
-        text = f"the provider says it refunded {outcome.amount} {outcome.amount.currency}, not what was asked"
-        unsure = outcomes.Unknown(text, resend=Resend.NEVER, review=ReviewReason.CONTRADICTORY_ANSWER)
-        return _inquired(refund, unsure, source)
+        text = f"the provider reports a refund of {_shown(outcome)}, which is not the amount that was requested"
+        return _inquired(refund, Unknown(text, None, Resend.NEVER, ReviewReason.CONTRADICTORY_ANSWER), source)
     if not source.fresh:
         return _inquired(refund, outcome, source)
     return Settled(
@@ -135,13 +173,32 @@ def _interpret_success(refund: Refund, outcome: outcomes.Succeeded, source: Sour
     )
 
 
-def _interpret_failure(refund: Refund, outcome: outcomes.DefinitiveFailure, source: Source) -> Event | None:
-    # The reply speaks for its own attempt. Where an earlier one went unanswered, or something else was heard meanwhile,
-    # an inquiry must confirm it: whether a provider looks the id up before it refuses is not written down anywhere.
-    in_doubt = source.channel is Channel.REPLY and (refund.doubt or not _first_word(refund, source))
-    if in_doubt or not source.fresh:
+def _interpret_failure(refund: Refund, outcome: DefinitiveFailure, source: Source) -> Event | None:
+    # A reply concerns its own attempt. If an earlier one is unresolved, or something else was learned meanwhile, an
+    # inquiry must confirm it: no provider documents whether it looks the id up before it refuses.
+    unresolved = refund.unresolved_attempt or not _is_first_answer(refund, source)
+    if (source.channel is Channel.REPLY and unresolved) or not source.fresh:
         return _inquired(refund, outcome, source)
     return _failure(Failure(outcome.code, outcome.cause, outcome.advice), source)
+
+
+def _interpret_not_found(refund: Refund, outcome: NotFound, source: Source, terms: Terms) -> Event | None:
+    if _is_too_early(refund, source, terms):
+        return None
+    # The refusal and enough "not found" both mean that no money will move. That does not hold if a provider may answer
+    # each attempt differently: an earlier one, refused or not, may still be in progress.
+    enough = refund.not_found >= terms.not_found_tries and source.sender == refund.sender
+    confirms = terms.replays_refusals and source.channel is Channel.INQUIRY and enough
+    if refund.unconfirmed_failure is not None and confirms:
+        return _failure(refund.unconfirmed_failure, source)
+    return _inquired(refund, outcome, source)
+
+
+def _is_blocked_again(refund: Refund, outcome: Blocked, source: Source) -> bool:
+    """Return whether the same answer came again after an operator fixed its cause: such answers are replayed."""
+    fixed = refund.attempts_before_resume > 0 and refund.attempts > refund.attempts_before_resume
+    same = refund.blocked_code == outcome.code
+    return _is_first_answer(refund, source) and fixed and same and not refund.unresolved_attempt
 
 
 def _failure(failure: Failure, source: Source) -> Failed:
@@ -156,171 +213,129 @@ def _failure(failure: Failure, source: Source) -> Failed:
     )
 
 
-def _confirms_failure(refund: Refund, source: Source, terms: Terms) -> bool:
-    """It was refused for good in doubt, and is now not known often enough: both say that nothing will move.
-
-    Not where a refusal speaks for its own attempt only: the earlier one, refused or not, may still be worked on.
-    """
-    heard_enough = refund.not_found >= terms.not_found_tries and source.sender == refund.sender
-    in_doubt = refund.said_failed is not None and source.channel is Channel.INQUIRY
-    return terms.replays_refusals and in_doubt and heard_enough
-
-
-def _blocked_again(refund: Refund, outcome: outcomes.Blocked, source: Source) -> bool:
-    """A person mended it, it was sent once more, and the same answer came: final answers are replayed (Antom)."""
-    mended = refund.attempts_before_resume > 0 and refund.attempts > refund.attempts_before_resume
-    same = refund.blocked_code == outcome.code
-    return _first_word(refund, source) and mended and same and not refund.doubt
-
-
-def _note(refund: Refund, outcome: outcomes.Informational, source: Source) -> Inquired | None:
-    """Record a fact once, with everything that is planned left as it is; after a failure, it calls a person."""
-    if any((note.code, note.details) == (outcome.code, outcome.details) for note in refund.notes):
+def _inquired(refund: Refund, outcome: Outcome | NotSent, source: Source) -> Inquired | None:
+    if source.channel is Channel.NOTIFICATION and _repeats(refund, outcome):
         return None
-    return Inquired(
-        at=source.at,
-        channel=source.channel,
-        outcome=outcome.kind,
-        next_step="done" if refund.final else refund.next_step,
-        next_at=refund.next_at,
-        code=outcome.code,
-        cause=outcome.cause,
-        review=_surprise(refund, outcome),
-        evidence=source.evidence,
-        plugin=source.plugin,
-        details=outcome.details,
-    )
-
-
-def _surprise(refund: Refund, outcome: outcomes.Informational) -> tuple[RaisedReview, ...]:
-    """Return why a fact needs an operator: of a refund that will never be paid, there is nothing to report."""
-    if refund.status is not Status.FAILED:
-        return ()
-    text = f"failed in Refundry, and the provider now reports: {outcome.cause}"
-    return (RaisedReview(ReviewReason.REPORTED_AFTER_FAILURE, text),)
+    return _record(outcome, source, NextStep.INQUIRE, _raised(outcome))
 
 
 def _repeats(refund: Refund, outcome: Outcome | NotSent) -> bool:
-    """It says what is known already: a notification played again must not fill the log or put off an inquiry."""
-    words = _words(outcome)
-    same_id = words.get("provider_refund_id", refund.provider_refund_id) == refund.provider_refund_id
-    same_rule = refund.resend in (Resend.NEVER, words.get("resend", refund.resend))
-    return refund.last == outcome.kind and same_id and same_rule and _is_open(refund, outcome)
+    """Return whether nothing in it is new: a notification played again must not fill the log or delay an inquiry."""
+    fields = _fields(outcome)
+    same_id = fields.get("provider_refund_id", refund.provider_refund_id) == refund.provider_refund_id
+    same_rule = refund.resend in (Resend.NEVER, fields.get("resend", refund.resend))
+    raised = {reason.code for reason in _raised(outcome)}
+    open_already = raised <= _codes(refund) and fields.get("code") == refund.code
+    return refund.last.value == outcome.kind.value and same_id and same_rule and (not raised or open_already)
 
 
-def _is_open(refund: Refund, outcome: Outcome | NotSent) -> bool:
-    """Return whether every reason that the outcome raises is open already, for the same code of the provider."""
-    raised = _review(outcome)
-    same_code = getattr(outcome, "code", None) == refund.code
-    return not raised or (same_code and {reason.code for reason in raised} <= _codes(refund))
-
-
-def _codes(refund: Refund) -> set[ReviewReason]:
-    return {review.code for review in refund.review}
+# --- a final refund ---------------------------------------------------------------------------------------------------
 
 
 def _interpret_after_the_end(refund: Refund, outcome: Outcome | NotSent, source: Source) -> Event | None:
+    """Return what is recorded about a final refund: a contradiction, once, and the answer to every inquiry."""
     contradiction = _contradiction(refund, outcome, source)
-    if contradiction is None or contradiction.code in _codes(refund):
+    if contradiction is not None and contradiction.code not in _codes(refund):
+        return _record(outcome, source, NextStep.DONE, (contradiction,))
+    if source.channel is not Channel.INQUIRY:
         return None
+    details = outcome.details if isinstance(outcome, Succeeded) else None
+    return attrs.evolve(_record(outcome, source, NextStep.DONE, ()), details=details)
+
+
+def _contradiction(refund: Refund, outcome: Outcome | NotSent, source: Source) -> RaisedReview | None:
+    failed = refund.status is Status.FAILED
+    match outcome:
+        case Succeeded() if failed:
+            text = f"failed in Refundry; the provider now reports that {_shown(outcome)} settled"
+            return RaisedReview(ReviewReason.SETTLED_AFTER_FAILURE, text)
+        case Pending() if failed:
+            text = "failed in Refundry; the provider now reports that it is processing it"
+            return RaisedReview(ReviewReason.PENDING_AFTER_FAILURE, text)
+        case DefinitiveFailure() if not failed:
+            text = f"settled in Refundry; the provider now reports that it failed: {outcome.code}"
+            return RaisedReview(ReviewReason.FAILED_AFTER_SETTLEMENT, text)
+        case Succeeded() if outcome.amount != refund.amount:
+            text = f"settled in Refundry; the provider now reports an amount of {_shown(outcome)}"
+            return RaisedReview(ReviewReason.AMOUNT_CHANGED_AFTER_SETTLEMENT, text)
+        # A reply that was overtaken by the end may report trouble with the call; others concern the refund itself.
+        case Unknown() if outcome.resend is Resend.NEVER and outcome.review and source.channel is not Channel.REPLY:
+            text = f"{refund.status} in Refundry; the provider now answers: {_message(outcome)}"
+            return RaisedReview(ReviewReason.CONTRADICTS_FINAL_STATE, text)
+        case _:
+            return None
+
+
+def _note(refund: Refund, outcome: Informational, source: Source) -> Inquired | None:
+    """Record a fact once and leave the plan as it is; after a failure it is flagged for review."""
+    if any((note.code, note.details) == (outcome.code, outcome.details) for note in refund.notes):
+        return None
+    review: tuple[RaisedReview, ...] = ()
+    if refund.status is Status.FAILED:
+        text = f"failed in Refundry, and the provider now reports: {outcome.cause}"
+        review = (RaisedReview(ReviewReason.REPORTED_AFTER_FAILURE, text),)
+    event = _record(outcome, source, refund.next_step, review)
+    return attrs.evolve(event, next_at=refund.next_at, details=outcome.details)
+
+
+# --- what an event records of an outcome ------------------------------------------------------------------------------
+
+
+def _record(
+    outcome: Outcome | NotSent, source: Source, next_step: NextStep, review: tuple[RaisedReview, ...]
+) -> Inquired:
     return Inquired(
         at=source.at,
         channel=source.channel,
         outcome=outcome.kind,
-        next_step="done",
-        review=(contradiction,),
+        next_step=next_step,
+        review=review,
         evidence=source.evidence,
         sender=source.sender,
         plugin=source.plugin,
-        **_words(outcome),
+        **_fields(outcome),
     )
 
 
-def _contradiction(refund: Refund, outcome: Outcome | NotSent, source: Source) -> RaisedReview | None:
-    if refund.status is Status.FAILED and isinstance(outcome, outcomes.Succeeded):
-        text = f"failed in Refundry; the provider now reports that {_shown(outcome)} settled"
-        return RaisedReview(ReviewReason.SETTLED_AFTER_FAILURE, text)
-    if refund.status is Status.FAILED and isinstance(outcome, outcomes.Pending):
-        text = "failed in Refundry; the provider now reports that it is processing it"
-        return RaisedReview(ReviewReason.PENDING_AFTER_FAILURE, text)
-    if refund.status is Status.SETTLED and isinstance(outcome, outcomes.DefinitiveFailure):
-        text = f"settled in Refundry; the provider now reports that it failed: {outcome.code}"
-        return RaisedReview(ReviewReason.FAILED_AFTER_SETTLEMENT, text)
-    if refund.status is Status.SETTLED and isinstance(outcome, outcomes.Succeeded) and outcome.amount != refund.amount:
-        text = f"settled in Refundry; the provider now reports an amount of {_shown(outcome)}"
-        return RaisedReview(ReviewReason.AMOUNT_CHANGED_AFTER_SETTLEMENT, text)
-    # A reply that was overtaken by the end may speak of trouble with the call; the others speak of the refund itself.
-    if isinstance(outcome, outcomes.Unknown) and source.channel is not Channel.REPLY:
-        doubtful = outcome.resend is Resend.NEVER and outcome.review is not None
-        text = f"{refund.status} in Refundry; the provider now answers: {_message(outcome)}"
-        return RaisedReview(ReviewReason.CONTRADICTS_FINAL_STATE, text) if doubtful else None
-    return None
+def _fields(outcome: Outcome | NotSent) -> dict[str, Any]:
+    """Return the outcome's fields under the names that the event has for them."""
+    return {name: value for name in _KEPT if (value := getattr(outcome, name, None)) is not None}
 
 
-def _shown(outcome: outcomes.Succeeded) -> str:
-    return f"{outcome.amount} {outcome.amount.currency}"
+_KEPT: Final = ("code", "cause", "advice", "provider_refund_id", "resend", "scope")
 
 
-def _words(outcome: Outcome | NotSent) -> dict[str, Any]:
-    """Give what the outcome has to say, as the event names it."""
-    names = ("code", "cause", "advice", "provider_refund_id")
-    words = {name: value for name in names if (value := getattr(outcome, name, None)) is not None}
-    if isinstance(outcome, outcomes.Unknown):
-        words["resend"] = outcome.resend
-    scope = getattr(outcome, "scope", None)
-    if scope is not None:
-        words["scope"] = str(scope)
-    return words
-
-
-_WAITS: Final = {Scope.ACCOUNT: " (every refund of the account waits)", Scope.REQUEST: " (this refund waits)", None: ""}
-
-
-def _review(outcome: Outcome | NotSent) -> tuple[RaisedReview, ...]:
+def _raised(outcome: Outcome | NotSent) -> tuple[RaisedReview, ...]:
     """Return the reasons that an outcome raises why an operator should look."""
-    if isinstance(outcome, outcomes.Blocked):
-        account = outcome.scope is Scope.ACCOUNT
-        reason = ReviewReason.BLOCKED_ACCOUNT if account else ReviewReason.BLOCKED_REQUEST
-        return (RaisedReview(reason, _message(outcome) + _WAITS[outcome.scope]),)
-    if isinstance(outcome, outcomes.Unknown) and outcome.review is not None:
-        return (RaisedReview(outcome.review, _message(outcome) + _WAITS[outcome.scope]),)
-    return ()
+    match outcome:
+        case Blocked():
+            account = outcome.scope is Scope.ACCOUNT
+            reason = ReviewReason.BLOCKED_ACCOUNT if account else ReviewReason.BLOCKED_REQUEST
+            return (RaisedReview(reason, _message(outcome) + _ON_HOLD[outcome.scope]),)
+        case Unknown() if outcome.review is not None:
+            return (RaisedReview(outcome.review, _message(outcome) + _ON_HOLD[outcome.scope]),)
+        case _:
+            return ()
 
 
-def _message(outcome: outcomes.Blocked | outcomes.Unknown) -> str:
-    """Return what an operator reads: the cause, and what to do about it if the provider's documents say so."""
+_ON_HOLD: Final = {
+    Scope.ACCOUNT: " (all refunds of the account are on hold)",
+    Scope.REQUEST: " (this refund is on hold)",
+    None: "",
+}
+
+
+def _message(outcome: Blocked | Unknown) -> str:
+    """Return what an operator reads: the cause, and what to do about it if that is known."""
     if not outcome.advice:
         return outcome.cause
     cause = outcome.cause if outcome.code is None else f"{outcome.code}: {outcome.cause}"
     return f"{cause if cause.endswith('.') else f'{cause}.'} {outcome.advice}"
 
 
-def _inquired(refund: Refund, outcome: Outcome | NotSent, source: Source) -> Inquired | None:
-    if source.channel is Channel.NOTIFICATION and _repeats(refund, outcome):
-        return None
-    return Inquired(
-        at=source.at,
-        channel=source.channel,
-        outcome=outcome.kind,
-        next_step=TO_PLAN,
-        review=_review(outcome),
-        evidence=source.evidence,
-        sender=source.sender,
-        plugin=source.plugin,
-        **_words(outcome),
-    )
+def _shown(outcome: Succeeded) -> str:
+    return f"{outcome.amount} {outcome.amount.currency}"
 
 
-def late_answer(outcome: Outcome | NotSent, source: Source) -> Inquired:
-    """Record what a final refund's provider says when somebody asked, although it changes nothing."""
-    return Inquired(
-        at=source.at,
-        channel=source.channel,
-        outcome=outcome.kind,
-        next_step="done",
-        evidence=source.evidence,
-        sender=source.sender,
-        plugin=source.plugin,
-        details=outcome.details if isinstance(outcome, outcomes.Succeeded) else None,
-        **_words(outcome),
-    )
+def _codes(refund: Refund) -> set[ReviewReason]:
+    return {review.code for review in refund.review}

@@ -10,13 +10,11 @@ from typing import Any, Final
 import attrs
 
 from refundry.provider import (
+    OUTCOMES,
     Answer,
-    Blocked,
     DefinitiveFailure,
-    Informational,
     NotFound,
     Outcome,
-    Pending,
     Provider,
     RefundInstruction,
     Resend,
@@ -26,7 +24,6 @@ from refundry.provider import (
 from refundry.testing.contract.base import Violation, fail, require
 from refundry.testing.contract.environment import MINOR, Environment, Sample, Subject
 
-_OUTCOMES: Final = (Succeeded, Pending, DefinitiveFailure, NotFound, Unknown, Blocked, Informational)
 _TRANSPORTS_OWN: Final = frozenset({"date", "server", "content-length", "connection", "transfer-encoding"})
 OPERATIONS: Final = ("refund", "inquiry")
 
@@ -37,7 +34,7 @@ def read(sample: Sample, answer: Answer | None = None, what: str = "an answer") 
         outcome = sample.read(answer)
     except Exception as error:
         raise Violation(f"the reader raised {type(error).__name__} on {what} to {sample.operation}") from error
-    if not isinstance(outcome, _OUTCOMES):
+    if not isinstance(outcome, OUTCOMES):
         fail(f"the reader returned a {type(outcome).__name__} for {what} to {sample.operation}")
     return outcome
 
