@@ -1,7 +1,7 @@
-"""Ten kinds of tampering with a store, by somebody who may rewrite all of it but has not the key.
+"""Ten kinds of tampering with a store, by an insider who can rewrite all of it but does not have the key.
 
-The rule of this module: the insider is good. Where it helps, leaves, tree and index are made anew from the changed
-log, positions are closed up, and checkpoints that would give it away are removed.
+The rule of this module: the insider is skilled. If it helps, leaves, tree and index are rebuilt from the changed log,
+gaps between positions are closed, and checkpoints that would reveal the change are removed.
 """
 
 import json
@@ -25,15 +25,15 @@ WORKING: Final[Mapping[str, tuple[str, ...]]] = {
     "refund_index": ("lease_until", "lease_holder"),
     "audit_checkpoint": ("at",),
     "observed": ("observer", "position", "lease_until", "lease_holder"),
-    "parked": ("at", "account", "refund_request_id"),
+    "unmatched_notifications": ("at", "account", "refund_request_id"),
 }
-"""What is no part of the record: leases, how far observers are, when a checkpoint was stored, and for whom a
-notification waits whose bytes are evidence."""
+"""Columns that do not belong to the record: leases, the positions of observers, when a checkpoint was stored, and to
+which refund an unmatched notification belongs; the notification itself is evidence."""
 
 
 @attrs.frozen
 class Target:
-    """A store at rest, and what it was some time ago."""
+    """A closed store, and an earlier backup of it."""
 
     whole: bytes
     backup: bytes
@@ -43,7 +43,7 @@ Tamper = Callable[[sqlite3.Connection, random.Random], None]
 
 
 def tamper(kind: str, target: Target, path: Path, luck: random.Random) -> None:
-    """Write a store that was tampered with."""
+    """Write the store to a file and tamper with it."""
     if kind == "flip a bit":
         path.write_bytes(_flipped(target.whole, luck))
         return
@@ -52,7 +52,7 @@ def tamper(kind: str, target: Target, path: Path, luck: random.Random) -> None:
         return
     path.write_bytes(target.whole)
     with closing(sqlite3.connect(path, isolation_level=None)) as store:
-        # An insider needs no journal, and leaves none behind.
+        # An insider needs no rollback journal and leaves none behind.
         store.execute("PRAGMA journal_mode=OFF")
         store.execute("BEGIN")
         _KINDS[kind](store, luck)
@@ -63,7 +63,7 @@ def tamper(kind: str, target: Target, path: Path, luck: random.Random) -> None:
 
 
 def record(path: Path) -> list[Any] | None:
-    """Give everything that is recorded in a store, read from its tables and no index; None if it cannot be read."""
+    """Return all that a store records, read from its tables and not its indexes; None if it cannot be read."""
     try:
         with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as store:
             return list(_record(store))
@@ -96,7 +96,7 @@ def _flipped(whole: bytes, luck: random.Random) -> bytes:
     return whole[:at] + bytes([whole[at] ^ 1 << luck.randrange(8)]) + whole[at + 1 :]
 
 
-# --- what an insider does with the log --------------------------------------------------------------------------------
+# --- what an insider does to the log ----------------------------------------------------------------------------------
 
 Row = tuple[int, str, int, str, bytes]
 
@@ -106,7 +106,7 @@ def _log(store: sqlite3.Connection) -> list[Row]:
 
 
 def _relay(store: sqlite3.Connection, log: list[Row], luck: random.Random) -> None:
-    """Write a whole log anew, with everything that follows from it."""
+    """Replace the whole log, and everything that is derived from it."""
     if luck.random() < 0.8:
         log = [(position, *rest) for position, (_, *rest) in enumerate(log, 1)]  # type: ignore[misc]
     for table in ("stored_events", "audit_leaf"):
@@ -145,21 +145,21 @@ def _reindex(store: sqlite3.Connection, log: list[Row]) -> None:
 
 
 def _edited(row: Row, luck: random.Random) -> Row:
-    """Change something in an event that still is one: an amount, a name, an end."""
-    said = json.loads(row[4])
-    where = luck.choice([name for name in said if name not in ("apart", "channel", "next_step", "outcome", "resend")])
-    value = said[where]
+    """Return a row with one value changed in a still valid event: an amount, a name, a status."""
+    fields = json.loads(row[4])
+    where = luck.choice([name for name in fields if name not in ("apart", "channel", "next_step", "outcome", "resend")])
+    value = fields[where]
     if isinstance(value, dict) and "minor" in value:
         value["minor"] += luck.choice((1, 1000))
     elif isinstance(value, int):
-        said[where] = value + 1
+        fields[where] = value + 1
     elif isinstance(value, str) and where in ("at", "next_at"):
-        said[where] = value.replace("2026", "2025")
+        fields[where] = value.replace("2026", "2025")
     elif isinstance(value, str):
-        said[where] = value[:-1] + ("0" if value[-1:] != "0" else "1")
+        fields[where] = value[:-1] + ("0" if value[-1:] != "0" else "1")
     else:
-        del said[where]
-    return *row[:4], json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode()
+        del fields[where]
+    return *row[:4], json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _edit(store: sqlite3.Connection, luck: random.Random) -> None:
@@ -211,7 +211,7 @@ def _reorder(store: sqlite3.Connection, luck: random.Random) -> None:
 
 
 def _swap_evidence(store: sqlite3.Connection, luck: random.Random) -> None:
-    # What was erased is zeros, whichever way it is swapped.
+    # Erased records are all zeros, so swapping them changes nothing.
     kept = "SELECT digest, bytes FROM evidence WHERE digest NOT IN (SELECT digest FROM erased)"
     rows = store.execute(kept).fetchall()
     (first, content), (second, other) = luck.sample(rows, 2)

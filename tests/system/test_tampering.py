@@ -1,6 +1,6 @@
-"""Whoever may rewrite the whole database, but has not the key, is found out: by ten kinds of tampering, many times.
+"""An insider who can rewrite the whole database but does not have the key is detected, in many trials of ten kinds.
 
-REFUNDRY_TRIALS says how many trials, REFUNDRY_SEED makes a campaign again; the seed is printed.
+REFUNDRY_TRIALS sets the number of trials, and REFUNDRY_SEED repeats a campaign; the seed is printed.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ LOG = new_key().verifier()
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Target, Target, Given]:
-    """Give two states of one store, at rest, and the signer's own newest checkpoint; and the later one's future."""
+    """Make two closed states of one store, each with an earlier backup, and the signer's own newest checkpoint."""
     path = tmp_path_factory.mktemp("store") / "refunds.db"
     store = Made(path)
     for first in range(0, 12, 3):
@@ -47,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Target, Target, Give
 
 
 def audited(path: Path, own: Given) -> Verdict | str:
-    """Give the verdict, or the words with which the file is refused."""
+    """Return the verdict, or the error with which the file is refused."""
     try:
         with SqliteSource.open(path) as source:
             return verify(source, LOG, [own])
@@ -55,8 +55,8 @@ def audited(path: Path, own: Given) -> Verdict | str:
         return str(error)
 
 
-def test_what_nobody_touched_is_clean(made: tuple[Target, Target, Given], tmp_path: Path) -> None:
-    """Nothing is found in a store at rest, and nothing in what it grew into."""
+def test_an_untouched_store_is_clean(made: tuple[Target, Target, Given], tmp_path: Path) -> None:
+    """Neither a closed store nor the store that it grew into has findings."""
     path = tmp_path / "refunds.db"
     for target in made[:2]:
         path.write_bytes(target.whole)
@@ -67,8 +67,8 @@ def test_what_nobody_touched_is_clean(made: tuple[Target, Target, Given], tmp_pa
         assert verdict.events == verdict.signed
 
 
-def test_what_grew_as_it_should_is_clean(tmp_path: Path) -> None:
-    """Nothing is found in logs of any growth, with erased texts and with every checkpoint from before."""
+def test_a_store_that_grew_properly_is_clean(tmp_path: Path) -> None:
+    """Logs that grew in any steps, with erased records and any earlier checkpoints, have no findings."""
     luck = random.Random(SEED)
     for number in range(max(10, TRIALS // 20)):
         path = tmp_path / f"{number}.db"
@@ -89,8 +89,8 @@ def test_what_grew_as_it_should_is_clean(tmp_path: Path) -> None:
         assert [] == verdict.findings, f"seed {SEED}, store {number}"
 
 
-async def _trade(directory: Path) -> None:
-    """Make refunds through a gateway, some of whose answers are lost or wrong."""
+async def _process_refunds(directory: Path) -> None:
+    """Process refunds through a gateway, some with lost or wrong answers."""
     async with open_shop(directory) as shop:
         for number, fault in enumerate(("", "drop_request", "drop_response", "bad_signature", "")):
             shop.antom.clear_faults()
@@ -104,8 +104,8 @@ async def _trade(directory: Path) -> None:
 
 
 def test_a_real_store_is_clean(tmp_path: Path) -> None:
-    """Nothing is found in what the gateway wrote, whatever was lost on the way, nor in its export; a change is."""
-    asyncio.run(_trade(tmp_path))
+    """A store that a gateway wrote despite faults has no findings, nor has its export; a changed one has."""
+    asyncio.run(_process_refunds(tmp_path))
     runner = CliRunner()
     config = ["--config", str(tmp_path / "refundry.toml")]
     clean = runner.invoke(audit, ["verify", *config, "--deep", "--json"])
@@ -122,7 +122,7 @@ def test_a_real_store_is_clean(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_tampering_is_found(made: tuple[Target, Target, Given], tmp_path: Path) -> None:
-    """In every trial the tampering is found; a flipped bit that changes nothing recorded is none."""
+    """Every trial is detected, except for flipped bits that change nothing recorded."""
     target, _, own = made
     path = tmp_path / "refunds.db"
     path.write_bytes(target.whole)

@@ -20,7 +20,7 @@ from refundry.refund import fold
 from tests.core.journal.samples import requested
 
 
-class Told(Anchors):
+class Printed(Anchors):
     """Prints what is published."""
 
     def publish(self, checkpoint: bytes) -> None:
@@ -28,17 +28,17 @@ class Told(Anchors):
 
 
 def settings(store: Path, **changes: object) -> AuditSettings:
-    """Give the settings that hold without `[audit]`."""
+    """Return the settings that apply without `[audit]`."""
     values = {"directory": store.with_name(f"{store.name}.audit"), "key": None, "origin": None, "anchors": ()}
     return AuditSettings(**(values | changes), base=store.parent)  # type: ignore[arg-type]  # as the test has it
 
 
 async def main(store: Path, name: str, count: int) -> None:
-    """Save refunds one after the other and seal after each: `count` of them, or until somebody ends the process."""
+    """Save refunds one after the other and sign after each: `count` of them, or until the process is killed."""
     journal, ports = await SqliteJournal.open(store), Ports()
-    checkpointer = Checkpointer(journal, partial(open_signer, settings(store)), Told([]), ports)
+    checkpointer = Checkpointer(journal, partial(open_signer, settings(store)), Printed([]), ports)
     for number in range(count):
-        # With an id of its own: the samples' are the same in every process.
+        # A new id, because the samples have the same ids in every process.
         event = requested(f"{name}-{number}")
         await journal.save(Write(fold(ports.new_id(), [event]), [event]))
         while not await checkpointer.checkpoint_now():  # noqa: ASYNC110 (another process has the lock)

@@ -26,12 +26,12 @@ from refundry.refund import Channel, Event, Failed, Inquired, NextStep, Requeste
 AT: Final = datetime(2026, 11, 22, 11, 0, 0, 123456, tzinfo=UTC)
 ORIGIN: Final = "refundry/test"
 GROUP: Final = 2_000
-"""How many refunds are written at a time."""
+"""How many refunds are written at once."""
 
 
 @cache
 def new_key(name: str = ORIGIN) -> Key:
-    """Give a key that signs; the same one for the same name."""
+    """Return a signing key, always the same one for the same name."""
     private = Ed25519PrivateKey.generate()
     return Key(name, private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw), private.sign)
 
@@ -43,25 +43,25 @@ def signed(frontier: Frontier, key: Key | None = None) -> bytes:
 
 
 def refund_id(number: int) -> str:
-    """Give an id that is later than those of smaller numbers."""
+    """Return an id that sorts after those of smaller numbers."""
     return f"0193{number >> 16:04x}-{number & 0xFFFF:04x}-7000-8000-{number:012x}"
 
 
 @attrs.frozen
 class Life:
-    """The events of one refund and everything that they name."""
+    """The events of one refund and everything that they reference."""
 
     id: str
     events: Sequence[Event]
     contents: Sequence[bytes]
 
     def digest(self, number: int) -> str:
-        """Give the name of one of the contents."""
+        """Return the digest of one of the contents."""
         return hashlib.sha256(self.contents[number]).hexdigest()
 
 
 def life(number: int, *, by: str = "platform", reason: str | None = None, failed: bool = False) -> Life:
-    """Give a refund with five events: asked for, sent, twice pending, and its end."""
+    """Return a refund with five events: requested, submitted, pending twice, and its end."""
     at = AT + timedelta(seconds=number)
     body = f'{{"refundRequestId":"refund-{number:012d}","refundAmount":{{"currency":"EUR","value":"1233"}}}}'.encode()
     words = [
@@ -103,17 +103,17 @@ def life(number: int, *, by: str = "platform", reason: str | None = None, failed
 
 
 def lives(count: int, first: int = 0) -> Iterator[Life]:
-    """Give refunds of every kind that the tests need; every tenth fails, and every seventh names a person."""
+    """Yield refunds of every kind that the tests need; every tenth fails, and every seventh has personal data."""
     for number in range(first, first + count):
-        person = number % 7 == 3
+        personal = number % 7 == 3
         yield life(
-            number, by="ada@example.com" if person else "platform", reason="too small" if person else None,
+            number, by="ada@example.com" if personal else "platform", reason="too small" if personal else None,
             failed=number % 10 == 5,
         )  # fmt: skip
 
 
 class Made:
-    """A store that is being made, without the gateway and without waiting for the disk."""
+    """A store under construction, without the gateway and without waiting for the disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -153,7 +153,7 @@ class Made:
         run.execute("COMMIT")
 
     def erase(self, refund: Life) -> None:
-        """Erase the evidence of a refund, as the journal does it: the bytes are gone, a signed note is there."""
+        """Erase the evidence of a refund as the journal does: the bytes are gone, and a signed note remains."""
         for content in refund.contents:
             digest = hashlib.sha256(content)
             stone = Tombstone(digest=digest.hexdigest(), refund_id=refund.id, at=AT, by="ada", why="asked to")
@@ -162,7 +162,7 @@ class Made:
             self.connection.execute("INSERT INTO erased VALUES (?,?,?)", (digest.digest(), refund.id, note))
 
     def adopt(self) -> None:
-        """Take what was written by hand into the tree, and sign it."""
+        """Add what was written by hand to the tree, and sign it."""
         rows = self.connection.execute("SELECT rowid, * FROM stored_events ORDER BY rowid").fetchall()
         leaves = [leaf_hash(entry(*row[1:])) for row in rows]
         self.frontier = Frontier().extend(leaves)
@@ -173,13 +173,13 @@ class Made:
         self.sign()
 
     def sign(self) -> bytes:
-        """Keep a checkpoint of what is there, and give it."""
+        """Store a checkpoint of the current log, and return it."""
         note = signed(self.frontier)
         self.connection.execute("INSERT OR REPLACE INTO audit_checkpoint VALUES (?,?,?)", (self.frontier.size, 0, note))
         return note
 
     def close(self) -> bytes:
-        """Put everything into the one file and let go of it; give the newest checkpoint."""
+        """Move everything into the one file, close it, and return the newest checkpoint."""
         note = signed(self.frontier)
         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.connection.close()
@@ -189,7 +189,7 @@ class Made:
 
 
 def make_store(path: Path, refunds: int, *, group: int = GROUP, interleaved: bool = False) -> bytes:
-    """Make a store with so many refunds of five events each; give the newest checkpoint."""
+    """Make a store of this many refunds with five events each, and return the newest checkpoint."""
     made = Made(path)
     for first in range(0, refunds, group):
         made.write(list(lives(min(group, refunds - first), first)), interleaved=interleaved)

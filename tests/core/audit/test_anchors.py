@@ -1,4 +1,4 @@
-"""Anchors: the built-in four on real files, repositories and servers, and how all of them are driven."""
+"""Anchors: the four built-in ones on real files, repositories and servers, and how all of them are served."""
 
 import asyncio
 import logging
@@ -32,7 +32,7 @@ def note(size: int) -> bytes:
 
 
 def opened(place: Path, *tables: dict[str, Any], plugins: tuple[AnchorPlugin, ...] = ()) -> Anchors:
-    """Open anchors as `[[audit.anchors]]` in a configuration in `place` would; nobody waits between checkpoints."""
+    """Open anchors as `[[audit.anchors]]` in a configuration in `place` would, without a wait between checkpoints."""
     found = tuple({"every": 0} | table for table in tables)
     return open_anchors(settings(place / "refunds.db", anchors=found), plugins, Ports())
 
@@ -45,7 +45,7 @@ async def published(anchors: Anchors, *sizes: int) -> None:
 
 @attrs.frozen
 class Kept:
-    """An anchor that keeps what it is given, or raises."""
+    """An anchor that keeps what it receives, or raises."""
 
     taken: list[bytes]
     error: Exception | None = None
@@ -75,7 +75,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def test_the_file_has_every_checkpoint_in_order(tmp_path: Path) -> None:
-    """Each is appended; nothing that was there before is touched, and an unfinished end is left out."""
+    """Each is appended; existing content is not touched, and an incomplete end is left out."""
     table = {"anchor": "file", "path": "anchor.txt"}
     for size in (1, 2):
         await published(opened(tmp_path, table), size)
@@ -95,7 +95,7 @@ def git(repository: Path, *arguments: str) -> str:
 
 
 async def test_git_has_a_commit_for_each_checkpoint_and_nothing_else_is_touched(tmp_path: Path) -> None:
-    """A branch of its own grows by one commit each, in the clone and in the remote that it is pushed to."""
+    """Its own branch grows by one commit each, in the clone and in the remote that it is pushed to."""
     far, near = tmp_path / "far.git", tmp_path / "near"
     git(tmp_path, "init", "-q", "--bare", str(far))
     git(tmp_path, "init", "-q", str(near))
@@ -111,8 +111,8 @@ async def test_git_has_a_commit_for_each_checkpoint_and_nothing_else_is_touched(
     assert "?? work\n" == git(near, "status", "--porcelain")
 
 
-async def test_what_git_says_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A directory that is no repository is an error of the anchor, in git's words."""
+async def test_an_error_of_git_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A directory that is not a repository is an error of the anchor, in git's words."""
     (tmp_path / "plain").mkdir()
     with caplog.at_level(logging.WARNING, "refundry"):
         await published(opened(tmp_path, {"anchor": "git", "repository": "plain"}), 1)
@@ -125,7 +125,7 @@ async def test_what_git_says_is_logged(tmp_path: Path, caplog: pytest.LogCapture
 
 @asynccontextmanager
 async def serving(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
-    """Serve one handler on loopback; give its address."""
+    """Serve one handler on loopback, and yield its URL."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(app, access_log=None)
@@ -137,8 +137,8 @@ async def serving(handler: Callable[[web.Request], Awaitable[web.StreamResponse]
         await runner.cleanup()
 
 
-async def test_the_platform_is_called_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It gets the note as it is, by POST, with the header that the configuration names by reference."""
+async def test_the_platform_receives_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It receives the unchanged note by POST, with the header that the configuration references."""
     monkeypatch.setenv("TOKEN", "Bearer canary")
     got: list[tuple[str, str, str | None, bytes]] = []
 
@@ -154,10 +154,10 @@ async def test_the_platform_is_called_back(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("status", [200, 302, 307, 404, 500])
-async def test_only_2xx_is_an_answer_and_no_redirect_is_followed(
+async def test_only_2xx_is_a_success_and_no_redirect_is_followed(
     tmp_path: Path, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Everything else is a failure that is logged; the platform is asked once."""
+    """Any other status is a failure that is logged; the request is made once."""
     paths: list[str] = []
 
     async def take(request: web.Request) -> web.Response:
@@ -186,7 +186,7 @@ ess_cert_id_alg = sha256
 
 
 def make_authority(place: Path) -> None:
-    """Make a timestamping authority with openssl."""
+    """Create a timestamping authority with openssl."""
     (place / "tsa.cnf").write_text(TSA.format(place=place))
     (place / "serial").write_text("01\n")
     subprocess.run(
@@ -214,7 +214,7 @@ def verified(stamps: Path, *what: str) -> bool:
 
 
 async def test_openssl_verifies_the_timestamp(tmp_path: Path) -> None:
-    """A real authority answers our request, and what is kept verifies for the checkpoint and for no other bytes."""
+    """A real authority answers the request, and what is kept verifies for the checkpoint and for no other bytes."""
     make_authority(tmp_path)
 
     async def answer(request: web.Request) -> web.Response:
@@ -234,23 +234,23 @@ async def test_openssl_verifies_the_timestamp(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first", [0x00, 0x01, 0x7F, 0x80, 0xFF])
 def test_openssl_reads_the_request(tmp_path: Path, first: int) -> None:
-    """Whatever the nonce begins with, it is a number that is not negative."""
+    """The nonce is a non-negative number, whatever its first byte."""
     nonce = bytes([first]) + b"\x01" * 7
     (tmp_path / "request").write_bytes(timestamp_request(b"\x11" * 32, nonce))
     query = ["openssl", "ts", "-query", "-in", "request", "-text"]
-    said = subprocess.run(query, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    printed = subprocess.run(query, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
     number = int.from_bytes(nonce, "big")
 
-    assert "Hash Algorithm: sha256" in said
-    assert "Certificate required: yes" in said
-    assert f"Nonce: 0x{number:016X}" in said or f"Nonce: 0x{number:014X}" in said
+    assert "Hash Algorithm: sha256" in printed
+    assert "Certificate required: yes" in printed
+    assert f"Nonce: 0x{number:016X}" in printed or f"Nonce: 0x{number:014X}" in printed
 
 
 @pytest.mark.parametrize("body", [b"", b"no timestamp", b"\x30\x03\x02\x01\x00", "replayed"])
-async def test_what_is_no_timestamp_of_this_checkpoint_is_not_kept(
+async def test_an_answer_that_is_not_a_timestamp_of_this_checkpoint_is_not_kept(
     tmp_path: Path, body: bytes | str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nor a good one of another checkpoint."""
+    """Not even a valid timestamp of another checkpoint is kept."""
     make_authority(tmp_path)
     old = stamp(tmp_path, timestamp_request(b"\x11" * 32, b"12345678"))
 
@@ -264,13 +264,13 @@ async def test_what_is_no_timestamp_of_this_checkpoint_is_not_kept(
     assert "not a timestamp of this checkpoint" in caplog.text
 
 
-# --- driving them -----------------------------------------------------------------------------------------------------
+# --- serving anchors --------------------------------------------------------------------------------------------------
 
 
-async def test_one_that_fails_harms_no_other_and_is_given_the_next(
+async def test_a_failing_anchor_does_not_affect_the_others_and_receives_the_next_checkpoint(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its failure is logged each time; the others have everything."""
+    """Each failure is logged; the others receive everything."""
     bad, good = Kept([], RuntimeError("broken")), Kept([])
     anchors = opened(
         tmp_path, {"anchor": "bad"}, {"anchor": "good"}, plugins=(plugin("bad", bad), plugin("good", good))
@@ -283,8 +283,8 @@ async def test_one_that_fails_harms_no_other_and_is_given_the_next(
     assert 2 == caplog.text.count("the anchor 'bad' failed to keep a checkpoint: broken")
 
 
-async def test_an_anchor_is_not_asked_too_often_and_has_the_last_one(tmp_path: Path) -> None:
-    """Between two checkpoints the time that is set goes by, except at the end."""
+async def test_an_anchor_is_not_called_too_often_and_receives_the_last_checkpoint(tmp_path: Path) -> None:
+    """The configured time passes between two checkpoints, except at the end."""
     kept = Kept([])
     anchors = opened(tmp_path, {"anchor": "kept", "every": 1000}, plugins=(plugin("kept", kept),))
     anchors.publish(note(1))
@@ -299,8 +299,8 @@ async def test_an_anchor_is_not_asked_too_often_and_has_the_last_one(tmp_path: P
     assert [note(1), note(4)] == kept.taken
 
 
-async def test_one_that_hangs_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A closing process waits a moment for it, and then goes."""
+async def test_a_hanging_anchor_does_not_prevent_closing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closing process waits a moment for it, and then exits."""
     monkeypatch.setattr(anchors_module, "_GRACE", 0.2)
 
     @attrs.frozen
@@ -313,7 +313,7 @@ async def test_one_that_hangs_holds_up_nobody(tmp_path: Path, monkeypatch: pytes
 
 
 async def test_without_anchors_nothing_runs(tmp_path: Path) -> None:
-    """No table, no task."""
+    """Without a table there is no task."""
     before = len(asyncio.all_tasks())
     anchors = opened(tmp_path)
     anchors.publish(note(1))
@@ -322,8 +322,8 @@ async def test_without_anchors_nothing_runs(tmp_path: Path) -> None:
     await anchors.close()
 
 
-def test_plugins_bring_anchors_and_signing_keys() -> None:
-    """Both hooks give what a plugin has, by name."""
+def test_plugins_provide_anchors_and_signing_keys() -> None:
+    """Both hooks return what a plugin provides, by name."""
     anchor = plugin("mine", Kept([]))
 
     class Mine:
@@ -343,7 +343,7 @@ def test_plugins_bring_anchors_and_signing_keys() -> None:
 @pytest.mark.parametrize(
     ("table", "field"),
     [
-        ({"anchor": "nobody"}, "anchor"),
+        ({"anchor": "unknown"}, "anchor"),
         ({"anchor": "file"}, "path"),
         ({"anchor": "file", "path": 7}, "path"),
         ({"anchor": "file", "path": "x", "pth": "x"}, "pth"),
@@ -362,15 +362,15 @@ def test_plugins_bring_anchors_and_signing_keys() -> None:
     ],
 )
 def test_a_wrong_key_is_named(tmp_path: Path, table: dict[str, Any], field: str) -> None:
-    """The error says which key of which table is wrong."""
+    """The error names the key and the table that are wrong."""
     with pytest.raises(ConfigError) as caught:
         opened(tmp_path, {"anchor": "file", "path": "fine"}, table)
 
     assert f"audit.anchors[1].{field}" == caught.value.field
 
 
-def test_nothing_is_made_by_opening(tmp_path: Path) -> None:
-    """Whoever only looks leaves no file behind."""
+def test_opening_creates_nothing(tmp_path: Path) -> None:
+    """A process that only opens anchors leaves no file behind."""
     opened(
         tmp_path,
         {"anchor": "file", "path": "anchor.txt"},

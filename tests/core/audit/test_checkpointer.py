@@ -1,4 +1,4 @@
-"""The sealer: on a real store, with real processes, next to somebody who changes the store."""
+"""The checkpointer: on a real store, with real processes, while the store is being tampered with."""
 
 import asyncio
 import logging
@@ -53,7 +53,7 @@ def path(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def checkpointing(path: Path) -> AsyncIterator[tuple[SqliteJournal, Checkpointer]]:
-    """Open a store and a sealer on it."""
+    """Open a store and a checkpointer on it."""
     journal = await SqliteJournal.open(path)
     checkpointer = Checkpointer(journal, partial(open_signer, settings(path)), Anchors([]), Ports())
     try:
@@ -88,7 +88,7 @@ def series(path: Path) -> list[Checkpoint]:
 
 
 def change(path: Path, *statements: str) -> None:
-    """Rewrite the store behind everybody's back."""
+    """Change the store without Refundry."""
     with closing(sqlite3.connect(path)) as connection:
         for statement in statements:
             connection.execute(statement)
@@ -96,7 +96,7 @@ def change(path: Path, *statements: str) -> None:
 
 
 def make_tree_again(path: Path) -> None:
-    """Do what somebody would do who may rewrite the whole database: make leaves and frontier fit the events."""
+    """Rebuild leaves and frontier from the events, as an insider with write access to the whole database would."""
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute(
             "SELECT rowid, originator_id, originator_version, topic, state FROM stored_events ORDER BY rowid"
@@ -112,7 +112,7 @@ def make_tree_again(path: Path) -> None:
 
 
 async def until(holds: Callable[[], Awaitable[object]]) -> None:
-    """Wait until something is there."""
+    """Wait until a condition holds."""
     async with asyncio.timeout(20):
         while not await holds():  # noqa: ASYNC110 (it has no event)
             await asyncio.sleep(0.01)
@@ -125,8 +125,8 @@ async def problem_of(checkpointer: Checkpointer) -> str | None:
 # --- one series -------------------------------------------------------------------------------------------------------
 
 
-async def test_what_was_saved_is_signed(path: Path) -> None:
-    """Each checkpoint has the size and the root of the log of its moment, and follows the one before."""
+async def test_saved_events_are_signed(path: Path) -> None:
+    """Each checkpoint has the size and the root that the log had then, and extends the one before."""
     async with checkpointing(path) as (journal, checkpointer):
         for count in (1, 2, 30):
             await asyncio.gather(*(journal.save(new(f"{count}-{number}")) for number in range(count)))
@@ -137,14 +137,14 @@ async def test_what_was_saved_is_signed(path: Path) -> None:
 
 
 async def test_an_empty_log_is_not_signed(path: Path) -> None:
-    """There is nothing to say about it."""
+    """Without events there is no checkpoint."""
     async with checkpointing(path) as (journal, checkpointer):
         assert await checkpointer.checkpoint_now()
         assert await journal.last_checkpoint() is None
         assert not directory(path).exists()
 
 
-async def test_a_notified_sealer_signs_soon_and_at_the_end(path: Path) -> None:
+async def test_a_notified_checkpointer_signs_soon_and_at_the_end(path: Path) -> None:
     """Some events are signed within a second, a thousand at once, and the rest when it closes."""
     async with checkpointing(path) as (journal, checkpointer):
         await journal.save(new("a"))
@@ -157,7 +157,7 @@ async def test_a_notified_sealer_signs_soon_and_at_the_end(path: Path) -> None:
 
 
 async def test_a_thousand_events_do_not_wait(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long fewer would wait."""
+    """They are signed at once, however long fewer events would wait."""
     monkeypatch.setattr(checkpointer_module, "SECONDS", 1e6)
     async with checkpointing(path) as (journal, checkpointer):
         await journal.save(new("a"))
@@ -176,16 +176,16 @@ async def child(path: Path, name: str, *count: str) -> asyncio.subprocess.Proces
 
 
 async def test_several_processes_make_one_series(path: Path) -> None:
-    """Three processes on one store, from its very first use: one key, and checkpoints that follow each other."""
+    """From the first use on, three processes share one key, and each checkpoint extends the one before."""
     processes = [await child(path, name, "25") for name in "abc"]
-    said = [await process.communicate() for process in processes]
+    printed = [await process.communicate() for process in processes]
 
-    assert [0, 0, 0] == [process.returncode for process in processes], said
+    assert [0, 0, 0] == [process.returncode for process in processes], printed
     assert 75 == series(path)[-1].size
 
 
-async def test_a_killed_process_harms_no_series(path: Path) -> None:
-    """Killed again and again, wherever it is: the next one goes on from what was signed."""
+async def test_a_killed_process_does_not_break_the_series(path: Path) -> None:
+    """However often and wherever a process is killed, the next one continues from what was signed."""
     dice = random.Random(4)
     for number in range(8):
         process = await child(path, f"p{number}")
@@ -193,16 +193,16 @@ async def test_a_killed_process_harms_no_series(path: Path) -> None:
         await process.stdout.readline()
         await asyncio.sleep(dice.random() / 5)
         process.send_signal(signal.SIGKILL)
-        _, said = await process.communicate()
-        assert b"Tampered" not in said
+        _, printed = await process.communicate()
+        assert b"Tampered" not in printed
     async with checkpointing(path) as (_, checkpointer):
         assert await checkpointer.checkpoint_now()
 
     assert len(series(path)) > 8
 
 
-async def test_a_note_that_did_not_reach_the_store_is_put_there_later(path: Path) -> None:
-    """Dead between the signer's own disk and the store: the next one puts the same note into the store."""
+async def test_a_note_that_did_not_reach_the_store_is_stored_later(path: Path) -> None:
+    """After a crash between the signer's directory and the store, the next process stores the same note."""
     async with checkpointing(path) as (journal, checkpointer):
         await journal.save(new("a"))
         await checkpointer.checkpoint_now()
@@ -214,8 +214,8 @@ async def test_a_note_that_did_not_reach_the_store_is_put_there_later(path: Path
     assert [1] == [checkpoint.size for checkpoint in series(path)]
 
 
-async def test_a_lost_frontier_is_made_again_from_the_leaves(path: Path) -> None:
-    """The signer's checkpoint is enough to go on, if the store still has what was signed."""
+async def test_a_lost_frontier_is_rebuilt_from_the_leaves(path: Path) -> None:
+    """The signer's checkpoint is enough to continue, if the store still has what was signed."""
     async with checkpointing(path) as (journal, checkpointer):
         for key in "abc":
             await journal.save(new(key))
@@ -242,10 +242,10 @@ SWAPPED = (
 @pytest.mark.parametrize("lost_frontier", [False, True])
 @pytest.mark.parametrize("statements", [SHRANK, EDITED, REMOVED, SWAPPED])
 @pytest.mark.parametrize("more", [0, 5])
-async def test_a_changed_past_is_not_signed(
+async def test_a_changed_history_is_not_signed(
     path: Path, statements: tuple[str, ...], more: int, lost_frontier: bool
 ) -> None:
-    """Whoever rewrites events and the whole tree gets no signature for it, even if the log has grown since."""
+    """Rewritten events are not signed, not even with a rebuilt tree and after the log has grown."""
     async with checkpointing(path) as (journal, checkpointer):
         for key in "abcdefgh":
             await journal.save(new(key))
@@ -265,14 +265,14 @@ async def test_a_changed_past_is_not_signed(
 
 
 def put_back(path: Path) -> None:
-    """Put the backup in the place of the store."""
+    """Replace the store with its backup."""
     for suffix in ("", "-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
     shutil.copy(path.with_suffix(".backup"), path)
 
 
 async def test_a_store_that_was_rolled_back_is_not_signed(path: Path) -> None:
-    """A backup of the store that grows past the signed size again has history differs."""
+    """A restored backup that grows past the signed size again has another history."""
     async with checkpointing(path) as (journal, checkpointer):
         await journal.save(new("a"))
         await checkpointer.checkpoint_now()
@@ -290,8 +290,8 @@ async def test_a_store_that_was_rolled_back_is_not_signed(path: Path) -> None:
             await checkpointer.checkpoint_now()
 
 
-async def test_a_changed_log_is_said_once_and_refunds_go_on(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The problem is there for `GET /health`, in the process's log once, and every save still works."""
+async def test_a_changed_log_is_reported_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The problem is available to `GET /health` and logged once, and every save still works."""
     async with checkpointing(path) as (journal, checkpointer):
         await journal.save(new("a"))
         await checkpointer.checkpoint_now()
@@ -312,8 +312,8 @@ async def test_a_changed_log_is_said_once_and_refunds_go_on(path: Path, caplog: 
     assert "audit verify" in caplog.text
 
 
-async def test_what_is_mended_is_signed_again(path: Path) -> None:
-    """A signer's directory that could not be used is used as soon as it can be, and the problem is over."""
+async def test_signing_resumes_once_the_problem_is_fixed(path: Path) -> None:
+    """A signer's directory is used as soon as it can be, and the problem is cleared."""
     directory(path).write_text("a file")
     async with checkpointing(path) as (journal, checkpointer):
         await journal.save(new("a"))
@@ -330,8 +330,8 @@ async def test_what_is_mended_is_signed_again(path: Path) -> None:
 # --- in the gateway ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_gateway_signs_what_it_did_before_it_closes(tmp_path: Path) -> None:
-    """After one refund everything is signed; a gateway that only looks makes nothing and signs nothing."""
+async def test_a_gateway_signs_its_events_before_it_closes(tmp_path: Path) -> None:
+    """After one refund everything is signed; a gateway that only reads creates and signs nothing."""
     async with open_shop(tmp_path) as shop:
         await shop.request("R1")
         config = shop.config
@@ -347,8 +347,8 @@ async def test_a_gateway_signs_what_it_did_before_it_closes(tmp_path: Path) -> N
     assert not directory(store).exists()
 
 
-async def test_a_gateway_that_starts_to_work_signs_what_a_dead_one_left(tmp_path: Path) -> None:
-    """A process that died unsigned leaves events that the next worker signs when it starts."""
+async def test_a_starting_worker_signs_what_a_dead_process_left(tmp_path: Path) -> None:
+    """The next worker signs the events that a process left unsigned when it died."""
     async with open_shop(tmp_path) as shop:
         config = shop.config
     path = tmp_path / "refunds.db"
@@ -369,8 +369,8 @@ anchors = [{anchor = "file", path = "anchor.txt"}]
 """
 
 
-async def test_what_is_configured_is_where_it_says_and_verifies(tmp_path: Path) -> None:
-    """Signer and anchor are in their places, and `audit verify` finds nothing against log, tree and anchor."""
+async def test_signer_and_anchor_use_the_configured_places(tmp_path: Path) -> None:
+    """Signer and anchor are in their configured places, and `audit verify` reports no findings for either."""
     async with open_shop(tmp_path) as shop:
         with shop.config.open("a") as file:
             file.write(CONFIGURED)
@@ -402,8 +402,8 @@ async def test_what_is_configured_is_where_it_says_and_verifies(tmp_path: Path) 
     assert 0 == result.exit_code, result.output
 
 
-async def test_health_says_that_a_log_is_not_signed_and_refunds_go_on(tmp_path: Path) -> None:
-    """`GET /health` stays well, for refunds do go on, and says under `audit` what people have to look at."""
+async def test_health_reports_an_unsigned_log_and_refunds_continue(tmp_path: Path) -> None:
+    """`GET /health` stays healthy, because refunds continue, and shows the problem under `audit`."""
     async with open_shop(tmp_path) as shop:
         await shop.request("R1")
         config = shop.config
@@ -419,20 +419,20 @@ async def test_health_says_that_a_log_is_not_signed_and_refunds_go_on(tmp_path: 
         async with aiohttp.ClientSession() as session:
             await until(lambda: problem_of(checkpointer))
             async with session.get(f"http://127.0.0.1:{runner.addresses[0][1]}/health") as answer:
-                status, said = answer.status, await answer.json()
+                status, printed = answer.status, await answer.json()
         asked = await gateway.request(
             RefundRequest(account="shop", payment="P2", amount="1.00", currency="EUR", refund_request_id="R2"),
             submit=False,
         )
         await runner.cleanup()
 
-    assert (200, "ok") == (status, said["status"])
-    assert "history differs" in said["audit"]
+    assert (200, "ok") == (status, printed["status"])
+    assert "history differs" in printed["audit"]
     assert Status.REQUESTED is asked.status
 
 
-async def test_a_key_that_hangs_holds_up_nobody(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signing hook that does not come back stops neither saving nor closing, and its lock is free when it does."""
+async def test_a_hanging_key_blocks_neither_saving_nor_closing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saving and closing do not wait for a signing hook that hangs, and its lock is free once it returns."""
     monkeypatch.setattr(checkpointer_module, "_GRACE", 0.2)
     private, come_back = Ed25519PrivateKey.generate(), threading.Event()
 
@@ -459,8 +459,8 @@ async def test_a_key_that_hangs_holds_up_nobody(path: Path, monkeypatch: pytest.
     assert locked
 
 
-async def test_sealing_may_be_cancelled_anywhere(path: Path) -> None:
-    """Whoever seals and goes away leaves the lock free, and the next checkpoint is as good as any."""
+async def test_signing_may_be_canceled_anywhere(path: Path) -> None:
+    """A canceled call leaves the lock free, and the next checkpoint is valid."""
     async with checkpointing(path) as (journal, checkpointer):
         for number in range(40):
             await journal.save(new(f"a-{number}"))

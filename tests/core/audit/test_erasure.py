@@ -1,4 +1,4 @@
-"""Erasing what is personal of a refund: the bytes are gone, everything else stands."""
+"""Erasing the personal data of a refund: the bytes are gone, everything else remains."""
 
 import random
 from datetime import UTC, datetime
@@ -28,21 +28,21 @@ WHEN = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
 
 async def kept_refund(journal: SqliteJournal, number: int, filler: int = 0, **changes: Any) -> Refund:
-    """Record a refund that is done, with a text of its own in everything that persons or its provider said."""
+    """Record a settled refund with a distinct text in every field that people or its provider wrote."""
     mark = f"canary-{number:04d}"
     body, answer = f"body {mark} ".encode() + b"." * filler, f"answer {mark}".encode()
     ((digest, _),) = evidence(body).items()
-    ((heard, _),) = evidence(answer).items()
+    ((answer_digest, _),) = evidence(answer).items()
     asked = new(f"r-{number}", by=f"by {mark}", reason=f"reason {mark}", details={"note": f"details {mark}"}, **changes)
     await journal.save(asked)
     sent = then(asked.refund, submitted(digest=digest), kept=evidence(body))
     await journal.save(sent)
-    done = then(sent.refund, attrs.evolve(settled(), evidence=heard), kept=evidence(answer))
+    done = then(sent.refund, attrs.evolve(settled(), evidence=answer_digest), kept=evidence(answer))
     await journal.save(done)
-    person = Failed(
+    decision = Failed(
         at=AT, channel=Channel.OPERATOR, code="C", cause="c", advice="a", by=f"who {mark}", why=f"why {mark}"
     )
-    decided = then(done.refund, person)
+    decided = then(done.refund, decision)
     await journal.save(decided)
     return decided.refund
 
@@ -53,12 +53,12 @@ async def erased(journal: SqliteJournal, refund: Refund) -> Erased:
 
 
 def every_byte(path: Path) -> bytes:
-    """Give the bytes of the database and of all files beside it."""
+    """Return the bytes of the database and of all files next to it."""
     return b"".join(file.read_bytes() for file in sorted(path.parent.iterdir()) if file.is_file())
 
 
 async def test_erased_bytes_are_in_no_file(journal: SqliteJournal, path: Path) -> None:
-    """Whatever the sizes and the order, after erasing nothing of a refund is left in the database or its log."""
+    """Whatever the sizes and the order, nothing of an erased refund is left in the database or its write-ahead log."""
     chance = random.Random(7)
     refunds = [await kept_refund(journal, number, chance.choice([0, 10, 300, 900, 20_000])) for number in range(100)]
     instruction = chance.sample(range(100), 80)
@@ -72,8 +72,8 @@ async def test_erased_bytes_are_in_no_file(journal: SqliteJournal, path: Path) -
     assert sorted(instruction) == [number for number in range(100) if b"canary-%04d" % number not in left]
 
 
-async def test_an_erased_refund_reads_as_erased_and_is_otherwise_the_same(journal: SqliteJournal) -> None:
-    """State, index and everything that no person wrote are unchanged."""
+async def test_an_erased_refund_reads_as_erased_and_is_the_same_in_all_else(journal: SqliteJournal) -> None:
+    """State, index and everything that is not personal are unchanged."""
     refund = await kept_refund(journal, 1)
     before = events_of(await journal.load(refund.id))
 
@@ -92,8 +92,8 @@ async def test_an_erased_refund_reads_as_erased_and_is_otherwise_the_same(journa
     assert None is await journal.evidence(refund.digest)
 
 
-async def test_each_erased_text_leaves_a_signed_note(journal: SqliteJournal, path: Path) -> None:
-    """The note opens with the public key alone and says which text of which refund, when, by whom and why."""
+async def test_each_erased_record_leaves_a_signed_note(journal: SqliteJournal, path: Path) -> None:
+    """The note opens with the public key alone, and states which record of which refund, when, by whom and why."""
     refund = await kept_refund(journal, 1)
     done = await erased(journal, refund)
 
@@ -110,12 +110,12 @@ async def test_each_erased_text_leaves_a_signed_note(journal: SqliteJournal, pat
             open_tombstone(note.replace(b"officer", b"offcier"), KEY.verifier())
 
 
-async def test_erasing_twice_is_erasing_once(journal: SqliteJournal) -> None:
-    """The second time there is nothing left, and the first note stays."""
+async def test_erasing_twice_has_the_same_effect_as_once(journal: SqliteJournal) -> None:
+    """The second time nothing is left to erase, and the first note stays."""
     refund = await kept_refund(journal, 1)
     await erased(journal, refund)
 
-    again = await erase(journal, lambda: SIGNER, refund, at=AT, by="somebody else", why="again")
+    again = await erase(journal, lambda: SIGNER, refund, at=AT, by="another operator", why="again")
 
     assert () == again.digests
 
@@ -138,8 +138,8 @@ async def test_bytes_that_two_refunds_share_stay_until_both_are_erased(journal: 
     assert b"canary of both" not in every_byte(path)
 
 
-async def test_a_notification_that_came_too_early_is_erased_as_well(journal: SqliteJournal, path: Path) -> None:
-    """What was parked under the refund's id belongs to it."""
+async def test_an_unmatched_notification_is_erased_as_well(journal: SqliteJournal, path: Path) -> None:
+    """A notification that arrived before its refund was known belongs to that refund."""
     refund = await kept_refund(journal, 1)
     ((digest, content),) = evidence(b"early canary").items()
     await journal.keep_unmatched(UnmatchedNotification(AT, "shop", "r-1", digest), content)
@@ -150,8 +150,8 @@ async def test_a_notification_that_came_too_early_is_erased_as_well(journal: Sql
 
 
 @pytest.mark.parametrize("waits", [False, True])
-async def test_a_refund_that_is_open_or_waits_is_not_erased(journal: SqliteJournal, waits: bool) -> None:
-    """Its bytes may be needed again."""
+async def test_a_refund_that_is_open_or_needs_review_is_not_erased(journal: SqliteJournal, waits: bool) -> None:
+    """Its bytes may still be needed."""
     write = new()
     await journal.save(write)
     look = (Review(ReviewReason.WORKER_GAVE_UP, "look", write.refund.updated_at),)
@@ -161,8 +161,8 @@ async def test_a_refund_that_is_open_or_waits_is_not_erased(journal: SqliteJourn
         await erased(journal, refund)
 
 
-async def test_nothing_is_erased_when_the_refund_has_moved_on(journal: SqliteJournal) -> None:
-    """A person decided about what was there; what came since is for them to see first."""
+async def test_nothing_is_erased_if_the_refund_has_changed(journal: SqliteJournal) -> None:
+    """The operator decided about an earlier state, and must see the new one first."""
     refund = await kept_refund(journal, 1)
     found = await journal.erasable(refund.id)
 
@@ -172,8 +172,8 @@ async def test_nothing_is_erased_when_the_refund_has_moved_on(journal: SqliteJou
     assert await journal.evidence(refund.digest)
 
 
-async def test_nothing_is_erased_that_a_new_event_names(journal: SqliteJournal) -> None:
-    """Between the search and the erasing another refund may have come to the same bytes."""
+async def test_nothing_is_erased_that_a_new_event_references(journal: SqliteJournal) -> None:
+    """Between search and erasure, another refund may have come to reference the same bytes."""
     refund = await kept_refund(journal, 1)
     found = await journal.erasable(refund.id)
     write = new("r-2")
@@ -184,9 +184,9 @@ async def test_nothing_is_erased_that_a_new_event_names(journal: SqliteJournal) 
         await journal.erase(refund.id, refund.version, found.position, dict.fromkeys(found.digests, b"note"))
 
 
-async def test_text_that_is_gone_without_a_note_is_an_error(journal: SqliteJournal, path: Path) -> None:
-    """What nobody says he erased is not read as erased."""
-    write = new(by="somebody")
+async def test_a_record_that_is_missing_without_a_note_is_an_error(journal: SqliteJournal, path: Path) -> None:
+    """Without a note, a missing record does not read as erased."""
+    write = new(by="ada")
     await journal.save(write)
     connection = connect(path)
     connection.execute("DELETE FROM evidence")
@@ -196,8 +196,8 @@ async def test_text_that_is_gone_without_a_note_is_an_error(journal: SqliteJourn
         await journal.load(write.refund.id)
 
 
-async def test_while_somebody_reads_copies_stay_and_it_is_said(journal: SqliteJournal, path: Path) -> None:
-    """A reader holds the write-ahead log; the same command, run again, empties it."""
+async def test_copies_stay_while_another_process_reads_and_it_is_reported(journal: SqliteJournal, path: Path) -> None:
+    """A reader keeps the write-ahead log in use; running the same command again empties it."""
     refund = await kept_refund(journal, 1)
     reader = connect(path)
     reader.execute("BEGIN")

@@ -1,4 +1,4 @@
-"""Erasing through the gateway and the command line: what is asked, shown and audited afterwards."""
+"""Erasing through the gateway and the command line: confirmation, display and audit afterwards."""
 
 import asyncio
 import json
@@ -25,21 +25,21 @@ from tests.core.shop import Shop, open_shop
 
 
 async def run(shop: Shop, *arguments: str, answer: str = "") -> Result:
-    """Run a command in a thread, where it has a loop of its own."""
+    """Run a command in a thread, where it has its own event loop."""
     whole = ["--config", str(shop.config), *arguments]
     return await asyncio.to_thread(CliRunner().invoke, cli, whole, input=answer)
 
 
 async def erased(shop: Shop, **more: Any) -> str:
-    """Record, settle and erase a refund; give its id."""
+    """Record, settle and erase a refund, and return its id."""
     refund = await shop.request(reason="canary", by="ann", **more)
     assert Status.SETTLED is refund.status
     await shop.gateway.erase(refund.id, Operator(by="privacy officer", why="asked"))
     return refund.id
 
 
-async def test_asking_again_for_an_erased_refund_gives_it(tmp_path: Path) -> None:
-    """The texts are gone, so they are not compared; everything else still is."""
+async def test_requesting_an_erased_refund_again_returns_it(tmp_path: Path) -> None:
+    """Erased texts cannot be compared; everything else still is."""
     async with open_shop(tmp_path) as shop:
         id = await erased(shop, details={"metadata": "canary"})
 
@@ -50,8 +50,8 @@ async def test_asking_again_for_an_erased_refund_gives_it(tmp_path: Path) -> Non
         assert 1 == len(shop.antom.ledger.movements)
 
 
-async def test_show_events_and_list_say_that_it_was_erased(tmp_path: Path) -> None:
-    """Everything that shows a refund works on, with a mark where the texts were."""
+async def test_show_events_and_list_mark_what_was_erased(tmp_path: Path) -> None:
+    """Every command that shows a refund still works, with a mark in place of the texts."""
     async with open_shop(tmp_path) as shop:
         id = await erased(shop)
         shown = json.loads((await run(shop, "show", "R1", "--json")).output)
@@ -66,8 +66,8 @@ async def test_show_events_and_list_say_that_it_was_erased(tmp_path: Path) -> No
         assert 0 != evidence.exit_code
 
 
-async def test_the_audit_passes_and_says_what_was_erased(tmp_path: Path) -> None:
-    """`verify` and `replay` find nothing wrong afterwards; both count what is gone."""
+async def test_the_audit_passes_and_lists_what_was_erased(tmp_path: Path) -> None:
+    """`verify` and `replay` report no differences afterwards; both count what was erased."""
     async with open_shop(tmp_path) as shop:
         await erased(shop)
         await shop.request("R2", payment="P2", reason="kept")
@@ -86,7 +86,7 @@ async def test_the_audit_passes_and_says_what_was_erased(tmp_path: Path) -> None
 
 
 async def test_an_open_refund_is_not_erased(tmp_path: Path) -> None:
-    """The rule is named, and nothing is gone."""
+    """The error names the rule, and nothing is erased."""
     async with open_shop(tmp_path, mode="async", async_delay=None) as shop:
         refund = await shop.request(reason="canary")
 
@@ -96,7 +96,7 @@ async def test_an_open_refund_is_not_erased(tmp_path: Path) -> None:
 
 
 async def test_a_gateway_without_a_configuration_cannot_sign(tmp_path: Path) -> None:
-    """Nothing is erased without a note that says so."""
+    """Nothing is erased without a signed note."""
     async with open_shop(tmp_path) as shop:
         refund = await shop.request(reason="canary")
         other = Gateway(shop.gateway.accounts, shop.gateway.journal, None, load_plugins(), shop.gateway.ports)  # type: ignore[arg-type]
@@ -106,8 +106,8 @@ async def test_a_gateway_without_a_configuration_cannot_sign(tmp_path: Path) -> 
         await other._close()
 
 
-async def test_the_command_erases_only_after_a_yes(tmp_path: Path) -> None:
-    """Where nobody can be asked, --yes is needed; then it says how many texts are gone, the second time none."""
+async def test_the_command_erases_only_after_confirmation(tmp_path: Path) -> None:
+    """Without a terminal, --yes is required; then the number of erased records is printed, the second time 0."""
     async with open_shop(tmp_path) as shop:
         await shop.request(reason="canary")
         words = ("erase", "R1", "--by", "officer", "--why", "asked")

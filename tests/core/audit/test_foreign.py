@@ -1,4 +1,4 @@
-"""What we export is checked with tools that are not ours: openssl, Go's note and tlog packages, and pymerkle."""
+"""Exports are verified with independent tools: openssl, Go's note and tlog packages, and pymerkle."""
 
 import base64
 import json
@@ -18,20 +18,20 @@ from tests.core.audit.made import life, make_store, new_key
 from tests.plugins.peers import Peer
 
 GOPATH: Final = Path("/usr/share/gocode")
-"""Where Debian's golang-golang-x-mod-dev puts it."""
+"""Where Debian's golang-golang-x-mod-dev installs it."""
 PYMERKLE: Final = Peer("pymerkle", {"pymerkle-7*.whl": "pymerkle==7.0.0", "cachetools-*.whl": "cachetools>=5"})
 pytestmark = pytest.mark.peer
 
 
 def cannot(reason: str) -> NoReturn:
-    """Skip with the reason; under CI this is a failure."""
+    """Skip the test with this reason, or fail it under CI."""
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 def need(program: str) -> str:
-    """Give the path of a program."""
+    """Return the path of a program."""
     found = shutil.which(program)
     if found is None:
         cannot(f"{program} is needed here and is not installed")
@@ -40,7 +40,7 @@ def need(program: str) -> str:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a store of 1,000 events."""
+    """Make a store of 1,000 events."""
     path = tmp_path_factory.mktemp("store") / "refunds.db"
     make_store(path, 200, group=30, interleaved=True)
     return path
@@ -48,7 +48,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(store: Path) -> Callable[[str, Part], Path]:
-    """Give what makes an export, each once."""
+    """Return a function that makes each export once."""
     done: dict[str, Exported] = {}
 
     def make(name: str, part: Part = Part()) -> Path:
@@ -70,7 +70,7 @@ PARTS: Final = {
 
 @pytest.fixture(scope="module")
 def check(tmp_path_factory: pytest.TempPathFactory, exported: Callable[[str, Part], Path]) -> Path:
-    """Build the program that lies in every export, as its README says."""
+    """Build the program that every export contains, as its README describes."""
     if not (GOPATH / "src/golang.org/x/mod/sumdb").is_dir():
         cannot(f"golang.org/x/mod is needed in {GOPATH}: Debian's golang-golang-x-mod-dev")
     folder = tmp_path_factory.mktemp("go")
@@ -87,13 +87,13 @@ def check(tmp_path_factory: pytest.TempPathFactory, exported: Callable[[str, Par
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end."""
+    """Run a program until it exits."""
     return subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.mark.parametrize(("name", "events"), [("whole", 1000), ("payment", 10), ("one", 5)])
 def test_go_agrees(check: Path, exported: Callable[[str, Part], Path], name: str, events: int) -> None:
-    """Go opens the checkpoint with our public key, and finds every event in the tree that was signed."""
+    """Go opens the checkpoint with the log's public key, and finds every event in the signed tree."""
     done = run(check, exported(name, PARTS[name]))
 
     assert 0 == done.returncode, done.stderr
@@ -121,7 +121,7 @@ def test_go_finds_a_change(
     new: str,
     words: str,
 ) -> None:
-    """Go refuses an export in which an event or the checkpoint was changed."""
+    """Go rejects an export in which an event or the checkpoint was changed."""
     folder = shutil.copytree(exported(name, PARTS[name]), tmp_path / "copy")
     (folder / file).write_text((folder / file).read_text("utf-8").replace(old, new, 1), "utf-8")
     done = run(check, folder)
@@ -131,8 +131,8 @@ def test_go_finds_a_change(
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_the_readme_holds(exported: Callable[[str, Part], Path], tmp_path: Path, name: str) -> None:
-    """The commands of the README say what it says: openssl verifies the signature, sha256sum the files."""
+def test_the_commands_of_the_readme_work(exported: Callable[[str, Part], Path], tmp_path: Path, name: str) -> None:
+    """As the README describes, openssl verifies the signature and sha256sum the files."""
     need("openssl")
     folder = shutil.copytree(exported(name, PARTS[name]), tmp_path / "copy")
     commands = [

@@ -1,4 +1,4 @@
-"""Replay: today's code and plugins come to what is stored, or it is said where they do not."""
+"""Replay: the installed code and plugins come to the stored results, or every difference is reported."""
 
 import asyncio
 import random
@@ -38,15 +38,15 @@ NOTIFY = "/notifications/shop"
 
 
 async def notify(shop: Shop, id: str) -> None:
-    """Have the simulator's notification about a refund heard."""
+    """Deliver the simulator's notification about a refund."""
     book = shop.antom.ledger.refunds[id]
-    said = Said(operation="notification", path=NOTIFY, code="SUCCESS", refund=book, state=book.state)
-    message = await shop.antom._write(said, Plan())
+    response = Said(operation="notification", path=NOTIFY, code="SUCCESS", refund=book, state=book.state)
+    message = await shop.antom._write(response, Plan())
     await shop.gateway.receive_notification("shop", Notification("POST", NOTIFY, tuple(message.headers), message.body))
 
 
 async def lives(shop: Shop, count: int, seed: int) -> list[Refund]:
-    """Let refunds live through answers of every kind, in an order that the seed gives."""
+    """Run refunds through answers of every kind, in an order that depends on the seed."""
     chance = random.Random(seed)
     codes = ["UNKNOWN_EXCEPTION", "RISK_REJECT", "SYSTEM_ERROR", "REFUND_IN_PROCESS", "INVALID_CONTRACT"]
     ids = [f"R{number}" for number in range(count)]
@@ -61,7 +61,7 @@ async def lives(shop: Shop, count: int, seed: int) -> list[Refund]:
             case _:
                 pass
         await shop.request(id, payment=f"P-{id}", reason=f"reason of {id}", by="orders")
-        await shop.gateway.resume_account("shop", Operator(by="ops", why="mended"))
+        await shop.gateway.resume_account("shop", Operator(by="ops", why="fixed"))
     for _ in range(6):
         for id in ids:
             book = shop.antom.ledger.refunds.get(id)
@@ -79,24 +79,24 @@ def found(shop: Shop, plugins: Plugins | None = None, **more: Any) -> list[Found
 
 
 def rewrite(shop: Shop, statement: str, *values: Any) -> None:
-    """Change the store behind everybody's back."""
+    """Change the store without Refundry."""
     with closing(sqlite3.connect(shop.store)) as connection, connection:
         connection.execute(statement, values)
 
 
 @pytest.fixture
 async def shop(tmp_path: Path) -> Any:
-    """Give a shop whose provider has every refund in process at first."""
+    """Open a shop whose provider processes every refund asynchronously."""
     async with open_shop(tmp_path, mode="async", async_delay=None) as opened:
         yield opened
 
 
-# --- nothing is different ---------------------------------------------------------------------------------------------
+# --- no difference ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_what_was_recorded_is_what_today_comes_to(shop: Shop, seed: int) -> None:
-    """After answers of every kind, lost, garbled, late and repeated, every decision is made again in the same way."""
+async def test_the_installed_version_comes_to_the_recorded_results(shop: Shop, seed: int) -> None:
+    """After answers of every kind, lost, corrupted, late and repeated, every decision comes out the same."""
     refunds = await lives(shop, 12, seed)
 
     assert 12 == len(refunds)
@@ -104,7 +104,7 @@ async def test_what_was_recorded_is_what_today_comes_to(shop: Shop, seed: int) -
 
 
 async def test_it_needs_neither_the_private_key_nor_the_provider(tmp_path: Path) -> None:
-    """Reading again works where the provider is gone and the key was never there."""
+    """Replaying works without the provider, and with a configuration that has no private key."""
     async with open_shop(tmp_path) as shop:
         await shop.request()
         text = shop.config.read_text("utf-8")
@@ -115,19 +115,19 @@ async def test_it_needs_neither_the_private_key_nor_the_provider(tmp_path: Path)
     assert [] == list(replay(config, load_plugins()))
 
 
-async def test_it_says_how_far_it_is(shop: Shop) -> None:
+async def test_it_reports_its_progress(shop: Shop) -> None:
     """The progress ends at the number of events."""
     refunds = await lives(shop, 3, 1)
-    told: list[tuple[int, int]] = []
+    seen: list[tuple[int, int]] = []
 
-    found(shop, progress=lambda done, total: told.append((done, total)))
+    found(shop, progress=lambda done, total: seen.append((done, total)))
 
     count = sum(refund.version for refund in refunds)
-    assert (count, count) == told[-1]
+    assert (count, count) == seen[-1]
 
 
 async def test_any_number_of_parts_finds_the_same(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However the log is cut, every refund is replayed once, and totals are those of the whole."""
+    """However the log is divided, every refund is replayed once, and the totals cover all of it."""
     await lives(shop, 10, 2)
     rewrite(shop, "UPDATE refund_index SET amount = amount + 1")
     whole = found(shop)
@@ -139,7 +139,7 @@ async def test_any_number_of_parts_finds_the_same(shop: Shop, monkeypatch: pytes
     assert whole == found(shop, processes=1)
 
 
-_BESIDE = """
+_PARALLEL = """
 import sys
 from refundry.config import read_config
 from refundry.audit.replay import replay
@@ -150,22 +150,22 @@ for finding in replay.replay(read_config(sys.argv[1]), load_plugins(), processes
 """
 
 
-async def test_processes_beside_each_other_find_the_same(shop: Shop) -> None:
-    """Two processes that share the work give what one gives, in the same order."""
+async def test_parallel_processes_find_the_same(shop: Shop) -> None:
+    """Two processes that share the work report what one reports, in the same order."""
     await lives(shop, 10, 2)
     rewrite(shop, "UPDATE refund_index SET amount = amount + 1")
 
-    command = [sys.executable, "-c", _BESIDE, str(shop.config)]
+    command = [sys.executable, "-c", _PARALLEL, str(shop.config)]
     done = await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, text=True, timeout=60)
 
     assert [f"{each.kind} {each.where} {each.text}" for each in found(shop)] == done.stdout.splitlines()
 
 
-# --- something is different -------------------------------------------------------------------------------------------
+# --- differences ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_changed_reading_is_listed_with_event_field_then_and_now(shop: Shop) -> None:
-    """A field that today's plugin reads otherwise is named, with both values and both versions."""
+async def test_a_changed_reading_is_listed_with_both_values(shop: Shop) -> None:
+    """A field that the installed plugin reads differently is named, with both values and both versions."""
     refund = await shop.request()
 
     def change(outcome: Outcome) -> Outcome:
@@ -181,7 +181,7 @@ async def test_a_changed_reading_is_listed_with_event_field_then_and_now(shop: S
 
 async def test_a_changed_wording_is_listed_once_and_is_not_a_difference(shop: Shop) -> None:
     """A new text for people concerns every event with the code, and is reported once with their number."""
-    first = await shop.request()
+    await shop.request()
     await shop.request("R2", payment="P2")
 
     def change(outcome: Outcome) -> Outcome:
@@ -189,8 +189,8 @@ async def test_a_changed_wording_is_listed_once_and_is_not_a_difference(shop: Sh
 
     (finding,) = found(shop, with_change(change))
 
-    place = f"position 3 (refund {first.id}, version 3) and 1 more event"
-    assert (ReplayKind.WORDING, place) == (finding.kind, finding.where)
+    assert ReplayKind.WORDING is finding.kind
+    assert finding.where.endswith("version 3) and 1 more event")
     assert Significance.WORDING is significance(finding.kind)
     assert finding.text.startswith('cause: then "')
     assert finding.text.endswith(f'now "Antom works on it." (read by antom {PLUGIN.version} then, by antom 9.9.9 now)')
@@ -222,7 +222,7 @@ def test_only_so_many_wordings_are_listed() -> None:
 
 
 async def test_another_decision_is_another_event(shop: Shop) -> None:
-    """Where today's plugin would end what was still open, both events are named."""
+    """If the installed plugin would end a refund that stayed open, both events are named."""
     await shop.request()
 
     def change(outcome: Outcome) -> Outcome:
@@ -235,7 +235,7 @@ async def test_another_decision_is_another_event(shop: Shop) -> None:
 
 
 async def test_a_plugin_that_fails_is_a_difference(shop: Shop) -> None:
-    """A reader that raises misunderstands; it stops nothing."""
+    """A reader that raises does not understand the message, and stops nothing."""
     await lives(shop, 3, 3)
 
     def change(outcome: Outcome) -> Outcome:
@@ -246,8 +246,8 @@ async def test_a_plugin_that_fails_is_a_difference(shop: Shop) -> None:
     assert {ReplayKind.READING, ReplayKind.WORDING} == kinds
 
 
-async def test_a_notification_that_is_genuine_no_more_is_a_difference(shop: Shop) -> None:
-    """Evidence that somebody changed does not verify, whatever digest it has."""
+async def test_a_changed_notification_is_a_difference(shop: Shop) -> None:
+    """Evidence that was changed does not verify, whatever its digest."""
     await shop.request()
     shop.antom.ledger.finish(shop.antom.ledger.refunds["R1"], State.SUCCESS, shop.clock())
     await notify(shop, "R1")
@@ -259,7 +259,7 @@ async def test_a_notification_that_is_genuine_no_more_is_a_difference(shop: Shop
 
 
 async def test_lost_evidence_is_found(shop: Shop) -> None:
-    """Bytes that are gone without a note are a finding at every event that names them."""
+    """Bytes that are missing without a note are a finding at every event that names them."""
     await shop.request()
     rewrite(shop, "DELETE FROM evidence WHERE digest IN (SELECT digest FROM evidence ORDER BY rowid DESC LIMIT 1)")
 
@@ -270,7 +270,7 @@ async def test_lost_evidence_is_found(shop: Shop) -> None:
 
 
 async def test_an_edited_index_is_found(shop: Shop) -> None:
-    """Every field of every row, rows that are missing, rows of nothing, and the totals are compared."""
+    """Every field of every row, missing rows, rows without a refund, and the totals are compared."""
     first, second, third = await lives(shop, 3, 4)
     rewrite(shop, "UPDATE refund_index SET amount=1, payment='other' WHERE id=?", first.id)
     rewrite(shop, "DELETE FROM refund_index WHERE id=?", second.id)
@@ -299,8 +299,8 @@ async def test_an_edited_index_is_found(shop: Shop) -> None:
         ("UPDATE stored_events SET topic=x'00'", "event"),
     ],
 )
-async def test_what_nobody_could_have_written_is_a_finding(shop: Shop, change: str, kind: str) -> None:
-    """Values of types and sizes that the store never writes are findings and stop nothing."""
+async def test_values_that_refundry_never_writes_are_findings(shop: Shop, change: str, kind: str) -> None:
+    """Values of other types and sizes are findings, and stop nothing."""
     await shop.request()
     rewrite(shop, change)
 
@@ -308,7 +308,7 @@ async def test_what_nobody_could_have_written_is_a_finding(shop: Shop, change: s
 
 
 async def test_other_tables_are_a_finding(shop: Shop) -> None:
-    """A table that holds other types of values than ours says so: what is equal there may be no amount."""
+    """A table with other definitions is reported, because equal values in it may not be amounts."""
     await shop.request()
     rewrite(shop, "CREATE INDEX other ON refund_index (amount)")
 
@@ -317,8 +317,8 @@ async def test_other_tables_are_a_finding(shop: Shop) -> None:
     assert ("index", "tables") == (finding.kind, finding.where)
 
 
-async def test_a_person_who_is_called_without_a_reason_is_a_difference(tmp_path: Path) -> None:
-    """An event that hands a refund to a person and does not say why is none that today's plan would make."""
+async def test_an_escalation_without_a_reason_is_a_difference(tmp_path: Path) -> None:
+    """The plan always gives a reason, so an event that escalates a refund without one differs."""
     async with open_shop(tmp_path, mode="async", async_delay=None, terms={"escalate_after": 0.001}) as shop:
         await shop.later(await shop.request())
         *before, last = await shop.gateway.history("R1")
@@ -332,7 +332,7 @@ async def test_a_person_who_is_called_without_a_reason_is_a_difference(tmp_path:
 
 
 async def test_a_damaged_file_is_one_error(shop: Shop) -> None:
-    """A store that SQLite cannot read to its end says so."""
+    """A store that SQLite cannot read completely is one error."""
     await lives(shop, 5, 6)
     with closing(sqlite3.connect(shop.store)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -356,7 +356,7 @@ async def test_a_damaged_file_is_one_error(shop: Shop) -> None:
     ],
 )
 async def test_a_log_that_does_not_fold_is_found(shop: Shop, statement: str) -> None:
-    """An event that is gone, or is no event, is a finding about its refund; the others are replayed."""
+    """An event that is missing or invalid is a finding about its refund; the others are replayed."""
     bad = await shop.request("R1")
     await shop.request("R2", payment="P2")
     rewrite(shop, f"{statement} AND originator_id=?", bad.id)
@@ -368,11 +368,11 @@ async def test_a_log_that_does_not_fold_is_found(shop: Shop, statement: str) -> 
     }
 
 
-# --- what could not be looked at --------------------------------------------------------------------------------------
+# --- what cannot be read again ----------------------------------------------------------------------------------------
 
 
-async def test_what_was_erased_is_said_and_is_no_difference(shop: Shop) -> None:
-    """After erasing, states, index and totals are the same; that answers are gone is said once for the refund."""
+async def test_erased_messages_are_listed_and_are_not_a_difference(shop: Shop) -> None:
+    """After an erasure, states, index and totals are the same; the erased messages are listed once per refund."""
     await shop.request(reason="canary")
     refund = await shop.gateway.resolve((await shop.gateway.get("R1")).id, Operator(by="ops", why="seen"), settled=True)
     await shop.gateway.erase(refund.id, Operator(by="privacy officer", why="asked"))
@@ -384,8 +384,8 @@ async def test_what_was_erased_is_said_and_is_no_difference(shop: Shop) -> None:
     assert "2 messages were erased" in finding.text
 
 
-async def test_an_account_that_is_not_configured_is_said_once(shop: Shop) -> None:
-    """Its refunds are folded and compared; its answers cannot be read."""
+async def test_an_account_that_is_not_configured_is_listed_once(shop: Shop) -> None:
+    """Its refunds are rebuilt and compared; its messages cannot be read."""
     await lives(shop, 3, 5)
     shop.config.write_text(shop.config.read_text("utf-8").replace("accounts.shop", "accounts.other"), "utf-8")
 
@@ -395,12 +395,12 @@ async def test_an_account_that_is_not_configured_is_said_once(shop: Shop) -> Non
     assert Significance.UNREAD is significance(finding.kind)
 
 
-async def test_an_account_that_is_somebody_else_now_is_said(shop: Shop) -> None:
-    """An answer to another client cannot be read with this one's settings: that is no difference of the log."""
+async def test_an_account_with_another_identity_is_listed(shop: Shop) -> None:
+    """A message to another client cannot be read with this one's settings, which is not a difference of the log."""
     await shop.request()
     text = shop.config.read_text("utf-8")
     (line,) = [line for line in text.splitlines() if line.startswith("client_id")]
-    shop.config.write_text(text.replace(line, 'client_id = "SANDBOX_SOMEBODY_ELSE"'), "utf-8")
+    shop.config.write_text(text.replace(line, 'client_id = "SANDBOX_ANOTHER_CLIENT"'), "utf-8")
 
     findings: Sequence[Found] = found(shop)
 

@@ -1,4 +1,4 @@
-"""Reports are complete, harmless whatever a provider wrote, and overwrite nothing."""
+"""Reports are complete, harmless whatever a provider wrote, and never overwrite anything."""
 
 import csv
 import re
@@ -25,7 +25,7 @@ HOSTILE = '=HYPERLINK("http://evil")</td><script>alert(1)</script>\x1b[2J\u202e'
 
 
 def hostile(number: int) -> Life:
-    """Give a refund about which everybody wrote something nasty."""
+    """Return a refund with hostile text in every field."""
     each = life(number)
     first, sent, pending, *rest = each.events
     assert isinstance(first, Requested)
@@ -55,7 +55,7 @@ def written(path: Path, name: str, part: Part = Part()) -> str:
 
 
 class Page(HTMLParser):
-    """Notes every tag and every attribute of a page."""
+    """Collects every tag and every attribute of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Page(HTMLParser):
 
 
 def test_a_line_for_each_event(path: Path) -> None:
-    """The table has every event, with the refund's own facts on each line, and what persons wrote."""
+    """The table has every event, with the refund's own data on each line, and personal texts."""
     rows = list(csv.DictReader(written(path, "all.csv").splitlines()))
 
     assert 4 * 5 + 4 == len(rows)
@@ -85,7 +85,7 @@ def test_a_line_for_each_event(path: Path) -> None:
 
 
 def test_no_cell_is_a_formula(path: Path) -> None:
-    """No cell begins like a formula or holds what could steer a terminal."""
+    """No cell begins like a formula or contains terminal control characters."""
     text = written(path, "all.csv")
     cells = [cell for row in csv.reader(text.splitlines()) for cell in row]
 
@@ -96,7 +96,7 @@ def test_no_cell_is_a_formula(path: Path) -> None:
 
 @given(st.text())
 def test_a_cell_keeps_its_text(text: str) -> None:
-    """A text that begins like a formula gets an apostrophe, any other stays as it is."""
+    """A text that begins like a formula gets an apostrophe; any other is unchanged."""
     safe = safe_cell(text)
 
     assert safe in (text, f"'{text}")
@@ -107,7 +107,7 @@ def test_a_cell_keeps_its_text(text: str) -> None:
 
 
 def test_the_page_is_harmless(path: Path) -> None:
-    """Nothing that somebody wrote becomes markup; the page loads nothing, runs nothing and forbids both."""
+    """No text becomes markup; the page loads nothing, runs nothing, and forbids both."""
     text = written(path, "all.html")
     page = Page(text)
     names = {name for name, _ in page.attributes}
@@ -122,8 +122,8 @@ def test_the_page_is_harmless(path: Path) -> None:
     assert not re.search("[\x1b\u202e]", text)
 
 
-def test_the_page_has_a_picture_of_each_refund(path: Path) -> None:
-    """Each refund has its picture, with a circle for each event."""
+def test_the_page_has_a_timeline_of_each_refund(path: Path) -> None:
+    """Each refund has a timeline, with a circle for each event."""
     page = Page(written(path, "all.html"))
 
     assert 5 == page.tags.count("svg")
@@ -132,7 +132,7 @@ def test_the_page_has_a_picture_of_each_refund(path: Path) -> None:
 
 @given(st.lists(st.floats(0, 1e9), min_size=1, max_size=30))
 def test_events_are_drawn_apart(times: list[float]) -> None:
-    """However close in time, two circles never lie upon each other, and they stand in the order of the log."""
+    """Two circles never overlap, however close in time, and they are in the order of the log."""
     places = reports._places(times)
 
     assert all(later - earlier > reports._GAP - 1e-6 for earlier, later in pairwise(places))
@@ -142,7 +142,7 @@ def test_events_are_drawn_apart(times: list[float]) -> None:
 
 
 def test_parts(path: Path) -> None:
-    """A report can be of one account, payment, refund or time."""
+    """A report can be limited to an account, a payment, a refund or a time."""
     counts = []
     with SqliteSource.open(path) as source:
         for number, part in enumerate(
@@ -160,7 +160,7 @@ def test_parts(path: Path) -> None:
 
 
 def test_nothing_is_overwritten(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that is there stays, another ending and a page of too many refunds are refused, and nothing is left."""
+    """An existing file, an unknown suffix and too many refunds for a page are refused, and nothing is left behind."""
     path.with_name("there.csv").write_text("mine")
     before = sorted(path.parent.iterdir())
     monkeypatch.setattr(reports, "PAGE_REFUNDS", 2)
@@ -173,7 +173,7 @@ def test_nothing_is_overwritten(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         with pytest.raises(Invalid, match=words):
             written(path, name)
     monkeypatch.setattr("os.link", lambda name, place: (_ for _ in ()).throw(FileExistsError(17, "File exists")))
-    with pytest.raises(StoreError, match="File exists; nothing is left"):
+    with pytest.raises(StoreError, match="File exists; nothing was left behind"):
         written(path, "late.csv")
 
     assert before == sorted(path.parent.iterdir())

@@ -1,4 +1,4 @@
-"""The table `[audit]`: what holds without it, and what is refused in it."""
+"""The table `[audit]`: its defaults, and what is refused in it."""
 
 from pathlib import Path
 
@@ -14,16 +14,16 @@ def config(place: Path, text: str = "") -> Config:
     return read_config(place / "refundry.toml")
 
 
-def test_without_the_table_everything_is_beside_the_store(tmp_path: Path) -> None:
-    """The directory has the store's name; key and origin are made there; there are no anchors."""
+def test_without_the_table_everything_is_next_to_the_store(tmp_path: Path) -> None:
+    """The directory is named after the store; key and origin are created there; there are no anchors."""
     settings = read_audit_settings(config(tmp_path))
 
     assert tmp_path / "data" / "refunds.db.audit" == settings.directory == signer_directory(config(tmp_path))
     assert (None, None, ()) == (settings.key, settings.origin, settings.anchors)
 
 
-def test_other_places_are_beside_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Relative names begin where refundry.toml is, absolute ones do not, and a key may be in the environment."""
+def test_other_places_are_relative_to_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative names start at the directory of refundry.toml; absolute ones are kept; a key may be a variable."""
     monkeypatch.setenv("AUDIT_KEY", "canary")
     settings = read_audit_settings(
         config(tmp_path, '[audit]\ndirectory = "elsewhere"\nkey = "env:AUDIT_KEY"\norigin = "shop/refunds"\n')
@@ -36,7 +36,7 @@ def test_other_places_are_beside_the_configuration(tmp_path: Path, monkeypatch: 
 
 
 def test_anchors_are_names_or_tables(tmp_path: Path) -> None:
-    """Both forms give a table that names its anchor."""
+    """Both forms result in a table that names its anchor."""
     named = read_audit_settings(config(tmp_path, '[audit]\nanchors = ["mine"]\n'))
     tables = read_audit_settings(config(tmp_path, '[[audit.anchors]]\nanchor = "file"\npath = "x"\nevery = 5\n'))
 
@@ -60,7 +60,7 @@ def test_anchors_are_names_or_tables(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_key_is_named(tmp_path: Path, text: str, field: str) -> None:
-    """The error says where in the file the mistake is."""
+    """The error names the place in the file."""
     with pytest.raises(ConfigError) as caught:
         read_audit_settings(config(tmp_path, text))
 

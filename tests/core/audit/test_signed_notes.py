@@ -53,15 +53,15 @@ COSIGNED = (
 
 
 def test_a_note_that_go_signed_is_opened() -> None:
-    """The example of Go's package is signed by the key of that example, and the key's text comes out again."""
+    """The key of Go's example verifies the example, and its text format is reproduced."""
     verifier = Verifier.from_vkey(GO_VKEY)
 
     assert open_note(GO_NOTE, [verifier]).text.startswith("If you think")
     assert (GO_VKEY, GO_NOTE) == (verifier.vkey, read_note(GO_NOTE).to_bytes())
 
 
-def test_a_checkpoint_is_what_was_signed() -> None:
-    """Signed and opened again, it says the same; its text has origin, size and root."""
+def test_a_checkpoint_survives_signing_and_opening() -> None:
+    """It is the same after signing and opening; its text has origin, size and root."""
     assert CHECKPOINT == open_checkpoint(NOTE, LOG.verifier())
     assert NOTE.startswith(
         b"refundry/test\n7\nBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n\n\xe2\x80\x94 refundry/test "
@@ -69,22 +69,22 @@ def test_a_checkpoint_is_what_was_signed() -> None:
     assert LOG.verifier() == Verifier.from_vkey(LOG.verifier().vkey)
 
 
-def test_openssl_says_that_the_signature_is_right(tmp_path: Path) -> None:
-    """Somebody else's tool verifies the signature line over the text, and not over another text."""
+def test_openssl_verifies_the_signature(tmp_path: Path) -> None:
+    """An independent tool verifies the signature over the text, and rejects it over another text."""
     public = Ed25519PrivateKey.from_private_bytes(b"\x01" * 32).public_key()
     (tmp_path / "key.pem").write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     (tmp_path / "signature").write_bytes(read_note(NOTE).signatures[0].data)
-    said = []
+    printed = []
     for name, text in [("text", CHECKPOINT.text), ("other", CHECKPOINT.text.replace("7", "8", 1))]:
         (tmp_path / name).write_text(text)
         verify = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", "key.pem", "-rawin", "-in", name]
-        said.append(subprocess.run([*verify, "-sigfile", "signature"], cwd=tmp_path, capture_output=True).returncode)
+        printed.append(subprocess.run([*verify, "-sigfile", "signature"], cwd=tmp_path, capture_output=True).returncode)
 
-    assert [0, 1] == said
+    assert [0, 1] == printed
 
 
 def test_a_witness_adds_its_signature_and_its_time() -> None:
-    """A cosigned checkpoint is signed by both, and the witness's line says when."""
+    """A cosigned checkpoint carries both signatures, and the witness's line has the time."""
     raw = cosign(NOTE, WITNESS, 1_795_000_000)
     witness = WITNESS.verifier(COSIGNATURE)
     cosignature = read_note(raw).by(witness)
@@ -96,14 +96,14 @@ def test_a_witness_adds_its_signature_and_its_time() -> None:
     assert raw.startswith(NOTE)
 
 
-def test_the_published_example_of_a_cosignature_has_our_form() -> None:
-    """The second line of the example carries the time that the form's text gives."""
+def test_the_published_example_of_a_cosignature_is_read() -> None:
+    """The second line of the example carries the documented time."""
     assert [1679315147] == [read_note(COSIGNED).signatures[1].time]
     assert COSIGNED == read_note(COSIGNED).to_bytes()
 
 
-def test_a_cosignature_is_no_signature_of_the_log_and_the_other_way_round() -> None:
-    """The same name and key under the other kind does not verify."""
+def test_a_cosignature_does_not_verify_as_the_log_s_signature_or_the_reverse() -> None:
+    """The same name and key do not verify under the other type."""
     raw = cosign(NOTE, LOG, 1)
     for kind, signature in zip((1, 4), reversed(read_note(raw).signatures), strict=True):
         assert not LOG.verifier(kind).verifies(CHECKPOINT.text, signature)
@@ -111,8 +111,8 @@ def test_a_cosignature_is_no_signature_of_the_log_and_the_other_way_round() -> N
         open_checkpoint(NOTE, LOG.verifier(COSIGNATURE))
 
 
-def test_a_wrong_signature_of_a_known_key_refuses_the_note() -> None:
-    """One good signature does not excuse one that is wrong."""
+def test_an_invalid_signature_of_a_known_key_rejects_the_note() -> None:
+    """A valid signature does not excuse an invalid one."""
     good = read_note(NOTE)
     wrong = Signature(WITNESS.name, WITNESS.verifier().key_id, b"\0" * 64)
     raw = good.to_bytes() + wrong.line.encode()
@@ -123,15 +123,15 @@ def test_a_wrong_signature_of_a_known_key_refuses_the_note() -> None:
 
 
 def test_a_checkpoint_of_another_log_is_refused() -> None:
-    """A key that signs for one log does not speak for another, even if it is the same key."""
+    """A checkpoint is accepted only for the log that it names, even if another log has the same key."""
     raw = sign_note(Checkpoint("refundry/other", 7, EMPTY_ROOT).text, LOG)
     with pytest.raises(BadNote, match="refundry/other"):
         open_checkpoint(raw, LOG.verifier())
 
 
 @given(st.integers(0, len(NOTE) * 8 - 1))
-def test_no_flipped_bit_goes_unseen(bit: int) -> None:
-    """A note with one bit changed, wherever it is, is refused."""
+def test_every_flipped_bit_is_detected(bit: int) -> None:
+    """A note with any single bit changed is rejected."""
     raw = bytearray(NOTE)
     raw[bit // 8] ^= 1 << bit % 8
     with pytest.raises(BadNote):
@@ -159,8 +159,8 @@ def test_no_flipped_bit_goes_unseen(bit: int) -> None:
         "text\n\n— name AAAAAAAA\n".encode() + b" " * 1_000_000,
     ],
 )
-def test_what_is_no_note_is_refused(raw: bytes) -> None:
-    """Every malformed note is refused before anybody looks at what it says."""
+def test_a_malformed_note_is_rejected(raw: bytes) -> None:
+    """Every malformed note is rejected before its text is read."""
     with pytest.raises(BadNote):
         read_note(raw)
 
@@ -181,8 +181,8 @@ def test_what_is_no_note_is_refused(raw: bytes) -> None:
         "o\n7\nBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=",
     ],
 )
-def test_what_is_no_checkpoint_is_refused(text: str) -> None:
-    """Every malformed checkpoint is refused, also one that only spells a number or a root differently."""
+def test_a_malformed_checkpoint_is_rejected(text: str) -> None:
+    """Every malformed checkpoint is rejected, even one that only spells a number or a root differently."""
     with pytest.raises(BadNote):
         Checkpoint.from_text(text)
 
@@ -190,21 +190,21 @@ def test_what_is_no_checkpoint_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "vkey", ["", "a+b+c", GO_VKEY.replace("c7", "c8"), GO_VKEY[:-4], GO_VKEY.replace("ARpc", "Ahpc")]
 )
-def test_what_is_no_key_is_refused(vkey: str) -> None:
-    """A key whose id, length or kind does not fit is refused."""
+def test_a_malformed_key_is_rejected(vkey: str) -> None:
+    """A key with a wrong id, length or type is rejected."""
     with pytest.raises(BadNote):
         Verifier.from_vkey(vkey)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a+b", "a\nb", "a\u00a0b", "a\x00"])
-def test_a_name_that_would_break_the_form_signs_nothing(name: str) -> None:
+def test_a_key_with_a_malformed_name_signs_nothing(name: str) -> None:
     """Names of keys have no spaces, no plus and no control characters."""
     with pytest.raises(BadNote, match="name"):
         sign_note("text\n", key(name))
 
 
-def test_a_key_that_signs_something_else_signs_nothing() -> None:
-    """A signing function that does not fit its public key is found when it signs, not by the auditor."""
+def test_a_key_that_does_not_match_its_public_key_signs_nothing() -> None:
+    """A mismatch is detected when the key signs, not later by the auditor."""
     private = Ed25519PrivateKey.from_private_bytes(b"\x03" * 32)
     broken = Key("refundry/test", LOG.public, private.sign)
     with pytest.raises(BadNote, match="does not match its public key"):
@@ -213,6 +213,6 @@ def test_a_key_that_signs_something_else_signs_nothing() -> None:
         cosign(NOTE, broken, 1)
 
 
-def test_a_key_does_not_show_how_it_signs() -> None:
-    """The repr of a key has no function that could lead to the private key."""
+def test_the_repr_of_a_key_reveals_nothing() -> None:
+    """It contains no function that could lead to the private key."""
     assert "sign" not in repr(LOG).replace("signed", "")

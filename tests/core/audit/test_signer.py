@@ -24,7 +24,7 @@ def tree(size: int) -> Frontier:
 
 
 def signed(signer: Signer, size: int) -> bytes:
-    """Sign a tree of so many leaves, with the lock."""
+    """Sign a tree of this many leaves while holding the lock."""
     assert signer.try_lock()
     try:
         return signer.sign(signer.last(), tree(size))
@@ -46,10 +46,10 @@ def directory(store: Path) -> Path:
     return store.with_name("refunds.db.audit")
 
 
-def test_first_use_makes_a_key_that_only_we_can_read_and_gives_advice(
+def test_first_use_creates_a_private_key_and_announces_it_once(
     store: Path, directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Directory 0700, private files 0600, whatever the umask; the advice to keep the key elsewhere comes once."""
+    """Directory 0700 and private files 0600, whatever the umask; one message at INFO tells to back the key up."""
     caplog.set_level(logging.INFO, "refundry")
     before = os.umask(0)
     try:
@@ -67,8 +67,8 @@ def test_first_use_makes_a_key_that_only_we_can_read_and_gives_advice(
     assert "PRIVATE" not in caplog.text
 
 
-def test_what_was_signed_is_remembered(store: Path, directory: Path) -> None:
-    """Another signer on the same directory has the same key, goes on from the last tree, and others can read it."""
+def test_the_last_checkpoint_is_remembered(store: Path, directory: Path) -> None:
+    """Another signer on the same directory has the same key and continues from the last tree; others can read it."""
     signer = open_signer(settings(store))
     assert signer.last() is None
     assert read_last_note(directory) is None
@@ -85,7 +85,7 @@ def test_what_was_signed_is_remembered(store: Path, directory: Path) -> None:
 
 
 def test_nothing_smaller_is_signed(store: Path) -> None:
-    """A log that shrank is refused by the signer itself, and what it knew stays."""
+    """The signer itself refuses a log that shrank, and keeps its memory."""
     signer = open_signer(settings(store))
     note = signed(signer, 7)
     with pytest.raises(Tampered, match="7 events were signed before, and the log has only 6 now"):
@@ -96,8 +96,8 @@ def test_nothing_smaller_is_signed(store: Path) -> None:
     assert note == last.note
 
 
-def test_only_the_newest_memory_is_gone_on_from(store: Path) -> None:
-    """Whoever read what was signed before somebody else signed signs nothing."""
+def test_only_the_newest_checkpoint_can_be_extended(store: Path) -> None:
+    """A signer that read the memory before another one signed signs nothing."""
     signer = open_signer(settings(store))
     signed(signer, 3)
     old = signer.last()
@@ -111,8 +111,8 @@ def test_only_the_newest_memory_is_gone_on_from(store: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", tree(3).to_bytes(), tree(7).to_bytes()[:-1] + b"\0", b"\xff" * 40])
-def test_a_lost_frontier_is_no_loss(store: Path, directory: Path, content: bytes | None) -> None:
-    """A frontier that is missing, damaged or of another tree is not used; the checkpoint still is."""
+def test_a_lost_frontier_does_no_harm(store: Path, directory: Path, content: bytes | None) -> None:
+    """A frontier that is missing, damaged or of another tree is ignored; the checkpoint is still used."""
     signer = open_signer(settings(store))
     signed(signer, 7)
     if content is None:
@@ -125,8 +125,8 @@ def test_a_lost_frontier_is_no_loss(store: Path, directory: Path, content: bytes
     assert (7, None) == (last.checkpoint.size, last.frontier)
 
 
-def test_a_changed_memory_is_found(store: Path, directory: Path) -> None:
-    """The signer believes its own last checkpoint only with its own signature."""
+def test_a_changed_memory_is_detected(store: Path, directory: Path) -> None:
+    """The signer trusts its own last checkpoint only with its own signature."""
     signer = open_signer(settings(store))
     note = signed(signer, 7)
     (directory / "checkpoint").write_bytes(note.replace(b"\n7\n", b"\n6\n"))
@@ -134,8 +134,8 @@ def test_a_changed_memory_is_found(store: Path, directory: Path) -> None:
         signer.last()
 
 
-def test_one_signs_at_a_time(store: Path) -> None:
-    """While one has the lock nobody else gets it, and without it nothing is signed."""
+def test_only_one_signs_at_a_time(store: Path) -> None:
+    """While one signer holds the lock no other can, and without it nothing is signed."""
     one, other = open_signer(settings(store)), open_signer(settings(store))
 
     assert [True, False, False] == [one.try_lock(), one.try_lock(), other.try_lock()]
@@ -147,7 +147,7 @@ def test_one_signs_at_a_time(store: Path) -> None:
 
 
 def test_the_key_may_be_elsewhere(store: Path, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a file that is named, in the environment, or with a plugin: then none is made in the directory."""
+    """A key in a named file, in the environment or from a plugin is used, and none is created in the directory."""
     private = Ed25519PrivateKey.generate()
     (store.parent / "elsewhere.pem").write_text(pem(private))
     monkeypatch.setenv("AUDIT_KEY", pem(private))
@@ -163,7 +163,7 @@ def test_the_key_may_be_elsewhere(store: Path, directory: Path, monkeypatch: pyt
 
 
 def test_a_log_keeps_its_key_and_its_name(store: Path, directory: Path) -> None:
-    """Another key or origin than before is refused, and a key that was removed is not made again."""
+    """A different key or origin is refused, and a key that was removed is not created again."""
     signed(open_signer(settings(store, origin="shop/refunds")), 1)
     (store.parent / "other.pem").write_text(pem(Ed25519PrivateKey.generate()))
     with pytest.raises(ConfigError, match=r"audit\.origin: must stay 'shop/refunds'"):
@@ -179,7 +179,7 @@ def test_a_log_keeps_its_key_and_its_name(store: Path, directory: Path) -> None:
     "key", ["missing.pem", "env:NOT_SET_AT_ALL", "plugin:vault", "text.pem", "ec.pem", "locked.pem"]
 )
 def test_a_key_that_cannot_be_used_is_named_and_not_shown(store: Path, key: str) -> None:
-    """The error says which key of the configuration is wrong, and nothing of what the file holds."""
+    """The error names the configuration key, and shows nothing of the file."""
     private = Ed25519PrivateKey.generate()
     locked = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"word"))
     other = generate_private_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -193,7 +193,7 @@ def test_a_key_that_cannot_be_used_is_named_and_not_shown(store: Path, key: str)
 
 
 def test_a_directory_that_cannot_be_used_is_named(store: Path, directory: Path) -> None:
-    """A file in its place is an error that names the key of the configuration."""
+    """A file in its place is an error that names the configuration key."""
     directory.write_text("a file")
     with pytest.raises(ConfigError, match=r"audit\.directory: "):
         open_signer(settings(store))

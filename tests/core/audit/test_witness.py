@@ -1,4 +1,4 @@
-"""A witness, against an honest log, a forked one and a careless one."""
+"""A witness of an honest log, a forked one and a faulty one."""
 
 import stat
 from pathlib import Path
@@ -44,7 +44,7 @@ def witness(tmp_path: Path) -> Witness:
 
 
 def test_a_log_that_grows_is_countersigned(witness: Witness, tmp_path: Path) -> None:
-    """Each checkpoint comes back with the log's signature and the witness's, which says when."""
+    """Each checkpoint comes back with the log's signature and the witness's, which has a time."""
     sizes = [0]
     for time, size in enumerate((1, 7, 7, 8, 40), 1_795_000_000):
         raw = witness.add_checkpoint(asking(witness.size(), size), time)
@@ -60,8 +60,8 @@ def test_a_log_that_grows_is_countersigned(witness: Witness, tmp_path: Path) -> 
     assert 0o600 == stat.S_IMODE((tmp_path / "w" / "key.pem").stat().st_mode)
 
 
-def test_a_forked_log_is_refused_and_what_proves_it_is_kept(witness: Witness, tmp_path: Path) -> None:
-    """Neither another root for the same size nor a tree with another past gets a signature, whatever the proof."""
+def test_a_forked_log_is_refused_and_its_proof_is_kept(witness: Witness, tmp_path: Path) -> None:
+    """Neither another root of the same size nor a tree with another history is signed, whatever the proof."""
     witness.add_checkpoint(asking(0, 10), 1)
     for size in (10, 20):
         with pytest.raises(Tampered):
@@ -72,7 +72,7 @@ def test_a_forked_log_is_refused_and_what_proves_it_is_kept(witness: Witness, tm
 
 
 def test_a_proof_from_elsewhere_is_refused(witness: Witness) -> None:
-    """It must begin where the witness stands: not before, not behind, and not with nothing."""
+    """It must start at the size that the witness has seen: not before, not after, and never empty."""
     with pytest.raises(Conflict, match="start at 0"):
         witness.add_checkpoint(asking(3, 10), 1)
     witness.add_checkpoint(asking(0, 10), 1)
@@ -86,7 +86,7 @@ def test_a_proof_from_elsewhere_is_refused(witness: Witness) -> None:
 
 
 def test_what_the_log_did_not_sign_is_refused(witness: Witness) -> None:
-    """A checkpoint by another key, or of another log, is not even compared."""
+    """A checkpoint by another key or of another log is not even compared."""
     private = Ed25519PrivateKey.from_private_bytes(b"\x06" * 32)
     for name, origin in [(LOG.name, LOG.name), ("refundry/other", "refundry/other")]:
         other = Key(name, private.public_key().public_bytes_raw(), private.sign)
@@ -96,7 +96,7 @@ def test_what_the_log_did_not_sign_is_refused(witness: Witness) -> None:
 
 
 def test_a_witness_keeps_its_log_and_its_name(witness: Witness, tmp_path: Path) -> None:
-    """Another log or another name needs another directory, and a name that breaks the form is refused."""
+    """Another log or name needs another directory, and a malformed name is refused."""
     other = Verifier("refundry/other", LOG.public)
     with pytest.raises(ConfigError, match="log: "):
         open_witness(tmp_path / "w", name=NAME, log=other)
@@ -113,7 +113,7 @@ def test_a_witness_keeps_its_log_and_its_name(witness: Witness, tmp_path: Path) 
 
 
 def test_a_changed_memory_is_found(witness: Witness, tmp_path: Path) -> None:
-    """A witness whose last checkpoint was put there by somebody else signs nothing."""
+    """A witness signs nothing if its last checkpoint does not carry its own signature."""
     witness.add_checkpoint(asking(0, 10), 1)
     (tmp_path / "w" / "checkpoint").write_bytes(checkpoint(3))
     with pytest.raises(BadNote, match="not signed by this witness"):
@@ -122,7 +122,7 @@ def test_a_changed_memory_is_found(witness: Witness, tmp_path: Path) -> None:
 
 @given(st.integers(0, 10**18), st.lists(st.binary(min_size=32, max_size=32), max_size=63), st.binary(max_size=30))
 def test_a_request_is_read_as_it_was_written(old: int, proof: list[bytes], raw: bytes) -> None:
-    """Size, proof and checkpoint come back, whatever the checkpoint is."""
+    """Size, proof and checkpoint come back unchanged, whatever the checkpoint is."""
     assert Request(old, proof, raw) == Request.from_bytes(Request(old, proof, raw).to_bytes())
 
 
@@ -143,15 +143,15 @@ def test_a_request_is_read_as_it_was_written(old: int, proof: list[bytes], raw: 
         "old ١\n\n".encode(),
     ],
 )
-def test_what_is_no_request_is_refused(raw: bytes) -> None:
+def test_a_malformed_request_is_refused(raw: bytes) -> None:
     """Every malformed request is refused before anything is compared."""
     with pytest.raises(BadNote, match="request"):
         Request.from_bytes(raw)
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(1, 9))
-def test_a_proof_over_a_stream_is_the_proof_over_the_whole(one: int, other: int, width: int) -> None:
-    """However the leaves come, the proof is the same; leaves that end too early are said."""
+def test_a_proof_over_a_stream_equals_the_proof_over_all_leaves(one: int, other: int, width: int) -> None:
+    """The proof does not depend on the batches; a stream that ends too early is an error."""
     old, new = sorted((one, other))
     batches = [LEAVES[start : start + width] for start in range(0, 40, width)]
     whole = consistency_proof(old, new, nodes_of(LEAVES[:new]))

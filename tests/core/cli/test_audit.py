@@ -1,4 +1,4 @@
-"""The commands of the audit: what they print, and with which status they end."""
+"""The `audit` commands: their output and exit status."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ LOG = new_key().verifier()
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Give a folder with a configuration, a store of some refunds and its signer's folder."""
+    """Make a directory with a configuration, a store of some refunds, and its signer's directory."""
     made = Made(tmp_path / "refunds.db")
     made.write(list(lives(6)))
     note = made.close()
@@ -42,16 +42,16 @@ def run(place: Path, *arguments: str) -> Result:
     return CliRunner().invoke(audit, [arguments[0], "--config", str(place / "refundry.toml"), *arguments[1:]])
 
 
-def told(result: Result) -> Any:
-    """Give what was printed with `--json`."""
+def parsed(result: Result) -> Any:
+    """Return what a command printed with `--json`."""
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return json.loads(result.stdout)
 
 
 def test_a_clean_store(place: Path) -> None:
-    """The store of the configuration is checked with what its signer keeps, and the status is 0."""
+    """The configured store is verified with its signer's checkpoint, and the status is 0."""
     result = run(place, "verify")
-    as_json = told(run(place, "verify", "--json", "--deep"))
+    as_json = parsed(run(place, "verify", "--json", "--deep"))
 
     assert 0 == result.exit_code
     assert "30 events of 6 refunds" in result.stdout
@@ -62,7 +62,7 @@ def test_a_clean_store(place: Path) -> None:
 
 
 def test_a_store_that_was_tampered_with(place: Path) -> None:
-    """What was found is printed with its place, and the status is 5."""
+    """Each finding is printed with its place, and the status is 5."""
     store = place / "refunds.db"
     store.write_bytes(store.read_bytes().replace(b'"minor":1233', b'"minor":9233', 1))
     result = run(place, "verify", str(store))
@@ -70,15 +70,15 @@ def test_a_store_that_was_tampered_with(place: Path) -> None:
 
     assert 5 == result.exit_code == as_json.exit_code
     assert "event: position" in result.stdout
-    assert {"kind", "where", "text"} == set(told(as_json)["findings"][0])
+    assert {"kind", "where", "text"} == set(parsed(as_json)["findings"][0])
 
 
-def test_a_store_that_goes_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is signed while the snapshot is read is of more events than are in it, and no difference."""
+def test_a_store_in_use(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint that is signed during the check covers more events than the snapshot, and is not a finding."""
     opened = SqliteSource.open
 
     @contextmanager
-    def open_and_go_on(path: Path, *, deep: bool = False) -> Iterator[SqliteSource]:
+    def open_and_continue(path: Path, *, deep: bool = False) -> Iterator[SqliteSource]:
         with opened(path, deep=deep) as source:
             made = Made(place / f"{len(list(place.iterdir()))}.db")
             made.write(list(lives(9)))
@@ -86,7 +86,7 @@ def test_a_store_that_goes_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> N
             yield source
 
     note = (place / "refunds.db.audit" / "checkpoint").read_bytes()
-    monkeypatch.setattr(SqliteSource, "open", open_and_go_on)
+    monkeypatch.setattr(SqliteSource, "open", open_and_continue)
     for arguments in (["verify"], ["export", str(place / "out")], ["prove", life(3).id, str(place / "proof")]):
         (place / "refunds.db.audit" / "checkpoint").write_bytes(note)
 
@@ -94,14 +94,14 @@ def test_a_store_that_goes_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_checkpoints_from_elsewhere(place: Path) -> None:
-    """An anchor's file with many checkpoints counts, and so does one of a log that was set back."""
+    """All checkpoints in an anchor's file are compared, so a rollback of the log is found."""
     made = Made(place / "other.db")
     made.write(list(lives(9)))
     newer = made.close()
     anchor = place / "anchor"
     own = (place / "refunds.db.audit" / "checkpoint").read_bytes()
     anchor.write_bytes(own + b"\n" + newer + b"\n")
-    found = told(run(place, "verify", "--json", "--checkpoint", str(anchor)))
+    found = parsed(run(place, "verify", "--json", "--checkpoint", str(anchor)))
 
     assert ["rollback"] == [finding["kind"] for finding in found["findings"]]
     assert "anchor, number 2, of size 45" in found["findings"][0]["where"]
@@ -109,25 +109,25 @@ def test_checkpoints_from_elsewhere(place: Path) -> None:
     assert isinstance(missing.exception, Invalid)
 
 
-def test_a_key_is_needed(place: Path) -> None:
-    """Without a public key nothing is called clean; one can be named as text or as a file."""
+def test_a_key_is_required(place: Path) -> None:
+    """Nothing is verified without a public key, which can be given as text or as a file."""
     (place / "refunds.db.audit").rename(place / "elsewhere")
     missing = run(place, "verify")
 
     assert isinstance(missing.exception, Invalid)
     assert "--key: is required" in str(missing.exception)
-    assert told(run(place, "verify", "--json", "--key", LOG.vkey))["limits"] != []
-    assert [] == told(run(place, "verify", "--json", "--directory", str(place / "elsewhere")))["limits"]
+    assert parsed(run(place, "verify", "--json", "--key", LOG.vkey))["limits"] != []
+    assert [] == parsed(run(place, "verify", "--json", "--directory", str(place / "elsewhere")))["limits"]
     assert 0 == run(place, "verify", "--key", str(place / "elsewhere" / "key.vkey")).exit_code
 
 
 def test_export_and_back(place: Path) -> None:
-    """An export is made, and verified without configuration or store."""
-    done = told(run(place, "export", str(place / "out"), "--json"))
+    """An export is verified without configuration or store."""
+    done = parsed(run(place, "export", str(place / "out"), "--json"))
     part = run(place, "export", str(place / "part"), "--payment", "20261122190741010007000000000000001")
     (place / "refunds.db").unlink()
     (place / "refundry.toml").unlink()
-    whole = told(run(place, "verify", str(place / "out"), "--json"))
+    whole = parsed(run(place, "verify", str(place / "out"), "--json"))
 
     assert (30, 6, 0) == (done["events"], done["refunds"], done["left_out"])
     assert "10 events of 2 refunds" in part.stdout
@@ -138,37 +138,37 @@ def test_export_and_back(place: Path) -> None:
 
 
 def test_prove(place: Path) -> None:
-    """One refund is proven by either of its ids, and a proof that was changed ends with 5."""
+    """A refund is proven by either of its ids, and a changed proof ends with 5."""
     assert 0 == run(place, "prove", "refund-000000000003", str(place / "proof")).exit_code
-    assert 5 == told(run(place, "prove", life(4).id, str(place / "other"), "--json"))["events"]
+    assert 5 == parsed(run(place, "prove", life(4).id, str(place / "other"), "--json"))["events"]
     events = place / "proof" / "events.jsonl"
     events.write_text(events.read_text().replace("1233", "1234"))
     assert 5 == run(place, "verify", str(place / "proof")).exit_code
 
 
 def test_report(place: Path) -> None:
-    """Reports are written in both forms, and of one refund."""
+    """Reports are written in both formats, and for one refund."""
     assert "6 refunds" in run(place, "report", str(place / "all.html")).stdout
     one = run(place, "report", str(place / "one.csv"), "--id", "refund-000000000003", "--json")
-    assert 1 == told(one)["refunds"]
+    assert 1 == parsed(one)["refunds"]
     assert 6 == len((place / "one.csv").read_text().splitlines())
 
 
 def test_checkpoint(place: Path) -> None:
-    """What was signed last is printed as it is, and the public key for whoever checks it."""
+    """The last checkpoint is printed unchanged, and so is the public key."""
     note = (place / "refunds.db.audit" / "checkpoint").read_text("utf-8")
 
     assert note == run(place, "checkpoint").stdout
     assert f"{LOG.vkey}\n" == run(place, "checkpoint", "--vkey").stdout
-    assert (30, note) == tuple(told(run(place, "checkpoint", "--json"))[name] for name in ("size", "note"))
+    assert (30, note) == tuple(parsed(run(place, "checkpoint", "--json"))[name] for name in ("size", "note"))
     (place / "refunds.db.audit" / "checkpoint").unlink()
     assert "nothing has been signed yet" in str(run(place, "checkpoint").exception)
 
 
 def test_replay(place: Path) -> None:
-    """Replay says of accounts that the configuration does not have that their answers were not read again."""
+    """Accounts that are not configured are listed as not read again; a changed index is a difference."""
     result = run(place, "replay", "--json")
-    shown = told(result)
+    shown = parsed(result)
 
     assert 0 == result.exit_code
     assert (True, [], []) == (shown["clean"], shown["findings"], shown["wording"])
@@ -208,7 +208,7 @@ def test_replay_with_a_later_plugin(
     monkeypatch.setattr("refundry.cli.audit.load_plugins", lambda **_: later)
     shown = CliRunner().invoke(audit, ["replay", "--config", str(pending)])
     as_json = CliRunner().invoke(audit, ["replay", "--config", str(pending), "--json"])
-    listed = told(as_json)
+    listed = parsed(as_json)
 
     assert status == shown.exit_code == as_json.exit_code
     assert heading in shown.stdout
@@ -224,7 +224,7 @@ async def test_show_lists_a_wording_next_to_the_readings(pending: Path, monkeypa
     arguments = ["--config", str(pending), "show", "R1"]
     result = await asyncio.to_thread(CliRunner().invoke, cli, [*arguments, "--json"])
     shown = await asyncio.to_thread(CliRunner().invoke, cli, arguments)
-    listed = told(result)
+    listed = parsed(result)
 
     assert [] == listed["readings"]
     assert ["cause"] == [reading["field"] for reading in listed["wording"]]

@@ -18,7 +18,7 @@ from tests.core.audit.child import main as save_and_checkpoint
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Give a store with three events and its checkpoints."""
+    """Make a store with three events and its checkpoints."""
     path = tmp_path / "refunds.db"
     asyncio.run(save_and_checkpoint(path, "a", 3))
     return path
@@ -40,7 +40,7 @@ def again(store: Path, *more: str, given: bytes | None = None) -> Result:
 
 
 def size(store: Path, signed: bytes) -> int:
-    """Check both signatures of a checkpoint; give its size."""
+    """Check both signatures of a checkpoint, and return its size."""
     log = read_verifier(store.with_name("refunds.db.audit"))
     assert log is not None
     assert read_note(signed).by(Verifier.from_vkey((store.parent / "witness" / "key.vkey").read_text())) is not None
@@ -48,18 +48,18 @@ def size(store: Path, signed: bytes) -> int:
 
 
 def test_a_witness_follows_a_log(store: Path) -> None:
-    """Name and key of the log are given once; each time the newest checkpoint comes back with both signatures."""
+    """The name and the log's key are given once; each time the newest checkpoint comes back with both signatures."""
     sizes = [size(store, first(store).stdout_bytes)]
     asyncio.run(save_and_checkpoint(store, "b", 4))
     sizes.append(size(store, again(store, str(store)).stdout_bytes))
-    told = json.loads(again(store, str(store), "--json").stdout)
+    parsed = json.loads(again(store, str(store), "--json").stdout)
 
     assert [3, 7] == sizes
-    assert (7, 7) == (told["size"], size(store, told["note"].encode()))
+    assert (7, 7) == (parsed["size"], size(store, parsed["note"].encode()))
 
 
-def test_a_witness_that_may_not_see_the_log_is_asked(store: Path) -> None:
-    """What `--ask` prints holds sizes and hashes only, and is all that `--request` needs."""
+def test_a_witness_that_must_not_see_the_log_works_from_a_request(store: Path) -> None:
+    """The output of `--ask` contains only sizes and hashes, and is all that `--request` needs."""
     first(store)
     asyncio.run(save_and_checkpoint(store, "b", 4))
     asked = run(str(store), "--ask", "3")
@@ -69,8 +69,8 @@ def test_a_witness_that_may_not_see_the_log_is_asked(store: Path) -> None:
     assert 7 == size(store, answer.stdout_bytes)
 
 
-def test_a_log_that_was_set_back_is_not_signed(store: Path) -> None:
-    """Its keeper, who has the key, puts back a backup and signs another past: status 5, and nothing is signed."""
+def test_a_log_that_was_rolled_back_is_not_signed(store: Path) -> None:
+    """A backup that was restored and signed again with the log's own key ends with status 5, and nothing is signed."""
     signer = store.with_name("refunds.db.audit")
     shutil.copytree(signer, store.parent / "signer")
     shutil.copy(store, store.parent / "backup")
@@ -91,7 +91,7 @@ def test_a_log_that_was_set_back_is_not_signed(store: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["--folder", "--name", "--log", "checkpoint"])
 def test_what_is_missing_is_named(store: Path, missing: str) -> None:
-    """One line on stderr, and the status 2."""
+    """The error is one line on stderr, and the status is 2."""
     given = {"--folder": str(store.parent / "w"), "--name": "w", "--log": str(store) + ".audit/key.vkey"}
     given.pop(missing, None)
     if missing == "checkpoint":
