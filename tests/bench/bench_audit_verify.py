@@ -31,8 +31,10 @@ from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 
 from refundry.audit.signing.signed_notes import Verifier
-from refundry.audit.verification.source import BATCH, SqliteSource
 from refundry.audit.verification.verify import Given, verify, without_collector
+from refundry.journal.log_source import BATCH
+from refundry.journal.sqlite.snapshot import open_snapshot
+from refundry.journal.stores import read_store
 from tests.bench.samples import machine
 from tests.core.audit.made import Made, lives, new_key
 
@@ -106,16 +108,16 @@ def _seconds(function: Callable[[], object]) -> tuple[float, float]:
 
 
 def _read(path: Path) -> None:
-    with SqliteSource.open(path) as source:
+    with open_snapshot(path) as snapshot:
         for statement in _READ:
-            cursor = source.connection.execute(statement)
+            cursor = snapshot.connection.execute(statement)
             while cursor.fetchmany(BATCH):
                 pass
 
 
 def _verify(path: Path, vkey: str, deep: bool) -> None:
     given = Given("the signer's own checkpoint", path.with_name("note").read_bytes())
-    with SqliteSource.open(path, deep=deep) as source, without_collector():
+    with read_store(path, deep=deep) as source, without_collector():
         verdict = verify(source, Verifier.from_vkey(vkey), [given])
     assert verdict.clean, verdict.findings
     assert verdict.signed == verdict.events

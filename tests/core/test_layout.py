@@ -123,3 +123,16 @@ def test_imports_go_downwards_only() -> None:
     done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_audit_contains_no_sql() -> None:
+    """The audit reads every store through the journal's read port, so a second database needs no second audit."""
+    sql = re.compile(r"sqlite3|\bSELECT\b|\bPRAGMA\b|\bexecute(many)?\(")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in sorted((ROOT / "core/refundry/audit").rglob("*.py"))
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if sql.search(line)
+    ]
+
+    assert [] == found

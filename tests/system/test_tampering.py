@@ -14,11 +14,11 @@ import pytest
 from click.testing import CliRunner
 
 from refundry.audit.verification.findings import Verdict
-from refundry.audit.verification.source import SqliteSource
 from refundry.audit.verification.verify import Given, verify
 from refundry.cli.audit import audit
 from refundry.errors import ConfigError, StoreError
 from refundry.journal import Selection
+from refundry.journal.stores import read_store
 from tests.core.audit.made import Made, life, lives, new_key
 from tests.core.shop import open_shop
 from tests.system.tampering import KINDS, Target, record, tamper
@@ -49,7 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Target, Target, Give
 def audited(path: Path, own: Given) -> Verdict | str:
     """Return the verdict, or the error with which the file is refused."""
     try:
-        with SqliteSource.open(path) as source:
+        with read_store(path) as source:
             return verify(source, LOG, [own])
     except (ConfigError, StoreError) as error:
         return str(error)
@@ -82,7 +82,7 @@ def test_a_store_that_grew_properly_is_clean(tmp_path: Path) -> None:
             given.append(Given("given", store.sign()))
             first += count
         store.close()
-        with SqliteSource.open(path, deep=True) as source:
+        with read_store(path, deep=True) as source:
             verdict = verify(source, LOG, luck.sample(given, luck.randrange(1, len(given) + 1)))
         path.unlink()
 

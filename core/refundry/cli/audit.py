@@ -21,9 +21,8 @@ from refundry.audit.signing.anchors import read_notes
 from refundry.audit.signing.settings import signer_directory
 from refundry.audit.signing.signed_notes import Verifier, open_checkpoint
 from refundry.audit.signing.signer import read_last_note, read_verifier
-from refundry.audit.verification.exported import ExportSource, is_export
+from refundry.audit.verification.export_source import ExportSource, is_export
 from refundry.audit.verification.findings import Finding, Limit, LimitCode, Verdict
-from refundry.audit.verification.source import SqliteSource
 from refundry.audit.verification.verify import Given, verify, verify_part, without_collector
 from refundry.cli.base import (
     ACCOUNT_OF_ID,
@@ -40,6 +39,8 @@ from refundry.cli.witness import witness
 from refundry.config import read_config
 from refundry.errors import Invalid
 from refundry.formatting import counted
+from refundry.journal.log_source import StoreSource
+from refundry.journal.stores import read_store
 from refundry.plugin_host import load_plugins
 
 __all__ = ["audit"]
@@ -150,7 +151,7 @@ async def verify_(
     else:
         # Read before the snapshot is taken, because a later checkpoint may cover more events than the snapshot has.
         log, given = where.verifier(key), [*where.own(), *given]
-        with SqliteSource.open(where.path, deep=deep) as source, _bar(as_json, "events") as bar, without_collector():
+        with read_store(where.path, deep=deep) as source, _bar(as_json, "events") as bar, without_collector():
             verdict = verify(source, log, given, bar)
     _print_verdict(verdict, as_json)
     return ExitStatus.DONE if verdict.clean else ExitStatus.DIFFERENCE
@@ -224,7 +225,7 @@ async def export_(
     part = Part(account=account, payment=payment, since=moment(since, "--from"), until=moment(until, "--to"))
     where = _Place.of(config, None, None)
     own = where.own()
-    with SqliteSource.open(where.path) as source:
+    with read_store(where.path) as source:
         _export(source, where, own, directory, part, as_json, prove=False)
 
 
@@ -237,13 +238,13 @@ async def prove(config: str, as_json: bool, id: str, directory: str, account: st
     """Export one refund's history to a new directory, with a proof for each event that it is in the signed log."""
     where = _Place.of(config, None, None)
     own = where.own()
-    with SqliteSource.open(where.path) as source:
-        part = Part(refund=source.named(id, account))
+    with read_store(where.path) as source:
+        part = Part(refund=source.resolve(id, account))
         _export(source, where, own, directory, part, as_json, prove=True)
 
 
 def _export(
-    source: SqliteSource,
+    source: StoreSource,
     where: _Place,
     own: Sequence[Given],
     directory: str,
@@ -290,8 +291,8 @@ async def report_(
 ) -> None:
     """Write a report for people: a table (FILE.csv), or a page with a timeline of each refund (FILE.html)."""
     where = _Place.of(config, None, None)
-    with SqliteSource.open(where.path) as source:
-        refund = None if id is None else source.named(id, account)
+    with read_store(where.path) as source:
+        refund = None if id is None else source.resolve(id, account)
         times = {"since": moment(since, "--from"), "until": moment(until, "--to")}
         count = report(source, Path(file), Part(account=account, payment=payment, refund=refund, **times))
     if as_json:

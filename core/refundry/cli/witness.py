@@ -15,12 +15,13 @@ import click
 
 from refundry.audit.signing.signed_notes import Verifier
 from refundry.audit.signing.witness import Request, Witness, open_witness, request_over
-from refundry.audit.verification.exported import ExportSource, is_export
-from refundry.audit.verification.source import SqliteSource
+from refundry.audit.verification.export_source import ExportSource, is_export
 from refundry.cli.base import command, fail, print_json
 from refundry.cli.exit_status import ExitStatus
 from refundry.config import read_config
 from refundry.errors import Invalid, Tampered
+from refundry.journal.log_source import LogSource
+from refundry.journal.stores import read_store
 
 __all__ = ["witness"]
 
@@ -86,13 +87,13 @@ def _ask(config: str, place: str | None, old: int) -> Request:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[SqliteSource, bytes]]:
+def _opened(path: Path) -> Iterator[tuple[LogSource, bytes]]:
     """Open a store or an export, and yield it with its newest checkpoint."""
     if is_export(path):
         with ExportSource.read(path) as source:
             yield source, source.note()
         return
-    with SqliteSource.open(path) as source:
+    with read_store(path) as source:
         newest = deque(source.checkpoints(), maxlen=1)
         if not newest:
             raise Invalid("place", f"{path} has no checkpoint yet")

@@ -28,7 +28,7 @@ from refundry.gateway.request import Draft, RefundRequest, check_same, draft
 from refundry.inputs import Operator, check_text
 from refundry.journal import AlreadyRequested, Journal, Recorded, UnmatchedNotification, Write
 from refundry.journal.evidence import digest_of, keep_notification
-from refundry.journal.sqlite.journal import SqliteJournal
+from refundry.journal.stores import open_journal
 from refundry.outbound.calls import Caller, understood
 from refundry.outbound.transport import HttpTransport, Transport
 from refundry.plugin_host import Plugins, load_plugins
@@ -98,7 +98,7 @@ class Gateway(Reader):
         outside = ports or Ports()
         accounts = open_accounts(settings, found)
         async with AsyncExitStack() as stack:
-            journal = await SqliteJournal.open(settings.store_path, ports=outside)
+            journal = await open_journal(settings.store_path, outside)
             stack.push_async_callback(journal.close)
             sender = transport if transport is not None else await stack.enter_async_context(HttpTransport())
             gateway = cls(accounts, journal, sender, found, outside)

@@ -4,17 +4,18 @@ The rule of this module: pure. A row contains nothing that does not follow from 
 any time. It answers what is due, what to list, and how much of a payment is left to refund.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
 import attrs
 
-from refundry.errors import Invalid
+from refundry.errors import Invalid, StoreError
 from refundry.journal import IndexDifference, Row
 from refundry.money import Money
-from refundry.provider import Scope
-from refundry.refund import NextStep, Refund, Status
+from refundry.provider import ReviewReason, Scope
+from refundry.refund import NextStep, Refund, Review, Status
 
 
 def due_at(refund: Refund) -> datetime | None:
@@ -26,6 +27,11 @@ def due_at(refund: Refund) -> datetime | None:
 def blocks_account(refund: Refund) -> bool:
     """Return whether what blocks this refund blocks its whole account."""
     return refund.blocked == Scope.ACCOUNT
+
+
+def storable_text(text: str) -> str:
+    """Return text as UTF-8 can hold it: half a surrogate pair becomes its escape."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def row_of(refund: Refund) -> Row:
@@ -46,6 +52,26 @@ def row_of(refund: Refund) -> Row:
         requested_at=refund.requested_at,
         updated_at=refund.updated_at,
     )
+
+
+def review_text(reasons: Iterable[tuple[str, str, datetime]]) -> str | None:
+    """Return the open reasons for a review as the index stores them; None without any."""
+    column = [{"code": code, "message": message, "since": since.isoformat()} for code, message, since in reasons]
+    # JSON in ASCII also holds half a surrogate pair.
+    return json.dumps(column) if column else None
+
+
+def read_review(column: str | None) -> tuple[Review, ...]:
+    """Return the reasons that `review_text` wrote; raise `StoreError` for anything else."""
+    if column is None:
+        return ()
+    try:
+        return tuple(
+            Review(ReviewReason(reason["code"]), str(reason["message"]), datetime.fromisoformat(reason["since"]))
+            for reason in json.loads(column)
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"store: the review of an index row cannot be read: {error!r}") from error
 
 
 @attrs.frozen(slots=True)

@@ -12,13 +12,13 @@ from refundry.audit.replay.findings import ReplayKind, Significance, significanc
 from refundry.audit.replay.replay import replay
 from refundry.audit.signing.settings import signer_directory
 from refundry.audit.signing.signer import read_verifier
-from refundry.audit.verification.source import SqliteSource
 from refundry.audit.verification.verify import verify
 from refundry.cli import cli
 from refundry.config import read_config
 from refundry.errors import ConfigError, Conflict, Invalid
 from refundry.gateway import Gateway
 from refundry.inputs import Operator
+from refundry.journal.stores import read_store
 from refundry.plugin_host import load_plugins
 from refundry.refund import Status
 from tests.core.shop import Shop, open_shop
@@ -75,7 +75,7 @@ async def test_the_audit_passes_and_lists_what_was_erased(tmp_path: Path) -> Non
     log = read_verifier(signer_directory(config))
     assert log is not None
 
-    with SqliteSource.open(config.store_path) as source:
+    with read_store(config.store_path) as source:
         verdict = verify(source, log)
     findings = list(replay(config, load_plugins()))
 

@@ -13,14 +13,15 @@ import attrs
 import pytest
 
 from refundry.audit.erasure import Tombstone
-from refundry.audit.publication.export import Exported, Part, content_path, export
+from refundry.audit.export_format import content_path
+from refundry.audit.publication.export import Exported, Part, export
 from refundry.audit.signing.signed_notes import Verifier, sign_note
-from refundry.audit.verification.exported import ExportSource, is_export
+from refundry.audit.verification.export_source import ExportSource, is_export
 from refundry.audit.verification.findings import LimitCode, Verdict
-from refundry.audit.verification.source import SqliteSource
 from refundry.audit.verification.verify import Given, verify, verify_part
 from refundry.errors import Invalid, StoreError, Tampered
 from refundry.journal.merkle import TileNodes, consistency_proof, root_of, tile_path, verify_consistency
+from refundry.journal.stores import read_store
 from tests.core.audit.made import AT, Life, Made, life, lives, new_key
 
 LOG = new_key().verifier()
@@ -48,7 +49,7 @@ def path(tmp_path: Path, store: bytes) -> Path:
 
 def exported(path: Path, part: Part = Part(), *, prove: bool = False, place: Path | None = None) -> Exported:
     """Export to the folder `out` beside the store."""
-    with SqliteSource.open(path) as source:
+    with read_store(path) as source:
         return export(source, LOG, [], place or path.with_name("out"), part, prove=prove)
 
 
@@ -215,7 +216,7 @@ def test_nothing_half_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_log_that_nobody_signed(path: Path) -> None:
     """Without a genuine checkpoint nothing can be handed on."""
-    with SqliteSource.open(path) as source, pytest.raises(Invalid, match="nothing of it is signed with this key"):
+    with read_store(path) as source, pytest.raises(Invalid, match="nothing of it is signed with this key"):
         export(source, new_key("other").verifier(), [], path.with_name("out"))
 
 
@@ -304,7 +305,7 @@ def test_a_change_in_a_part_is_found(path: Path, name: str) -> None:
 def test_a_part_beside_other_checkpoints(path: Path) -> None:
     """A checkpoint of the same size is compared with a part; about one of another size it says that it cannot."""
     folder = exported(path, Part(payment=PAYMENT)).place
-    with SqliteSource.open(path) as source:
+    with read_store(path) as source:
         older, newest = (Given(f"of {size}", note) for size, note in source.checkpoints())
     other = Made(path.with_name("other.db"))
     other.write(list(lives(60, 300)))

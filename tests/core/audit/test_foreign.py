@@ -12,8 +12,8 @@ from typing import Final, NoReturn
 import pytest
 
 from refundry.audit.publication.export import Exported, Part, export
-from refundry.audit.verification.source import SqliteSource
 from refundry.journal.merkle import Frontier, entry, leaf_hash
+from refundry.journal.stores import read_store
 from tests.core.audit.made import life, make_store, new_key
 from tests.plugins.peers import Peer
 
@@ -53,7 +53,7 @@ def exported(store: Path) -> Callable[[str, Part], Path]:
 
     def make(name: str, part: Part = Part()) -> Path:
         if name not in done:
-            with SqliteSource.open(store) as source:
+            with read_store(store) as source:
                 place = store.with_name(name)
                 done[name] = export(source, new_key().verifier(), [], place, part, prove=part.refund is not None)
         return done[name].place
@@ -168,7 +168,7 @@ print(json.dumps(roots))
 
 def test_pymerkle_agrees(store: Path) -> None:
     """Another implementation of RFC 6962 has the same root at every size."""
-    with SqliteSource.open(store) as source:
+    with read_store(store) as source:
         entries = [entry(*event[1:]) for events in source.events() for event in events][:300]
     theirs = json.loads(PYMERKLE.run(_ROOTS, stdin="\n".join(base64.b64encode(each).decode() for each in entries)))
     ours, frontier = [], Frontier()

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from refundry.audit.verification import lean_state as books
 from refundry.audit.verification.lean_state import Account
 from refundry.journal.codec import encode
-from refundry.journal.index import row_of
-from refundry.journal.sqlite.rows import review_text, to_micros
+from refundry.journal.index import review_text, row_of
+from refundry.journal.sqlite.rows import to_micros
 from refundry.money import Money
 from refundry.provider import OutcomeKind, Resend, ReviewReason, Scope
 from refundry.refund import (

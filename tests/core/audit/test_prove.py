@@ -9,9 +9,11 @@ import pytest
 
 from refundry.audit.publication.export import Part, export
 from refundry.audit.signing.signed_notes import open_checkpoint
-from refundry.audit.verification.source import SqliteSource
 from refundry.errors import Invalid, UnknownRefund
 from refundry.journal.merkle import verify_inclusion
+from refundry.journal.sqlite.snapshot import open_snapshot
+from refundry.journal.sqlite.store_source import SqliteStoreSource
+from refundry.journal.stores import read_store
 from tests.core.audit.made import life, make_store, new_key
 
 LOG = new_key().verifier()
@@ -27,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("number", [0, 3, 39])
 def test_every_event_has_its_proof(path: Path, number: int) -> None:
     """Each `.tlog-proof` holds index, path and checkpoint, and fits the bytes beside it."""
-    with SqliteSource.open(path) as source:
+    with read_store(path) as source:
         place = export(source, LOG, [], path.with_name("proof"), Part(refund=life(number).id), prove=True).place
     files = sorted((place / "proofs").glob("*.tlog-proof"))
 
@@ -46,11 +48,12 @@ def test_every_event_has_its_proof(path: Path, number: int) -> None:
 
 def test_either_id_names_a_refund(path: Path) -> None:
     """Refundry's id and the request id name it; an unknown one, and one of two accounts, do not."""
-    with SqliteSource.open(path) as source:
-        assert life(3).id == source.named(life(3).id, None) == source.named("refund-000000000003", "shop-eu")
+    with open_snapshot(path) as snapshot:
+        source = SqliteStoreSource(snapshot)
+        assert life(3).id == source.resolve(life(3).id, None) == source.resolve("refund-000000000003", "shop-eu")
         with pytest.raises(UnknownRefund):
-            source.named("refund-000000000003", "other")
-        source.connection.execute("CREATE TEMP TABLE refund_index AS SELECT * FROM main.refund_index")
-        source.connection.execute("UPDATE refund_index SET refund_request_id='same', account=id")
+            source.resolve("refund-000000000003", "other")
+        snapshot.connection.execute("CREATE TEMP TABLE refund_index AS SELECT * FROM main.refund_index")
+        snapshot.connection.execute("UPDATE refund_index SET refund_request_id='same', account=id")
         with pytest.raises(Invalid, match="several accounts"):
-            source.named("same", None)
+            source.resolve("same", None)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from refundry.audit.publication import report as reports
 from refundry.audit.publication.export import Part
 from refundry.audit.publication.report import report, safe_cell
-from refundry.audit.verification.source import SqliteSource
 from refundry.errors import Invalid, StoreError
+from refundry.journal.stores import read_store
 from refundry.provider import ReviewReason
 from refundry.refund import Inquired, RaisedReview, Requested
 from tests.core.audit.made import AT, Life, Made, life, lives
@@ -49,7 +49,7 @@ def path(tmp_path: Path) -> Path:
 def written(path: Path, name: str, part: Part = Part()) -> str:
     """Write a report and read it."""
     place = path.parent / name
-    with SqliteSource.open(path) as source:
+    with read_store(path) as source:
         report(source, place, part)
     return place.read_text("utf-8")
 
@@ -144,7 +144,7 @@ def test_events_are_drawn_apart(times: list[float]) -> None:
 def test_parts(path: Path) -> None:
     """A report can be limited to an account, a payment, a refund or a time."""
     counts = []
-    with SqliteSource.open(path) as source:
+    with read_store(path) as source:
         for number, part in enumerate(
             (
                 Part(),

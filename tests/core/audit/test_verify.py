@@ -20,12 +20,13 @@ from refundry.audit.erasure import Tombstone
 from refundry.audit.signing.signed_notes import sign_note
 from refundry.audit.verification.findings import KEPT, FindingKind, Findings, Limit, LimitCode, Verdict
 from refundry.audit.verification.roots import Batch
-from refundry.audit.verification.source import BATCH, SqliteSource
 from refundry.audit.verification.verify import Given, verify
 from refundry.errors import ConfigError, StoreError
+from refundry.journal.log_source import BATCH
 from refundry.journal.merkle import Frontier, root_of
 from refundry.journal.sqlite.recorder import open_recorder
 from refundry.journal.sqlite.rows import REPLACE_ROW, whole_row
+from refundry.journal.stores import read_store
 from refundry.money import Money
 from refundry.refund import Settled, fold
 from tests.core.audit.made import AT, Life, Made, life, lives, make_store, new_key, refund_id, signed
@@ -40,7 +41,7 @@ def path(tmp_path: Path) -> Path:
 
 def audited(path: Path, *notes: bytes, deep: bool = False) -> Verdict:
     """Verify a store with checkpoints from outside."""
-    with SqliteSource.open(path, deep=deep) as source:
+    with read_store(path, deep=deep) as source:
         return verify(source, LOG, [Given("given", note) for note in notes])
 
 
@@ -118,7 +119,7 @@ def test_a_live_store(path: Path) -> None:
     """A store that somebody has open is read in one snapshot, and what comes later is not in it."""
     made = Made(path)
     made.write(list(lives(5)))
-    with SqliteSource.open(path) as source:
+    with read_store(path) as source:
         made.write(list(lives(5, 5)))
         verdict = verify(source, LOG)
     made.close()
@@ -139,8 +140,8 @@ def test_nothing_is_written_beside_it(path: Path) -> None:
 _READS = """
 import sys
 from pathlib import Path
-from refundry.audit.verification.source import SqliteSource
-with SqliteSource.open(Path(sys.argv[1])) as source:
+from refundry.journal.stores import read_store
+with read_store(Path(sys.argv[1])) as source:
     print(sum(len(batch) for batch in source.events()))
 try:
     Path(sys.argv[1]).with_name("new").write_text("")
@@ -177,16 +178,16 @@ def test_a_folder_that_cannot_be_written_to(path: Path, empty_log: bool) -> None
 def test_somebody_begins_to_write(path: Path) -> None:
     """A store at rest that somebody writes to while it is read is refused: it was no snapshot."""
     make_store(path, 5)
-    with pytest.raises(StoreError, match="somebody wrote"), SqliteSource.open(path):
+    with pytest.raises(StoreError, match="another process wrote"), read_store(path):
         changed(path, "DELETE FROM observed")
 
 
 def test_what_is_no_store(path: Path) -> None:
     """A missing file and another database are refused in one line."""
-    with pytest.raises(ConfigError, match="there is no file"), SqliteSource.open(path):
+    with pytest.raises(ConfigError, match="there is no file"), read_store(path):
         pass
     sqlite3.connect(path).execute("CREATE TABLE t (x)").connection.close()
-    with pytest.raises(ConfigError, match="not a Refundry store"), SqliteSource.open(path):
+    with pytest.raises(ConfigError, match="not a Refundry store"), read_store(path):
         pass
 
 
@@ -222,7 +223,7 @@ def test_what_is_no_store(path: Path) -> None:
         ("UPDATE refund_index SET id='x' WHERE refund_request_id='refund-000000000002'", "index", "refund "),
         ("UPDATE refund_index SET lease_until=0", "storage", "refund "),
         ("DROP INDEX refund_due", "storage", "tables"),
-        ("INSERT INTO unmatched_notifications VALUES (0,'a','r',x'00')", "storage", "parked"),
+        ("INSERT INTO unmatched_notifications VALUES (0,'a','r',x'00')", "storage", "unmatched"),
         ("INSERT INTO erased VALUES (x'00','r','no note')", "tombstone", "00"),
     ],
 )  # fmt: skip
@@ -417,7 +418,7 @@ def test_progress_is_told(path: Path) -> None:
     make_store(path, 5)
     seen: list[tuple[int, int]] = []
     tell: Callable[[int, int], None] = lambda done, total: seen.append((done, total))  # noqa: E731
-    with SqliteSource.open(path) as source:
+    with read_store(path) as source:
         verify(source, LOG, [], tell)
 
     assert [(25, 25)] == seen
@@ -446,7 +447,7 @@ def test_a_table_s_definition_that_is_no_text_any_more_is_a_damaged_file(tmp_pat
     make_store(path, 1)
     path.write_bytes(path.read_bytes().replace(b"CREATE TABLE evidence (", b"CREATE TABLE evidence \xac", 1))
 
-    with pytest.raises(StoreError, match=r"^store: the database file is damaged$"), SqliteSource.open(path):
+    with pytest.raises(StoreError, match=r"^store: the database file is damaged$"), read_store(path):
         pass
     with pytest.raises(StoreError, match=r"^store: the database file is damaged$"):
         open_recorder(path)

@@ -12,10 +12,11 @@ import attrs
 import pytest
 from click.testing import CliRunner, Result
 
-from refundry.audit.verification.source import SqliteSource
 from refundry.cli import cli
 from refundry.cli.audit import audit
 from refundry.errors import Invalid
+from refundry.journal.log_source import StoreSource
+from refundry.journal.stores import read_store
 from tests.core.audit.later_plugin import with_change
 from tests.core.audit.made import Made, life, lives, new_key
 from tests.core.shop import open_shop
@@ -75,10 +76,10 @@ def test_a_store_that_was_tampered_with(place: Path) -> None:
 
 def test_a_store_in_use(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint that is signed during the check covers more events than the snapshot, and is not a finding."""
-    opened = SqliteSource.open
+    opened = read_store
 
     @contextmanager
-    def open_and_continue(path: Path, *, deep: bool = False) -> Iterator[SqliteSource]:
+    def open_and_continue(path: Path, *, deep: bool = False) -> Iterator[StoreSource]:
         with opened(path, deep=deep) as source:
             made = Made(place / f"{len(list(place.iterdir()))}.db")
             made.write(list(lives(9)))
@@ -86,7 +87,7 @@ def test_a_store_in_use(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             yield source
 
     note = (place / "refunds.db.audit" / "checkpoint").read_bytes()
-    monkeypatch.setattr(SqliteSource, "open", open_and_continue)
+    monkeypatch.setattr("refundry.cli.audit.read_store", open_and_continue)
     for arguments in (["verify"], ["export", str(place / "out")], ["prove", life(3).id, str(place / "proof")]):
         (place / "refunds.db.audit" / "checkpoint").write_bytes(note)
 

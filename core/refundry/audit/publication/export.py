@@ -21,15 +21,16 @@ import attrs
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from refundry.audit.export_format import FORMAT, content_path, line_of
 from refundry.audit.signing.signed_notes import BadNote, Checkpoint, Verifier, open_checkpoint
 from refundry.audit.verification import lean_state as ledger
-from refundry.audit.verification.source import Event, SqliteSource
+from refundry.audit.verification.source import Event
 from refundry.errors import Invalid, StoreError, Tampered
+from refundry.journal.log_source import StoreSource
 from refundry.journal.merkle import Frontier, TileNodes, Tiles, entry, inclusion_proof, leaf_hash, tile_path
 
-__all__ = ["FORMAT", "Exported", "Part", "export"]
+__all__ = ["Exported", "Part", "export"]
 
-FORMAT: Final = "refundry/export/1"
 _TILES_AT_HAND: Final = 4_096
 
 Progress = Callable[[int, int], None]
@@ -77,7 +78,7 @@ class Exported:
 
 
 def export(
-    source: SqliteSource,
+    source: StoreSource,
     log: Verifier,
     notes: Sequence[bytes],
     place: Path,
@@ -108,7 +109,7 @@ def export(
     )  # fmt: skip
 
 
-def _newest(source: SqliteSource, log: Verifier, notes: Sequence[bytes]) -> tuple[Checkpoint, bytes]:
+def _newest(source: StoreSource, log: Verifier, notes: Sequence[bytes]) -> tuple[Checkpoint, bytes]:
     """Give the largest genuine checkpoint that is not larger than the log."""
     count = source.count()
     found: list[tuple[Checkpoint, bytes]] = []
@@ -150,7 +151,7 @@ def _new_folder(place: Path) -> Iterator[Path]:
 
 
 class _Writer:
-    def __init__(self, source: SqliteSource, folder: Path, part: Part) -> None:
+    def __init__(self, source: StoreSource, folder: Path, part: Part) -> None:
         self._source = source
         self._folder = folder
         self._part = part
@@ -189,7 +190,7 @@ class _Writer:
                     said: Any = ledger.read_any(event[3], event[4])
                     if said is None or self._wanted(event, said):
                         proof = None if self._part.whole else inclusion_proof(idx, checkpoint.size, nodes)
-                        out.write(json.dumps(_line(event, idx, proof), ensure_ascii=False) + "\n")
+                        out.write(line_of(event, idx, proof))
                         self._named(event, said)
                         if prove and proof is not None:
                             self._prove(event, idx, proof, note)
@@ -234,26 +235,11 @@ class _Writer:
         self._put(f"proofs/{event[2]:04d}.entry", entry(*event[1:]))
 
 
-def content_path(folder: str, digest: str) -> str:
-    """Give the path of kept bytes in an export."""
-    return f"{folder}/{digest[:2]}/{digest}"
-
-
-def _line(event: Event, idx: int, proof: Sequence[bytes] | None) -> dict[str, Any]:
-    position, refund, version, topic, state = event
-    line: dict[str, Any] = {"position": position, "idx": idx, "refund": refund, "version": version, "topic": topic}
-    try:
-        line["state"] = state.decode()
-    except UnicodeDecodeError:
-        line["state_base64"] = b64encode(state).decode()
-    return line if proof is None else line | {"proof": [b64encode(each).decode() for each in proof]}
-
-
 # --- what is said about it --------------------------------------------------------------------------------------------
 
 
 def _describe(
-    source: SqliteSource, log: Verifier, folder: Path, checkpoint: Checkpoint, note: bytes, part: Part
+    source: StoreSource, log: Verifier, folder: Path, checkpoint: Checkpoint, note: bytes, part: Part
 ) -> None:
     (folder / "checkpoint").write_bytes(note)
     if part.whole:

@@ -18,11 +18,11 @@ import attrs
 
 from refundry import formatting, views
 from refundry.audit.publication.export import Part
-from refundry.audit.verification.source import SqliteSource
 from refundry.errors import Invalid, StoreError
 from refundry.formatting import moment
 from refundry.journal import Recorded
 from refundry.journal.codec import decode, private_digest
+from refundry.journal.log_source import StoreSource
 from refundry.refund import Refund, fold
 
 __all__ = ["KINDS", "report", "safe_cell"]
@@ -46,7 +46,7 @@ class History:
     events: Sequence[Recorded]
 
 
-def report(source: SqliteSource, place: Path, part: Part = Part()) -> int:
+def report(source: StoreSource, place: Path, part: Part = Part()) -> int:
     """Write a report to a new file, in the format of its suffix; return the number of refunds.
 
     Raises `Invalid` for an unknown suffix, a file that already exists, and too many refunds for a page.
@@ -79,8 +79,8 @@ def _new_file(place: Path) -> Iterator[TextIO]:
             Path(name).unlink()
 
 
-def _histories(source: SqliteSource, part: Part) -> Iterator[History]:
-    for refund_id in source.chosen(part.account, part.payment, part.refund):
+def _histories(source: StoreSource, part: Part) -> Iterator[History]:
+    for refund_id in source.refund_ids(part.account, part.payment, part.refund):
         events = [
             Recorded(position, refund_id, version, decode(topic, state, position, _private(source, state)))
             for position, version, topic, state in source.events_of(refund_id)
@@ -89,7 +89,7 @@ def _histories(source: SqliteSource, part: Part) -> Iterator[History]:
             yield History(fold(refund_id, [each.event for each in events]), events)
 
 
-def _private(source: SqliteSource, state: bytes) -> bytes | None:
+def _private(source: StoreSource, state: bytes) -> bytes | None:
     digest = private_digest(state)
     if digest is None:
         return None

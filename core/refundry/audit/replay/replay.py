@@ -8,12 +8,10 @@ ids, beside their index rows. What was erased is said, and is no difference.
 import multiprocessing
 import os
 import re
-import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -23,15 +21,14 @@ import attrs
 from refundry.audit.replay.findings import Found, ReplayKind, Wordings
 from refundry.audit.replay.reinterpretation import Reading, read_again, reading_in_words, states_of
 from refundry.audit.verification.findings import Finding
-from refundry.audit.verification.source import OTHER_TABLES, SqliteSource
 from refundry.config import Account, Config, open_accounts
 from refundry.errors import Invalid, StoreError
 from refundry.formatting import counted, plain
 from refundry.journal import Recorded, Row
 from refundry.journal.codec import decode, private_digest
 from refundry.journal.index import differences, row_of
-from refundry.journal.sqlite.recorder import store_error
-from refundry.journal.sqlite.rows import ROW, ROW_ID, read_row, whole_row
+from refundry.journal.log_source import StoredEvent, StoredHistory, StoredRow, StoreSource
+from refundry.journal.stores import read_store
 from refundry.plugin_host import Plugins
 from refundry.refund import IllegalEvent, Refund, Status
 
@@ -43,9 +40,6 @@ Progress = Callable[[int, int], None]
 PART: Final = 20_000
 """Events that are replayed without a word, and that one process takes at a time."""
 _CHUNK: Final = 1_000
-_ASKED: Final = 500
-_EVENTS: Final = "SELECT rowid, originator_id, originator_version, topic, state FROM stored_events"
-_ROWS: Final = f"SELECT {ROW} FROM refund_index"  # noqa: S608 (constant columns)
 _TOTALS: Final = ("refunds", "requested", "settled", "failed", "open")
 
 _Bound = tuple[str | None, str | None]
@@ -79,11 +73,12 @@ def replay(
     cannot be read.
     """
     path, accounts = config.store_path, open_accounts(config, plugins, keys=False)
-    with _reading(path) as source:
+    with read_store(path) as source:
         total = source.count()
-        bounds = _bounds(source.connection, total)
-        if not source.well_formed():
-            yield Finding(ReplayKind.INDEX, "tables", OTHER_TABLES)
+        bounds = list(pairwise([None, *source.partition(PART), None]))
+        if not source.has_expected_tables():
+            text = "the tables and indexes are not those that Refundry creates"
+            yield Finding(ReplayKind.INDEX, "tables", text)
     done, log, index = 0, _Totals(), _Totals()
     unknown_accounts: set[str] = set()
     wordings = Wordings()
@@ -101,18 +96,6 @@ def replay(
         wordings.update(part.wordings)
     yield from _compare_totals(log, index)
     yield from wordings.findings()
-
-
-def _bounds(connection: sqlite3.Connection, total: int) -> list[_Bound]:
-    """Cut the refunds, in the order of their ids, into parts of about as many events."""
-    found = {
-        row[0]
-        for position in range(PART, total, PART)
-        for row in connection.execute("SELECT originator_id FROM stored_events WHERE rowid=?", (position,))
-        if isinstance(row[0], str)
-    }
-    cuts = [None, *sorted(found), None]
-    return list(pairwise(cuts))
 
 
 def _parts(
@@ -150,34 +133,25 @@ def _replay_mine(bound: _Bound) -> _Part:
 
 def _replay_part(path: Path, accounts: Mapping[str, Account], bound: _Bound) -> _Part:
     part = _Part()
-    with _reading(path) as source:
-        _replay_all(part, accounts, source.connection, bound)
+    with read_store(path) as source:
+        _replay_all(part, accounts, source, bound)
     return part
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[SqliteSource]:
-    try:
-        with SqliteSource.open(path) as source:
-            yield source
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        raise store_error(error) from error
-
-
-def _replay_all(part: _Part, accounts: Mapping[str, Account], connection: sqlite3.Connection, bound: _Bound) -> None:
+def _replay_all(part: _Part, accounts: Mapping[str, Account], source: StoreSource, bound: _Bound) -> None:
     """Walk over refunds and index rows side by side."""
-    rows = _rows(part, connection, bound)
+    rows = _rows(part, source, bound)
     row = next(rows, None)
-    for chunk in _chunks(connection, bound):
-        kept, erased = _kept(connection, chunk)
+    for chunk in source.histories(*bound, _CHUNK):
+        kept, erased = _kept(source, chunk)
         for refund_id, events in chunk:
             if not isinstance(refund_id, str):
                 part.findings.append(Finding(ReplayKind.EVENT, f"refund {refund_id!r}", "its id is not text"))
                 continue
-            while row is not None and row[ROW_ID] < refund_id:
+            while row is not None and row.id < refund_id:
                 _compare_row(part, None, row)
                 row = next(rows, None)
-            mine = row if row is not None and row[ROW_ID] == refund_id else None
+            mine = row if row is not None and row.id == refund_id else None
             _Replayed(part, accounts, kept, erased).take(refund_id, events, mine)
             row = next(rows, None) if mine is not None else row
     while row is not None:
@@ -185,83 +159,37 @@ def _replay_all(part: _Part, accounts: Mapping[str, Account], connection: sqlite
         row = next(rows, None)
 
 
-def _between(statement: str, column: str, bound: _Bound, instruction: str) -> tuple[str, list[str]]:
-    after, last = bound
-    limits = [f"{column}{sign}?" for sign, limit in ((">", after), ("<=", last)) if limit is not None]
-    where = f" WHERE {' AND '.join(limits)}" if limits else ""
-    return f"{statement}{where} ORDER BY {instruction}", [limit for limit in bound if limit is not None]
-
-
-_Values = Sequence[Any]
-"""An index row as it is stored, in the order of `ROW`."""
-
-
-def _rows(part: _Part, connection: sqlite3.Connection, bound: _Bound) -> Iterator[_Values]:
-    """Give the index rows of a part."""
-    for values in connection.execute(*_between(_ROWS, "id", bound, "id")):
-        if isinstance(values[ROW_ID], str):
-            yield values
+def _rows(part: _Part, source: StoreSource, bound: _Bound) -> Iterator[StoredRow]:
+    """Yield the index rows of a part."""
+    for row in source.rows(*bound):
+        if isinstance(row.id, str):
+            yield row
         else:
-            _say_unreadable(part, values, "its id is not text")
+            _say_unreadable(part, row, "its id is not text")
 
 
-def _read_values(part: _Part, values: _Values | None) -> Row | None:
-    """Read an index row; one that nobody could have written is a finding, and none."""
+def _read_row(part: _Part, stored: StoredRow | None) -> Row | None:
+    """Read an index row; one that cannot have been written is a finding, and not a row."""
     try:
-        return None if values is None else read_row(values)
-    except (ArithmeticError, AttributeError, Invalid, TypeError, ValueError) as error:
-        assert values is not None
-        _say_unreadable(part, values, str(error))
+        return None if stored is None else stored.read()
+    except Invalid as error:
+        assert stored is not None
+        _say_unreadable(part, stored, error.rule)
         return None
 
 
-def _say_unreadable(part: _Part, values: _Values, why: str) -> None:
-    where = f"refund {plain(str(values[ROW_ID]))}"
+def _say_unreadable(part: _Part, row: StoredRow, why: str) -> None:
+    where = f"refund {plain(str(row.id))}"
     part.findings.append(Finding(ReplayKind.INDEX, where, f"row: cannot be read: {why}"))
 
 
-_Stored = tuple[int, str, int, str, bytes]
-_Chunk = list[tuple[str, list[_Stored]]]
-
-
-def _chunks(connection: sqlite3.Connection, bound: _Bound) -> Iterator[_Chunk]:
-    """Read refunds whole, about `_CHUNK` events at a time."""
-    chunk: _Chunk = []
-    size = 0
-    instruction = "originator_id, originator_version"
-    for event in connection.execute(*_between(_EVENTS, "originator_id", bound, instruction)):
-        if not chunk or chunk[-1][0] != event[1]:
-            if size >= _CHUNK:
-                yield chunk
-                chunk, size = [], 0
-            chunk.append((event[1], []))
-        chunk[-1][1].append(event)
-        size += 1
-    if chunk:
-        yield chunk
-
-
-def _kept(connection: sqlite3.Connection, chunk: _Chunk) -> tuple[dict[str, bytes], set[str]]:
+def _kept(source: StoreSource, chunk: Sequence[StoredHistory]) -> tuple[dict[str, bytes], set[str]]:
     """Look up what the events of a chunk name, all at once: the bytes, and the digests of what was erased."""
-    # Searched as text: reading the events comes later, and needs what persons wrote.
+    # Searched as text: decoding the events comes later, and needs their private text.
     states = (event[4] for _, events in chunk for event in events)
     texts = {digest for state in states if isinstance(state, bytes) for digest in _NAMED.findall(state)}
-    named = [bytes.fromhex(text.decode()) for text in texts]
-    kept: dict[str, bytes] = {}
-    erased: set[str] = set()
-    any_erased = connection.execute("SELECT 1 FROM erased LIMIT 1").fetchone() is not None
-    for start in range(0, len(named), _ASKED):
-        some = named[start : start + _ASKED]
-        marks = ",".join("?" * len(some))
-        gone: set[bytes] = set()
-        if any_erased:
-            found = connection.execute(f"SELECT digest FROM erased WHERE digest IN ({marks})", some)  # noqa: S608
-            gone = {digest for (digest,) in found}
-            erased.update(digest.hex() for digest in gone)
-        statement = f"SELECT digest, bytes FROM evidence WHERE digest IN ({marks})"  # noqa: S608 (only marks)
-        found = connection.execute(statement, some)
-        kept |= {digest.hex(): content for digest, content in found if digest not in gone}
-    return kept, erased
+    kept, erased = source.kept([bytes.fromhex(text.decode()) for text in texts])
+    return {digest.hex(): content for digest, content in kept.items()}, {digest.hex() for digest in erased}
 
 
 _NAMED: Final = re.compile(rb'"(?:digest|evidence|private)":"([0-9a-f]{64})"')
@@ -278,7 +206,7 @@ class _Replayed:
         self._kept = kept
         self._erased = erased
 
-    def take(self, refund_id: str, stored: Sequence[_Stored], values: _Values | None) -> None:
+    def take(self, refund_id: str, stored: Sequence[StoredEvent], found: StoredRow | None) -> None:
         """Fold it, compare it with its row, and read its answers again."""
         self._part.events += len(stored)
         try:
@@ -286,12 +214,12 @@ class _Replayed:
             states = states_of(history)
         except (StoreError, IllegalEvent) as error:
             self._say(ReplayKind.EVENT, f"refund {refund_id}", str(error))
-            row = _read_values(self._part, values)
+            row = _read_row(self._part, found)
             if row is not None:
                 _add(self._part.index, row, row.amount.minor)
             return
         refund = states[-1]
-        _compare_row(self._part, refund, values)
+        _compare_row(self._part, refund, found)
         self._miss(refund_id, history)
         account = self._accounts.get(refund.account)
         if account is None:
@@ -300,7 +228,7 @@ class _Replayed:
             return
         self._read(account, history, states)
 
-    def _decode(self, event: _Stored, expected: int) -> Recorded:
+    def _decode(self, event: StoredEvent, expected: int) -> Recorded:
         position, refund_id, version, topic, state = event
         if version != expected:
             raise StoreError(f"store: version {expected} is missing; the next is {version}")
@@ -352,11 +280,11 @@ def _place(recorded: Recorded) -> str:
 # --- index and totals -------------------------------------------------------------------------------------------------
 
 
-def _compare_row(part: _Part, refund: Refund | None, values: _Values | None) -> None:
+def _compare_row(part: _Part, refund: Refund | None, found: StoredRow | None) -> None:
     """Compare a refund with its index row, and add both up."""
-    as_stored = refund is not None and whole_row(refund) == values
+    as_stored = refund is not None and found is not None and found.matches(refund)
     # Only what differs is worth reading.
-    row = refund if as_stored else _read_values(part, values)
+    row = refund if as_stored else _read_row(part, found)
     if refund is not None:
         settled = refund.settled_amount
         _add(part.log, refund, refund.amount.minor if settled is None else settled.minor)

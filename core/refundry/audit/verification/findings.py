@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
-from refundry.audit.verification.invariants import Totals
+from refundry.journal.log_source import Totals
 
 __all__ = ["Finding", "FindingKind", "Findings", "Limit", "LimitCode", "Verdict"]
 

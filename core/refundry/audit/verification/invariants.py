@@ -6,53 +6,24 @@ refunds is asked of the index, which by then was compared with the log row by ro
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from refundry.audit.verification import lean_state as books
-from refundry.audit.verification.lean_state import INDEXED, Account, Told, close, columns
+from refundry.audit.verification.lean_state import Account, Told, close, columns
+from refundry.audit.verification.source import Source
+from refundry.journal.log_source import Totals
 
-__all__ = ["Index", "Ledger", "Totals", "check_replacement"]
+__all__ = ["Ledger", "check_replacement"]
 
 AT_HAND: Final = 20_000
 """How many accounts are held in memory; when there are more, those that have ended are let go, or the older half."""
-
-ROW: Final = ", ".join(("id", *INDEXED))
-_TWICE: Final = """SELECT account, refund_request_id, min(id) FROM refund_index GROUP BY account, refund_request_id
-    HAVING count(*) > 1"""
-_REPLACED_TWICE: Final = """SELECT retry_of FROM refund_index WHERE retry_of IS NOT NULL GROUP BY retry_of
-    HAVING count(*) > 1"""
-_PAYMENTS: Final = """SELECT account, payment, min(currency), min(currency) <> max(currency)
-    OR min(exponent) <> max(exponent) AS mixed, sum(CASE WHEN status = 'failed' THEN 0 ELSE amount END) AS moving,
-    min(payment_total) AS total FROM refund_index GROUP BY account, payment HAVING mixed OR moving > total"""
-_TOTALS: Final = """SELECT currency, exponent, count(*), sum(amount),
-    sum(CASE WHEN status = 'settled' THEN amount ELSE 0 END), sum(CASE WHEN status = 'failed' THEN amount ELSE 0 END),
-    sum(CASE WHEN status NOT IN ('settled', 'failed') THEN amount ELSE 0 END)
-    FROM refund_index GROUP BY currency, exponent ORDER BY currency, exponent"""
-
-Totals = tuple[str, int, int, int, int, int, int]
-"""Currency, exponent, refunds; requested, settled, failed, open in minor units."""
-
-
-class Index(Protocol):
-    """What the ledger asks of a source."""
-
-    indexed: bool
-
-    def rows_of(self, accounts: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
-        """Give the index rows (`ROW`) with the ids of these, in any order; where there is none, make one."""
-
-    def history(self, refund_id: str, before: int) -> Sequence[tuple[str, bytes]]:
-        """Give topic and state of a refund's events that stand before a position."""
-
-    def ask(self, statement: str) -> list[tuple[Any, ...]]:
-        """Ask the index."""
 
 
 class Ledger:
     """Accounts by the id of their refund."""
 
-    def __init__(self, index: Index) -> None:
-        self._index = index
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self.at_hand: dict[str, Account] = {}
         self.matched = 0
         """How many refunds had the state of their index row when they were let go."""
@@ -62,7 +33,7 @@ class Ledger:
         account = self.at_hand.get(id)
         if account is not None:
             return account
-        for topic, state in self._index.history(id, before):
+        for topic, state in self._source.history(id, before):
             said: Any = books.read_any(topic, state)
             if said is None:
                 continue
@@ -93,23 +64,23 @@ class Ledger:
         rows = sorted(map(columns, accounts))
         if not rows:
             return
-        found = self._index.rows_of(rows)
+        found = self._source.index.rows_of(rows)
         self.matched += len(rows) if rows == found else len(set(rows).intersection(found))
 
     # Once everything is there.
 
     def totals(self) -> Sequence[Totals]:
         """Give what was requested and what became of it, by currency."""
-        return self._index.ask(_TOTALS)
+        return self._source.index.totals()
 
     def broken(self) -> Iterator[tuple[str, Told]]:
         """Give what does not hold between refunds: where, which invariant, and a sentence."""
         # Where there is an index of its own, its unique key has said so already.
-        for account, request_id, id in [] if self._index.indexed else self._index.ask(_TWICE):
+        for account, request_id, id in () if self._source.is_store else self._source.index.repeated_requests():
             yield f"refund {id}", ("I5", f"{account} has two refunds with the request id {request_id!r}")
-        for (id,) in self._index.ask(_REPLACED_TWICE):
+        for id in self._source.index.repeated_replacements():
             yield f"refund {id}", ("I5", "it was replaced twice: each failure has one replacement")
-        for account, payment, currency, mixed, moving, total in self._index.ask(_PAYMENTS):
+        for account, payment, currency, mixed, moving, total in self._source.index.conflicting_payments():
             where = f"payment {payment} at {account}"
             if mixed:
                 yield where, ("I7", "its refunds are in more than one currency")

@@ -14,10 +14,11 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from refundry.journal.sqlite.rows import review_text
+from refundry.journal.index import review_text
+from refundry.journal.log_source import INDEX_FIELDS
 from refundry.refund import FINAL, RECONCILIATION_REASONS, TRANSITIONS, NextStep, Status
 
-__all__ = ["INDEXED", "Account", "Read", "Told", "begin", "close", "columns", "named_by", "read", "read_any", "step"]
+__all__ = ["Account", "Read", "Told", "begin", "close", "columns", "named_by", "read", "read_any", "step"]
 
 _FINAL: Final = frozenset(map(str, FINAL))
 _UNRECONCILED: Final = frozenset(map(str, RECONCILIATION_REASONS))
@@ -128,11 +129,6 @@ def named_by(event: Any) -> list[str]:
 
 # --- the account that is kept of a refund -----------------------------------------------------------------------------
 
-INDEXED: Final = (
-    "version", "account", "refund_request_id", "payment", "amount", "currency", "exponent", "payment_total",
-    "retry_of", "status", "review", "due_at", "blocks_account", "requested_at", "updated_at",
-)  # fmt: skip
-"""What must stand in the refund's index row, under the names of its columns."""
 _OTHERS: Final = ("attempts", "digest", "unresolved_attempt", "in_flight", "next_step", "blocked", "next_at")
 
 
@@ -142,7 +138,7 @@ class Account:
     `review` holds the open reasons by code until `close` writes them as the index row does; None when there are none.
     """
 
-    __slots__ = ("id", *INDEXED, *_OTHERS)
+    __slots__ = (*INDEX_FIELDS, *_OTHERS)
 
     id: str
     version: int
@@ -174,7 +170,7 @@ class Account:
         return self.status in _FINAL
 
 
-columns: Final = attrgetter("id", *INDEXED)
+columns: Final = attrgetter(*INDEX_FIELDS)
 """Gives what the index row of an account must be."""
 
 

@@ -226,7 +226,7 @@ class Tree:
         stored = self._source.tree()
         if stored is not None and stored != (self.size, self.frontier.to_bytes()):
             self._findings.add(FindingKind.TREE, "frontier", "the stored state of the tree is not that of the events")
-        elif stored is None and self._source.indexed and self.size:
+        elif stored is None and self._source.is_store and self.size:
             self._findings.add(FindingKind.TREE, "frontier", "the stored state of the tree is gone")
 
 

@@ -6,7 +6,6 @@ cannot exclude it says.
 """
 
 import gc
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -14,7 +13,7 @@ from typing import Any, Final
 from refundry.audit.erasure import open_tombstone
 from refundry.audit.signing.signed_notes import BadNote, Verifier
 from refundry.audit.verification.contents import Contents
-from refundry.audit.verification.exported import ExportSource
+from refundry.audit.verification.export_source import ExportSource
 from refundry.audit.verification.findings import FindingKind, Findings, Limit, LimitCode, Verdict
 from refundry.audit.verification.invariants import Ledger
 from refundry.audit.verification.reader import Reader
@@ -26,7 +25,6 @@ from refundry.journal.merkle import verify_inclusion
 
 __all__ = ["Given", "verify", "verify_part", "without_collector"]
 
-_ROWS: Final = "SELECT count(*) FROM refund_index"
 Progress = Callable[[int, int], None]
 """Called now and then with how many events are done, and how many there are."""
 _NOTHING_GIVEN: Final = (
@@ -101,7 +99,7 @@ class _Audit:
             check()
             for where, text in self._source.condition():
                 self._findings.add(FindingKind.STORAGE, where, text)
-        except (sqlite3.Error, StoreError, OSError, OverflowError, UnicodeError) as error:
+        except (StoreError, OSError, OverflowError, UnicodeError) as error:
             # Nobody's database fails like this but one that is damaged.
             self._findings.add(FindingKind.STORAGE, "file", f"it cannot be read to its end: {error}")
 
@@ -170,10 +168,10 @@ class _Audit:
         ledger.finish()
         for where, (invariant, text) in ledger.broken():
             self._findings.add(FindingKind.INVARIANT, where, f"{invariant}: {text}")
-        rows = self._source.ask(_ROWS)[0][0]
-        if self._source.indexed and not ledger.matched == self._reader.refunds == rows:
-            for refund_id in self._source.ids():
-                for field, text in self._source.compared(refund_id):
+        index = self._source.index
+        if self._source.is_store and not ledger.matched == self._reader.refunds == index.size():
+            for refund_id in index.ids():
+                for field, text in index.differences(refund_id):
                     self._findings.add(FindingKind.INDEX, f"refund {refund_id}, {field}", text)
         self._totals = ledger.totals()
 

@@ -24,11 +24,12 @@ from refundry.journal import (
     UnmatchedNotification,
     Write,
 )
+from refundry.journal.index import storable_text
 from refundry.journal.sqlite import index, tree
 from refundry.journal.sqlite.erasure import find_erasable, overwrite, truncate_wal
 from refundry.journal.sqlite.reader import SqliteReader
 from refundry.journal.sqlite.recorder import Recorder, connect, open_recorder, sqlite_code, store_error
-from refundry.journal.sqlite.rows import Change, column_text, insert_evidence, to_micros
+from refundry.journal.sqlite.rows import Change, insert_evidence, to_micros
 from refundry.ports import Ports
 
 MAX_EVENTS: Final = 500
@@ -149,8 +150,8 @@ class SqliteJournal(SqliteReader):
         digest = bytes.fromhex(unmatched.evidence)
         row = (
             to_micros(unmatched.at),
-            column_text(unmatched.account),
-            column_text(unmatched.refund_request_id),
+            storable_text(unmatched.account),
+            storable_text(unmatched.refund_request_id),
             digest,
         )
 

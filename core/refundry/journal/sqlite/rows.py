@@ -5,9 +5,8 @@ interpreter away to other threads and has to get it back, so a group is written 
 """
 
 import hashlib
-import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final
@@ -15,13 +14,21 @@ from typing import Any, Final
 import attrs
 from eventsourcing.persistence import StoredEvent
 
-from refundry.errors import Invalid, Stale, StoreError
+from refundry.errors import Invalid, Stale
 from refundry.journal import AlreadyRequested, Row, Write
 from refundry.journal.codec import encode_apart
-from refundry.journal.index import Sibling, blocks_account, check_total, counts, due_at
+from refundry.journal.index import (
+    Sibling,
+    blocks_account,
+    check_total,
+    counts,
+    due_at,
+    read_review,
+    review_text,
+    storable_text,
+)
 from refundry.money import Money
-from refundry.provider import ReviewReason
-from refundry.refund import Refund, Review, Status
+from refundry.refund import Refund, Status
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 ROW: Final = """version, status, review, due_at, blocks_account, updated_at, id, account, refund_request_id, payment,
@@ -93,31 +100,6 @@ def from_micros(micros: int) -> datetime:
     return EPOCH + timedelta(microseconds=micros)
 
 
-def column_text(text: str) -> str:
-    """Give a text that SQLite can hold: half a surrogate pair, which is no UTF-8, becomes its escape."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-
-
-def review_text(reasons: Iterable[tuple[str, str, datetime]]) -> str | None:
-    """Return the column of the open reasons for a review; None if there are none."""
-    column = [{"code": code, "message": message, "since": since.isoformat()} for code, message, since in reasons]
-    # JSON in ASCII also holds half a surrogate pair.
-    return json.dumps(column) if column else None
-
-
-def read_review(column: str | None) -> tuple[Review, ...]:
-    """Return the reasons that `review_text` wrote; `StoreError` if it did not."""
-    if column is None:
-        return ()
-    try:
-        return tuple(
-            Review(ReviewReason(reason["code"]), str(reason["message"]), datetime.fromisoformat(reason["since"]))
-            for reason in json.loads(column)
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"store: the review of an index row cannot be read: {error!r}") from error
-
-
 def read_row(values: Sequence[Any]) -> Row:
     """Build a row from the columns of `ROW`."""
     version, status, review, due_at, blocks_account, updated_at, *lasting = values
@@ -179,7 +161,7 @@ class Change:
 def _check_texts(refund: Refund) -> None:
     for name in ("account", "refund_request_id", "payment"):
         text = getattr(refund, name)
-        if column_text(text) != text:
+        if storable_text(text) != text:
             raise Invalid(name, "holds half of a surrogate pair, which cannot be written as UTF-8")
 
 

@@ -1,54 +1,44 @@
-"""An export, read back: the same questions as of a store, answered without any database of its own.
+"""An export, read back: a `LogSource` like a store, over the files of a directory.
 
-The rule of this module: nothing is believed, and nothing is written into the folder. The log is read into a temporary
-database on the disk, which is gone at the end; the files are read where they are.
+The rule of this module: nothing is believed, and nothing is written into the directory. The log is read into a scratch
+log on the disk, which vanishes at the end; all other files are read where they are.
 """
 
 import json
 import os
 import re
-import sqlite3
-from base64 import b64decode
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
-from refundry.audit.publication.export import FORMAT, content_path
+from refundry.audit.export_format import FORMAT, content_path, read_line
 from refundry.audit.signing.signed_notes import Verifier
-from refundry.audit.verification.invariants import ROW
-from refundry.audit.verification.source import Event, SqliteSource
 from refundry.errors import Invalid
+from refundry.journal.log_source import IndexReader, ScratchLog, StoredEvent, StoredLeaf
 from refundry.journal.merkle import HASH_BYTES, TILE_WIDTH, Tiles, tile_path
+from refundry.journal.stores import scratch_log
 
 __all__ = ["ExportSource", "is_export"]
 
 _MAX_LINE: Final = 64 * 1024 * 1024
 _FILES: Final = 128
 _NAME: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_TABLES: Final = (
-    "CREATE TABLE stored_events (originator_id TEXT, originator_version INTEGER, topic TEXT, state BLOB)",
-    "CREATE INDEX history ON stored_events (originator_id, originator_version)",
-    "CREATE TABLE audit_leaf (idx INTEGER PRIMARY KEY, position INTEGER NOT NULL, hash BLOB)",
-    "CREATE TABLE proof (position INTEGER PRIMARY KEY, idx INTEGER NOT NULL, hashes BLOB NOT NULL)",
-    f"CREATE TABLE refund_index ({ROW.replace('id,', 'id PRIMARY KEY,', 1)}) WITHOUT ROWID",
-)
-_PUT_ROW: Final = f"INSERT OR REPLACE INTO refund_index VALUES ({','.join('?' * len(ROW.split(',')))})"  # noqa: S608
 
 
 def is_export(place: Path) -> bool:
-    """Say whether a folder claims to be an export."""
+    """Return whether a directory claims to be an export."""
     return (place / "export.json").is_file()
 
 
-class ExportSource(SqliteSource):
-    """The folder of an export. Make it with `ExportSource.read`."""
+class ExportSource:
+    """The directory of an export. Make it with `ExportSource.read`."""
 
-    indexed = False
+    is_store = False
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
-        super().__init__(connection)
+    def __init__(self, folder: Path, log: ScratchLog) -> None:
         self.folder = folder
+        self._log = log
         self._damage: list[tuple[str, str]] = []
         self.about = self._about()
         self.whole = self.about["whole"] is True
@@ -57,17 +47,11 @@ class ExportSource(SqliteSource):
     @classmethod
     @contextmanager
     def read(cls, folder: Path) -> Iterator[Self]:
-        """Read an export; `Invalid` if the folder is none."""
-        connection = sqlite3.connect("", isolation_level=None)
-        try:
-            connection.execute("PRAGMA cache_size=-65536")
-            for statement in ("BEGIN", *_TABLES):
-                connection.execute(statement)
-            source = cls(folder, connection)
+        """Read an export; raise `Invalid` if the directory does not contain one."""
+        with scratch_log() as log:
+            source = cls(folder, log)
             source._load()
             yield source
-        finally:
-            connection.close()
 
     def _about(self) -> dict[str, Any]:
         try:
@@ -84,11 +68,11 @@ class ExportSource(SqliteSource):
         return part if isinstance(part, dict) else {}
 
     def verifier(self) -> Verifier:
-        """Give the public key that lies in the export."""
+        """Return the public key that is part of the export."""
         return Verifier.from_vkey(self._text("key.vkey"))
 
     def note(self) -> bytes:
-        """Give the checkpoint that covers the export."""
+        """Return the checkpoint that covers the export."""
         return self._text("checkpoint").encode()
 
     def _text(self, name: str) -> str:
@@ -97,17 +81,16 @@ class ExportSource(SqliteSource):
         except (OSError, UnicodeDecodeError):
             raise Invalid(name, "is missing in the export, or cannot be read") from None
 
-    # Reading it in.
+    # --- reading the log in -------------------------------------------------------------------------------------------
 
     def _load(self) -> None:
-        """Read events and leaves; what cannot be read is noted."""
-        positions = self._load_events()
+        """Read events and leaves; record what cannot be read."""
+        self._load_events()
         if self.whole:
-            self._load_leaves(positions)
+            self._load_leaves()
 
-    def _load_events(self) -> list[int]:
-        last = 0
-        count = 0
+    def _load_events(self) -> None:
+        last = count = 0
         try:
             with (self.folder / "events.jsonl").open("rb") as lines:
                 while line := lines.readline(_MAX_LINE):
@@ -115,35 +98,23 @@ class ExportSource(SqliteSource):
                     last = self._load_line(line, count, last)
         except OSError as error:
             self._damage.append(("events.jsonl", f"cannot be read: {error.strerror}"))
-        return [count, last]
 
     def _load_line(self, line: bytes, number: int, last: int) -> int:
+        """Add the event of a line; return its position, or that of the last event before it."""
         where = f"events.jsonl, line {number}"
-        try:
-            said = json.loads(line)
-            position, idx = said["position"], said["idx"]
-            state = b64decode(said["state_base64"]) if "state_base64" in said else said["state"].encode()
-            values = (position, said["refund"], said["version"], said["topic"], state)
-            proof = None if self.whole else b"".join(b64decode(each, validate=True) for each in said["proof"])
-            if [type(value) for value in (*values, idx)] != [int, str, int, str, bytes, int]:
-                raise TypeError
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        found = read_line(line, whole=self.whole)
+        if found is None:
             self._damage.append((where, "is not an event as exports have them"))
             return last
-        if position <= last or (self.whole and idx != number - 1):
+        position = found.event[0]
+        if position <= last or (self.whole and found.idx != number - 1):
             self._damage.append((where, "is not in its place"))
             return last
-        with suppress(OverflowError):
-            self._connection.execute(_PUT_EVENT, values)
-            if self.whole:
-                # The hash comes from the tiles.
-                self._connection.execute("INSERT INTO audit_leaf VALUES (?,?,NULL)", (idx, position))
-            else:
-                self._connection.execute("INSERT INTO proof VALUES (?,?,?)", (position, idx, proof))
-        return int(position)
+        self._log.add_event(found.event, found.idx, found.proof)
+        return position
 
-    def _load_leaves(self, positions: list[int]) -> None:
-        """Read the lowest tiles, make the higher ones of them, and compare those."""
+    def _load_leaves(self) -> None:
+        """Read the lowest tiles, build the higher ones from them, and compare those."""
         size = self.about["size"]
         tiles = Tiles(self._compare_tile)
         for index in range(-(-size // TILE_WIDTH)):
@@ -151,11 +122,8 @@ class ExportSource(SqliteSource):
             content = self._tile(0, index, width)
             if content is None:
                 return
-            leaves = [content[start : start + HASH_BYTES] for start in range(0, len(content), HASH_BYTES)]
-            first = index * TILE_WIDTH
-            self._connection.executemany(
-                "UPDATE audit_leaf SET hash=? WHERE idx=?", [(leaf, idx) for idx, leaf in enumerate(leaves, first)]
-            )
+            leaves = _hashes(content)
+            self._log.add_hashes(index * TILE_WIDTH, leaves)
             tiles.extend(leaves)
         tiles.finish()
 
@@ -173,33 +141,53 @@ class ExportSource(SqliteSource):
     def _compare_tile(self, level: int, index: int, hashes: bytes) -> None:
         width = len(hashes) // HASH_BYTES
         if level and self._tile(level, index, width) not in (None, hashes):
-            self._damage.append((tile_path(level, index, width), "the tile is not what the leaves make"))
+            self._damage.append((tile_path(level, index, width), "the tile does not follow from the leaves"))
 
-    # What is asked of it.
+    # --- the log ------------------------------------------------------------------------------------------------------
 
-    def proofs(self) -> Iterator[tuple[Event, int, Sequence[bytes]]]:
-        """Give each event of a part with its index and its inclusion proof."""
-        statement = """SELECT e.rowid, originator_id, originator_version, topic, state, p.idx, p.hashes
-            FROM stored_events e JOIN proof p ON p.position = e.rowid ORDER BY e.rowid"""
-        for *event, idx, hashes in self._connection.execute(statement):
-            proof = [hashes[start : start + HASH_BYTES] for start in range(0, len(hashes), HASH_BYTES)]
-            yield tuple(event), idx, proof
+    @property
+    def index(self) -> IndexReader:
+        """The index that is built while the log is checked."""
+        return self._log.index
 
-    def tree(self) -> tuple[int, bytes] | None:
-        """Say that no state of the tree is kept: the tiles were compared."""
-        return None
+    def count(self) -> int:
+        """Return the position of the newest event."""
+        return self._log.count()
+
+    def events(self) -> Iterator[Sequence[StoredEvent]]:
+        """Yield the events in order, a batch at a time."""
+        return self._log.events()
+
+    def history(self, refund_id: str, before: int) -> Sequence[tuple[str, bytes]]:
+        """Return topic and state of a refund's events before a position."""
+        return self._log.history(refund_id, before)
+
+    def leaves(self, start: int = 0) -> Iterator[Sequence[StoredLeaf]]:
+        """Yield the leaves in order from an index on, a batch at a time."""
+        return self._log.leaves(start)
+
+    def proofs(self) -> Iterator[tuple[StoredEvent, int, Sequence[bytes]]]:
+        """Yield each event of a part with its index and its inclusion proof."""
+        for event, idx, hashes in self._log.proofs():
+            yield event, idx, _hashes(hashes)
 
     def hashes(self, start: int, count: int) -> None:
-        """Say that leaves and events come from different files, and are compared one by one."""
+        """Return None: leaves and events come from different files, and are compared one by one."""
+
+    def tree(self) -> tuple[int, bytes] | None:
+        """Return None: an export contains no frontier; its tiles were compared."""
+        return None
 
     def checkpoints(self) -> Iterator[tuple[int, bytes]]:
-        """Give the checkpoints that are kept."""
+        """Yield the checkpoints of the export by size, smallest first."""
         kept = [path for path in (self.folder / "checkpoints").glob("*") if path.name.isdecimal()]
         for path in sorted(kept, key=lambda path: int(path.name)):
             yield int(path.name), path.read_bytes()
 
+    # --- records ------------------------------------------------------------------------------------------------------
+
     def contents(self) -> Iterator[Sequence[tuple[bytes, bytes]]]:
-        """Give all files that are named by their digest."""
+        """Yield all files that are named by their digest."""
         batch: list[tuple[bytes, bytes]] = []
         for path in self._files("evidence", "private"):
             if _NAME.fullmatch(path.name) is None:
@@ -218,14 +206,14 @@ class ExportSource(SqliteSource):
                 yield from (Path(place, name) for name in sorted(names))
 
     def missing(self, digests: Sequence[bytes]) -> Sequence[bytes]:
-        """Give those for which there is no file."""
+        """Return those of the digests for which there is no file."""
         return [digest for digest in digests if not any(map(Path.is_file, self._places(digest.hex())))]
 
     def _places(self, digest: str) -> Iterator[Path]:
         return (self.folder / content_path(folder, digest) for folder in ("evidence", "private", "erased"))
 
     def tombstones(self) -> Iterator[tuple[bytes, str, bytes]]:
-        """Give the notes on what was erased; of which refund, they say themselves."""
+        """Yield the notes about what was erased; each names its refund."""
         for path in self._files("erased"):
             note = path.read_bytes()
             refund = note.split(b"\n")[2:3]
@@ -233,14 +221,9 @@ class ExportSource(SqliteSource):
             yield digest, refund[0].decode("utf-8", "replace") if refund else "", note
 
     def condition(self) -> Iterator[tuple[str, str]]:
-        """Give what could not be read."""
+        """Yield what could not be read."""
         return iter(self._damage)
 
-    def rows_of(self, accounts: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
-        """Keep the rows in an index of our own, so that it can be asked what holds between refunds."""
-        self._connection.executemany(_PUT_ROW, accounts)
-        return accounts
 
-
-_PUT_EVENT: Final = """INSERT INTO stored_events (rowid, originator_id, originator_version, topic, state)
-    VALUES (?,?,?,?,?)"""
+def _hashes(content: bytes) -> list[bytes]:
+    return [content[start : start + HASH_BYTES] for start in range(0, len(content), HASH_BYTES)]
