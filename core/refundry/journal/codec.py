@@ -7,7 +7,7 @@ unknown field, is an error that names the position in the log: nothing is skippe
 Personal text is not in these bytes, so that it can be erased without changing them: it is kept separately, and the
 bytes begin with its digest.
 
-There is one format. Whoever changes it adds, for each topic that changes, a function that turns the bytes of the format
+There is one format. A change of it adds, for each topic that changes, a function that turns the bytes of the format
 before into those of the new one; `decode` applies these steps to what an older store holds, one format after the other,
 and then reads as it does now. The golden logs of every released format stay in the tests.
 """
@@ -36,7 +36,7 @@ from refundry.provider import Quote
 from refundry.refund import EVENTS, Event, RaisedReview
 
 _TRANSLATED: Final = (datetime, Money, Quote, tuple[RaisedReview, ...])
-"""The types of attributes that are not handed to msgspec as they are."""
+"""The types of attributes that msgspec does not encode directly."""
 
 PRIVATE: Final[Mapping[str, tuple[str, ...]]] = {
     "requested": ("by", "reason", "details"),
@@ -44,31 +44,31 @@ PRIVATE: Final[Mapping[str, tuple[str, ...]]] = {
     "settled": ("by", "why"),
     "failed": ("by", "why"),
 }
-"""The fields of each event that a person may have written, or that may name one: they can be erased."""
-NOBODY: Final = frozenset({None, "platform", "refundry"})
-"""Values of `by` that name no person: they stand in the event itself."""
+"""The fields of each event that may contain personal text or name a human being: they can be erased."""
+UNNAMED: Final = frozenset({None, "platform", "refundry"})
+"""Values of `by` that are not personal: they are stored in the event itself."""
 ERASED: Final = "(erased)"
-"""What is read where a text was erased."""
+"""What an erased text reads as."""
 ERASED_DETAILS: Final[Mapping[str, Any]] = {"erased": True}
-"""What is read where `details` were erased."""
+"""What erased `details` read as."""
 
 
 def encode(event: Event) -> bytes:
-    """Write one event as a whole; its topic is kept beside it."""
+    """Return the bytes of a whole event; its topic is stored next to them."""
     return _write(_UNSTRUCTURE[type(event)](event))
 
 
 def encode_apart(event: Event, random: Callable[[int], bytes]) -> tuple[bytes, bytes | None]:
-    """Write one event and, where a person wrote some of it, that part: salted, to be kept under its SHA-256.
+    """Return the bytes of an event and of its personal text, if it has any, which is to be stored under its SHA-256.
 
-    Without the salt, whoever knows the digest could find out short texts by trying.
+    The personal text is salted: otherwise short texts could be found from the digest by trying.
     """
     kind = type(event)
     if kind not in _PICK or (values := _PICK[kind](event)) in _NOTHING:
         return encode(event), None
     fields = PRIVATE[event.topic]
     given = zip(fields, values, strict=True)
-    names = tuple(name for name, value in given if value is not None and not (name == "by" and value in NOBODY))
+    names = tuple(name for name, value in given if value is not None and not (name == "by" and value in UNNAMED))
     if not names:
         return encode(event), None
     raw = _UNSTRUCTURE[kind](event)
@@ -78,16 +78,16 @@ def encode_apart(event: Event, random: Callable[[int], bytes]) -> tuple[bytes, b
 
 
 def private_digest(state: bytes) -> bytes | None:
-    """Give the SHA-256 of what a person wrote of an event, by its stored bytes; None where nobody did."""
+    """Return the SHA-256 of an event's personal text, from its stored bytes; None if it has none."""
     if not state.startswith(_HEAD) or _DIGEST.fullmatch(state, len(_HEAD), _DIGEST_END) is None:
         return None
     return bytes.fromhex(state[len(_HEAD) : _DIGEST_END].decode())
 
 
 def decode(topic: str, state: bytes, position: int, private: bytes | None = None) -> Event:
-    """Read one event; `StoreError`, naming the position in the log, for anything that was not written here.
+    """Return the event of stored bytes; raise `StoreError`, with the position in the log, for any other bytes.
 
-    `private` is what is kept under `private_digest(state)`; without it those fields read as erased.
+    `private` is what is stored under `private_digest(state)`; without it those fields read as erased.
     """
     try:
         if state[2:3] == _APART:
@@ -108,11 +108,11 @@ def decode(topic: str, state: bytes, position: int, private: bytes | None = None
         raise StoreError(f"store: the event at position {position} ({topic}) cannot be read: {error}") from error
 
 
-# --- what a person wrote ----------------------------------------------------------------------------------------------
+# --- personal text ----------------------------------------------------------------------------------------------------
 
 _HEAD: Final = b'{"private":"'
 _APART: Final = b"p"
-"""What tells such a state from every other, which begins with another name: it is looked at for every event."""
+"""What distinguishes such bytes from all others, which begin with another name; it is checked for every event."""
 _DIGEST_END: Final = len(_HEAD) + 64
 _DIGEST: Final = re.compile(rb"[0-9a-f]{64}")
 _NAMES_FROM: Final = b'","apart":['
@@ -125,21 +125,21 @@ def _list_of(names: tuple[str, ...]) -> bytes:
 
 
 def _decode_apart(topic: str, state: bytes, position: int, private: bytes | None) -> Event:
-    """Read an event with what a person wrote of it, or, where that was erased, with a mark in its place."""
+    """Return an event with its personal text or, if that was erased, with a mark in its place."""
     readers = _READERS_APART[topic]
     end = state.find(_NAMES_TO, _DIGEST_END)
     names = readers.get(state[_DIGEST_END : end + len(_NAMES_TO)])
     if not state.startswith(_HEAD) or names is None or _DIGEST.fullmatch(state, len(_HEAD), _DIGEST_END) is None:
-        raise ValueError("what is kept apart is not listed as it was written")
+        raise ValueError("the list of its personal fields is not as it was written")
     marks = b",".join(_MARKS[name] for name in names)
     event = decode(topic, b"{" + marks + b"," + state[end + len(_NAMES_TO) :], position)
     if private is None:
         return event
     if hashlib.sha256(private).hexdigest().encode() != state[len(_HEAD) : _DIGEST_END]:
-        raise ValueError("what a person wrote of it has been changed")
+        raise ValueError("its personal text has been changed")
     written = _parse_plain(private)
     if written.keys() != {"salt", *names}:
-        raise ValueError("what is kept apart is not what is listed")
+        raise ValueError("its personal text has other fields than it lists")
     for name in names:
         _SET_APART[topic][name](event, written[name])
     return event
@@ -149,7 +149,7 @@ def _write(raw: Mapping[str, Any]) -> bytes:
     try:
         return _to_json(raw)
     except UnicodeEncodeError:
-        # A provider may have sent half of a surrogate pair: that is no UTF-8, but it is what it said.
+        # A provider may have sent half of a surrogate pair: not valid UTF-8, but recorded as it was sent.
         return _escaped(raw)
 
 
@@ -161,7 +161,7 @@ def _read_escaped(topic: str, state: bytes) -> Event:
     parsed = json.loads(state)
     event = msgspec.convert(parsed, _KINDS[topic])
     written = _escaped(_UNSTRUCTURE[type(event)](event))
-    # Equal but for the order: where something is kept apart, its marks come first.
+    # Equal except for the order: the marks of personal fields come first.
     if len(written) != len(state) or json.loads(written) != parsed:
         raise ValueError("it is not in the form that was written")
     return event
@@ -185,7 +185,7 @@ def _utc(at: datetime) -> datetime:
 
 
 def _plain_type(kind: Any) -> Any:
-    """Give `T` for `T | None`, and any other type as it is."""
+    """Return `T` for `T | None`, and any other type unchanged."""
     options = [option for option in get_args(kind) if option is not NoneType]
     return options[0] if len(options) == 1 else kind
 
@@ -197,10 +197,10 @@ def _item_type(kind: Any) -> type | None:
 
 
 def _reader(kind: type) -> tuple[type[msgspec.Struct], Callable[[Any], Any]]:
-    """Give a struct with the fields of an attrs class, and the function that makes the one of the other.
+    """Return a struct with the fields of an attrs class, and the function that builds the class from the struct.
 
-    Two steps, because msgspec lets only structs refuse names they do not have. The function is generated, as attrs
-    generates its own, for it runs for every event that is read: it fills the slots without calling the frozen class.
+    Two steps, because in msgspec only structs can reject unknown names. The function is generated, as attrs generates
+    its own, because it runs for every event that is read: it fills the slots without calling the frozen class.
     """
     attrs.resolve_types(kind)
     names: dict[str, Any] = {"kind": kind, "new": object.__new__}
@@ -255,7 +255,7 @@ _READ: Final[Mapping[str, tuple[Callable[[bytes], Any], Callable[[Any], Event]]]
 _to_json: Final = CONVERTER.encoder.encode
 _PICK: Final = {_KINDS[topic]: attrgetter(*fields) for topic, fields in PRIVATE.items()}
 _NOTHING: Final = ((None, None), ("refundry", None), ("platform", None, None))
-"""What `_PICK` gives of most events: nobody wrote any of it."""
+"""What `_PICK` returns for most events, which have no personal text."""
 _MARKS: Final = {
     name: f'"{name}":'.encode() + (_to_json(ERASED_DETAILS) if name == "details" else _to_json(ERASED))
     for fields in PRIVATE.values()

@@ -66,7 +66,7 @@ class ReviewReason(StrEnum):
     NOT_FOUND_RESEND_FORBIDDEN = "NOT_FOUND_RESEND_FORBIDDEN"
     """The provider does not know the refund, and an earlier answer or the terms forbid to send it again."""
     NOT_FOUND_BY_OTHER_IDENTITY = "NOT_FOUND_BY_OTHER_IDENTITY"
-    """Another identity than the one that sent the refund was told that it does not exist, which proves nothing."""
+    """The "not found" was answered to another identity than the one that sent the refund, which proves nothing."""
     NOT_INQUIRABLE = "NOT_INQUIRABLE"
     """The provider can only be asked by its own refund id, which is not known."""
 

@@ -100,7 +100,7 @@ class Refund:
     resend: Resend = Resend.AFTER_NOT_FOUND
     """Whether the same bytes may be sent again; `NEVER` is never taken back."""
     not_found: int = 0
-    """How often in a row the identity that sent was told "not found"."""
+    """How often in a row the identity that sent got the answer "not found"."""
     inquired_as: str | None = None
     """The identity that inquired last."""
     inconsistent_answers: int = 0

@@ -1,4 +1,4 @@
-"""The policy against a provider with its own books: whatever is lost, late or repeated, money moves once."""
+"""The policy against a provider with its own ledger: whatever is lost, late or repeated, money moves once."""
 
 import random
 from datetime import datetime, timedelta
@@ -45,10 +45,10 @@ _SEEDS: Final = 250
 
 
 class FalseReport(AssertionError):
-    """The log and the provider's books do not agree, or money moved twice."""
+    """The log and the provider's ledger differ, or money moved twice."""
 
 
-# --- a provider with books --------------------------------------------------------------------------------------------
+# --- a provider with a ledger -----------------------------------------------------------------------------------------
 
 
 class Ledger:
@@ -105,7 +105,7 @@ class Ledger:
 
 
 def process(seed: int, rules: Terms) -> None:
-    """Drive one refund as the gateway does, with crashes and notifications, and compare it with the books."""
+    """Process one refund as the gateway does, with crashes and notifications, and compare it with the ledger."""
     chance = random.Random(seed)
     ledger, refund, now = Ledger(chance), new_refund(), NOON
     for _ in range(_STEPS):
@@ -119,11 +119,11 @@ def process(seed: int, rules: Terms) -> None:
         refund, now = _step(refund, step, ledger, chance, rules, now)
         _compare(refund, ledger)
     else:
-        raise FalseReport("neither final nor with a person")
+        raise FalseReport("neither final nor with an operator")
     ledger.catch_up(now + timedelta(days=1))
     _compare(refund, ledger)
     if not refund.final and not (refund.next_step == NextStep.MANUAL_REVIEW and refund.review):
-        raise FalseReport("nobody comes back for it")
+        raise FalseReport("it has no next step")
 
 
 def _step(
@@ -139,9 +139,9 @@ def _step(
     now += timedelta(seconds=chance.uniform(0.1, 2))
     if crash:
         return refund, now
-    told = chance.random() < 0.1 and ledger.ends().get(refund.refund_request_id)
-    if told:
-        refund = _interpreted(refund, ALPHABET[str(told)], source(now, Channel.NOTIFICATION), rules)
+    notified = chance.random() < 0.1 and ledger.ends().get(refund.refund_request_id)
+    if notified:
+        refund = _interpreted(refund, ALPHABET[str(notified)], source(now, Channel.NOTIFICATION), rules)
     return _interpreted(refund, outcome, source(now, channel, refund.attempts), rules), now
 
 
@@ -165,7 +165,7 @@ def _compare(refund: Refund, ledger: Ledger) -> None:
     if refund.status is Status.SETTLED and not ledger.moved:
         raise FalseReport("settled, and nothing moved")
     if refund.status is Status.FAILED and (ledger.moved or states.get("R1") != "failed"):
-        raise FalseReport("failed, and the provider did not refuse it for good")
+        raise FalseReport("failed, and the provider did not refuse it permanently")
 
 
 def process_all(seeds: int = _SEEDS) -> None:
@@ -174,12 +174,12 @@ def process_all(seeds: int = _SEEDS) -> None:
             process(seed, rules)
 
 
-def test_money_moves_once_and_is_told_right() -> None:
-    """Whatever is lost, late, repeated or cut off by a crash, our log agrees with the books, and everything ends."""
+def test_money_moves_once_and_is_reported_right() -> None:
+    """Whatever is lost, late, repeated or cut off by a crash, the log matches the ledger, and everything ends."""
     process_all()
 
 
-# --- planted defects --------------------------------------------------------------------------------------------------
+# --- planted bugs -----------------------------------------------------------------------------------------------------
 
 _interpret = policy.interpret
 _next_step = policy.next_step
@@ -213,7 +213,7 @@ def _always_ask(refund: Refund, rules: Terms, now: datetime) -> policy.Step:
 
 
 @pytest.mark.parametrize(
-    ("name", "defect"),
+    ("name", "bug"),
     [
         ("interpret", _timeout_is_failure),
         ("interpret", _not_found_is_failure),
@@ -222,9 +222,9 @@ def _always_ask(refund: Refund, rules: Terms, now: datetime) -> policy.Step:
         ("next_step", _always_ask),
     ],
 )
-def test_the_books_find_planted_defects(name: str, defect: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A policy with a known defect is found out by the same comparison."""
-    plant(monkeypatch, name, defect)
+def test_the_ledger_finds_planted_bugs(name: str, bug: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same comparison finds a policy with a known bug."""
+    plant(monkeypatch, name, bug)
 
     with pytest.raises(FalseReport):
         process_all()
@@ -235,7 +235,7 @@ def test_the_books_find_planted_defects(name: str, defect: object, monkeypatch: 
 
 @given(rules=terms(), words=st.lists(any_outcome(), max_size=12), data=st.data())
 def test_no_sequence_of_words_breaks_the_fold(rules: Terms, words: list[Outcome | outcomes.NotSent], data: Any) -> None:
-    """Whatever is heard, whenever, the log folds, and holds what was said and the step that the policy says of it."""
+    """Whatever arrives, at any time, the log folds, and holds the outcome and the step that the policy plans."""
     refund, now = new_refund(), NOON
     for outcome in words:
         step = policy.next_step(refund, rules, now)
@@ -251,7 +251,9 @@ def test_no_sequence_of_words_breaks_the_fold(rules: Terms, words: list[Outcome 
         )
         event = policy.interpret(refund, outcome, where, rules)
 
-        assert _said(event) == _said(policy.interpret_outcome(refund, outcome, where, rules), like=event)
+        assert _without_plan(event) == _without_plan(
+            policy.interpret_outcome(refund, outcome, where, rules), like=event
+        )
 
         if event is None:
             continue
@@ -264,8 +266,8 @@ def test_no_sequence_of_words_breaks_the_fold(rules: Terms, words: list[Outcome 
         assert refund.review or refund.next_step != NextStep.MANUAL_REVIEW
 
 
-def _said(event: Event | None, like: Event | None = None) -> Event | None:
-    """Give an event without its plan; with a call for a person only where `like` was understood to have one."""
+def _without_plan(event: Event | None, like: Event | None = None) -> Event | None:
+    """Return an event without its plan; with the plan's reason for a review only if `like` has one."""
     if not isinstance(event, Inquired):
         return event
     review = event.review
@@ -278,7 +280,7 @@ def _said(event: Event | None, like: Event | None = None) -> Event | None:
 @pytest.mark.parametrize("name", ALPHABET)
 @pytest.mark.parametrize("rules", TERMS.values(), ids=TERMS)
 def test_a_provider_that_says_one_thing_for_ever_ends(name: str, rules: Terms) -> None:
-    """Whatever the provider says again and again, the refund ends or a person is called, with the reason."""
+    """Whatever a provider answers again and again, the refund ends or goes to an operator, with the reason."""
     rules, refund, now = attrs.evolve(rules, escalate_after=3600.0), new_refund(), NOON
     for _ in range(_STEPS):
         step = policy.next_step(refund, rules, now)
@@ -304,7 +306,7 @@ _FACTS: Final = ("pending", "settled", "unknown", "pending", "not found")
 
 @pytest.mark.parametrize("instruction", sorted(set(permutations(_FACTS))), ids=",".join)
 def test_no_order_of_facts_takes_a_settled_refund_back(instruction: tuple[str, ...]) -> None:
-    """Pending, unknown and not found, before or after: once it is settled it stays so, and nobody is called."""
+    """Pending, unknown and not found, before or after: a settled refund stays settled and needs no review."""
     refund = _sent()
     for count, name in enumerate(instruction):
         at = _AT + timedelta(seconds=count * 20)
@@ -315,13 +317,13 @@ def test_no_order_of_facts_takes_a_settled_refund_back(instruction: tuple[str, .
 
 @pytest.mark.parametrize("name", ["nothing", "pending", "not found", "unknown", "settled", "failed"])
 def test_a_note_changes_nothing_but_the_notes(name: str) -> None:
-    """A noted fact leaves all but a failed refund's attention as it is, before the end and after, and is noted once."""
-    told = outcomes.Informational("The bank sent the money back.", "DBACK_F", {"dback_status": "F"})
+    """A fact leaves everything but a failed refund's review as it is, before and after the end, and is noted once."""
+    fact = outcomes.Informational("The bank sent the money back.", "DBACK_F", {"dback_status": "F"})
     before = _sent()
     if name != "nothing":
         before = _interpreted(before, ALPHABET[name], source(_AT, Channel.INQUIRY, 1), Terms())
-    after = _interpreted(before, told, source(_AT + timedelta(days=1), Channel.NOTIFICATION), Terms())
-    again = policy.interpret(after, told, source(_AT + timedelta(days=2), Channel.NOTIFICATION), Terms())
+    after = _interpreted(before, fact, source(_AT + timedelta(days=1), Channel.NOTIFICATION), Terms())
+    again = policy.interpret(after, fact, source(_AT + timedelta(days=2), Channel.NOTIFICATION), Terms())
 
     raised = {ReviewReason.REPORTED_AFTER_FAILURE} if name == "failed" else set()
 
@@ -332,8 +334,8 @@ def test_a_note_changes_nothing_but_the_notes(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "looked"), [("settled", False), ("failed", False), ("failed", True)])
-def test_books_that_do_not_agree_outlast_a_failure(name: str, looked: bool) -> None:
-    """A refund that other books have and that fails here still calls a person, unless one has looked."""
+def test_a_difference_from_a_report_outlasts_a_failure(name: str, looked: bool) -> None:
+    """A refund that a report lists and that fails still needs review, unless an operator has looked at it."""
     event = policy.flagged(_sent(), [_DIFFERENT], _AT, "ada", "reconciliation", None)
     assert event is not None
     refund = apply(_sent(), event)
@@ -345,8 +347,8 @@ def test_books_that_do_not_agree_outlast_a_failure(name: str, looked: bool) -> N
     assert (True, raised) == (refund.final, refund.review)
 
 
-def test_a_person_s_decision_answers_books_that_do_not_agree() -> None:
-    """Whoever decides how a refund ended has seen what other books said of it: nobody is called any more."""
+def test_an_operator_s_decision_closes_a_difference_from_a_report() -> None:
+    """An operator who decides how a refund ended knows what the report says: no review is needed any more."""
     event = policy.flagged(_sent(), [_DIFFERENT], _AT, "ada", "reconciliation", None)
     assert event is not None
     decided = Failed(
@@ -358,7 +360,7 @@ def test_a_person_s_decision_answers_books_that_do_not_agree() -> None:
 
 @pytest.mark.parametrize(("replays", "status"), [(True, Status.FAILED), (False, Status.UNKNOWN)])
 def test_not_found_confirms_a_refusal_only_where_refusals_are_replayed(replays: bool, status: Status) -> None:
-    """Refused in doubt and then not known: failed where a repetition is answered as at first, else a person."""
+    """An unconfirmed failure, then not found: failed if a repeated request gets the first answer, else on hold."""
     rules = Terms(replays_refusals=replays, not_found_tries=1)
     refund = _submitted(
         _interpreted(_sent(), outcomes.Unknown("lost"), source(_AT, Channel.REPLY, 1), rules), _AT, rules
@@ -374,7 +376,7 @@ def test_not_found_confirms_a_refusal_only_where_refusals_are_replayed(replays: 
 
 @pytest.mark.parametrize("channel", [Channel.REPLY, Channel.INQUIRY])
 def test_an_answer_that_only_notes_is_no_answer(channel: Channel) -> None:
-    """A note says nothing of where the refund stands: as an answer it leaves it unknown, and it is asked again."""
+    """A fact does not show the status: as an answer it leaves the refund unknown, and another inquiry follows."""
     event = policy.interpret(_sent(), outcomes.Informational("a fact", "FACT"), source(_AT, channel, 1), Terms())
 
     assert ("unknown", "inquire") == (getattr(event, "outcome", None), getattr(event, "next_step", None))
@@ -382,7 +384,7 @@ def test_an_answer_that_only_notes_is_no_answer(channel: Channel) -> None:
 
 @pytest.mark.parametrize(("replays", "status"), [(True, Status.FAILED), (False, Status.UNKNOWN)])
 def test_a_refusal_that_comes_again_is_final_only_where_refusals_are_replayed(replays: bool, status: Status) -> None:
-    """Mended and refused again with the same code: final where ids are answered as at first, else a person again."""
+    """Fixed and refused with the same code: final if ids are answered as at first, otherwise on hold again."""
     rules = Terms(replays_refusals=replays)
     refund = _interpreted(_sent(), outcomes.Blocked("LOW", "low", "top up"), source(_AT, Channel.REPLY, 1), rules)
     refund = apply(refund, policy.resumed(refund, _AT, "ada", "topped up", rules))
@@ -395,7 +397,7 @@ def test_a_refusal_that_comes_again_is_final_only_where_refusals_are_replayed(re
 
 @pytest.mark.parametrize("instruction", [("settled", "failed"), ("failed", "settled"), ("failed", "pending")])
 def test_a_contradiction_is_recorded_once(instruction: tuple[str, str]) -> None:
-    """The first final word stands; one that contradicts it is recorded once, and a person is to look."""
+    """The first final report decides; one that contradicts it is recorded once and flagged for review."""
     first = _interpreted(_sent(), ALPHABET[instruction[0]], source(_AT, Channel.NOTIFICATION), Terms())
     refund = first
     for _ in range(3):
@@ -435,7 +437,7 @@ def test_not_sent_after_a_pending_never_sends_again() -> None:
 
 
 def test_not_found_counts_only_so_far_apart() -> None:
-    """Asked ten times in a second, or right after sending, "not found" is not heard ten times."""
+    """Ten inquiries in a second, or one right after sending, do not count as ten times "not found"."""
     refund = _interpreted(
         _sent(), ALPHABET["not found"], source(NOON + timedelta(seconds=1), Channel.INQUIRY, 1), Terms()
     )
@@ -466,8 +468,8 @@ def test_after_a_long_silence_it_is_asked_first() -> None:
     assert isinstance(policy.next_step(_sent(), Terms(), NOON + timedelta(days=31)), policy.Inquire)
 
 
-def test_a_person_who_resumes_what_cannot_go_on_is_told_why() -> None:
-    """Where nobody can be asked, "go on" leaves a refund with its reason and not with an empty one."""
+def test_resuming_without_a_possible_inquiry_keeps_the_reason() -> None:
+    """If no inquiry is possible, resuming leaves a refund on hold with its reason and not with an empty one."""
     rules = TERMS["asked by the provider's id only"]
     refund = apply(_sent(), policy.resumed(_sent(), _AT, "ada", "go on", rules))
 
@@ -478,17 +480,17 @@ def test_a_block_of_the_inquiry_is_no_answer_to_the_attempt() -> None:
     """Only the same answer to two attempts closes a refund; the same code to an inquiry is another matter."""
     refund = _interpreted(_sent(), ALPHABET["not sent"], source(_AT, Channel.REPLY, 1), Terms())
     refund = _interpreted(refund, ALPHABET["blocked"], source(_AT, Channel.INQUIRY, 1), Terms())
-    refund = apply(refund, policy.resumed(refund, _AT, "ada", "mended", Terms()))
+    refund = apply(refund, policy.resumed(refund, _AT, "ada", "fixed", Terms()))
     refund = _submitted(refund, _AT, Terms())
     refund = _interpreted(refund, ALPHABET["blocked"], source(_AT, Channel.REPLY, 2), Terms())
 
     assert (False, "request") == (refund.final, refund.blocked)
 
 
-def test_a_block_that_is_said_again_after_the_fix_is_final() -> None:
-    """Mended, sent once more with the same id, and answered the same: final answers are replayed."""
+def test_a_block_that_comes_again_after_the_fix_is_final() -> None:
+    """Fixed, sent once more with the same id, and answered the same: final answers are replayed."""
     refund = _interpreted(_sent(), ALPHABET["blocked"], source(_AT, Channel.REPLY, 1), Terms())
-    refund = apply(refund, policy.resumed(refund, _AT, "ada", "mended", Terms()))
+    refund = apply(refund, policy.resumed(refund, _AT, "ada", "fixed", Terms()))
     refund = _submitted(refund, _AT, Terms())
     refund = _interpreted(refund, ALPHABET["blocked"], source(_AT, Channel.REPLY, 2), Terms())
 
@@ -507,7 +509,7 @@ def test_the_first_word_of_the_providers_id_is_not_dropped() -> None:
 
 
 def test_a_notification_played_again_is_recorded_once() -> None:
-    """Whoever plays an old notification again neither fills the log nor puts off an inquiry."""
+    """An old notification that is replayed neither fills the log nor delays an inquiry."""
     for name in ("settled", "failed", "pending", "unknown", "unusual", "settled with another amount"):
         refund = _interpreted(_sent(), ALPHABET[name], source(_AT, Channel.NOTIFICATION, fresh=False), Terms())
         again = _interpreted(
@@ -519,13 +521,13 @@ def test_a_notification_played_again_is_recorded_once() -> None:
 
 @pytest.mark.parametrize("name", ["pending", "settled with another amount", "unusual"])
 def test_a_contradicted_refusal_is_not_confirmed_by_not_found(name: str) -> None:
-    """Refused in doubt, then known after all, then not found: a person looks, and nothing is called failed."""
+    """An unconfirmed failure that is contradicted is not confirmed by "not found": the refund goes to an operator."""
     rules = attrs.evolve(Terms(), not_found_tries=0)
     refund = _interpreted(_sent(), ALPHABET["not found"], source(_AT, Channel.INQUIRY, 1), rules)
     refund = _submitted(refund, _AT, rules)
-    for count, said in enumerate(["failed", name, "not found"]):
+    for count, answer in enumerate(["failed", name, "not found"]):
         channel = Channel.INQUIRY if count else Channel.REPLY
-        refund = _interpreted(refund, ALPHABET[said], source(_AT + timedelta(minutes=count), channel, 2), rules)
+        refund = _interpreted(refund, ALPHABET[answer], source(_AT + timedelta(minutes=count), channel, 2), rules)
 
     assert (False, NextStep.MANUAL_REVIEW) == (refund.final, refund.next_step)
 
@@ -541,14 +543,14 @@ def test_another_sender_never_repeats_what_may_be_out() -> None:
 
 
 def test_settled_only_with_exactly_our_amount() -> None:
-    """Another amount is never settled and never sent again; a person is to look."""
+    """Another amount is never settled and never sent again, and needs review."""
     refund = _interpreted(_sent(), outcomes.Succeeded(OTHER_EUROS), source(_AT, Channel.INQUIRY, 1), Terms())
 
     assert (False, Resend.NEVER, True) == (refund.final, refund.resend, bool(refund.review))
 
 
-def test_a_failure_that_another_identity_was_told_is_not_believed() -> None:
-    """A failure opens the way to a new id, so it counts only from the identity that sent; three times call a person."""
+def test_a_failure_reported_to_another_identity_is_not_believed() -> None:
+    """A failure allows a new id, so it counts only from the identity that sent; three times it is escalated."""
     refund = _sent()
     for count in range(3):
         where = attrs.evolve(source(_AT + timedelta(minutes=count), Channel.INQUIRY, 1), sender=OTHER)
@@ -558,7 +560,7 @@ def test_a_failure_that_another_identity_was_told_is_not_believed() -> None:
 
 
 def test_what_never_left_does_not_count_as_sent() -> None:
-    """An outage in which nothing leaves calls nobody, however many attempts it takes, until it lasts for days."""
+    """An outage in which nothing is sent needs no operator, however many attempts it takes, until it lasts for days."""
     refund, at = _sent(), _AT
     for _ in range(100):
         refund = _interpreted(refund, outcomes.NotSent("refused"), source(at, Channel.REPLY, refund.attempts), Terms())
@@ -573,7 +575,7 @@ def test_what_never_left_does_not_count_as_sent() -> None:
 
 
 def test_trouble_with_the_call_is_no_contradiction_after_the_end() -> None:
-    """A reply that says "system error, do not repeat" after a notification settled the refund calls nobody."""
+    """A reply "system error, do not repeat" after a notification settled the refund needs no review."""
     refund = _interpreted(_sent(), ALPHABET["settled"], source(_AT, Channel.NOTIFICATION), Terms())
     trouble = outcomes.Unknown("a system error", "SYSTEM_ERROR", Resend.NEVER, ReviewReason.UNCONFIRMED_REFUSAL)
     after = _interpreted(refund, trouble, source(_AT, Channel.REPLY, 1), Terms())

@@ -10,7 +10,7 @@ import pytest
 from refundry.provider import Resend, Terms, outcomes
 from refundry.refund import Event, Refund, policy
 from tests.core.refund.planting import plant
-from tests.core.refund.walk import EVERYTHING, MENDING, SENDING, Broken, explore
+from tests.core.refund.walk import EVERYTHING, FIXING, SENDING, Broken, explore
 from tests.core.strategies import TERMS
 
 _interpret = policy.interpret
@@ -20,27 +20,27 @@ _QUICK = attrs.evolve(TERMS["defaults of Antom"], not_found_tries=1)
 
 @pytest.mark.parametrize("rules", [_QUICK, *TERMS.values()], ids=["quick", *TERMS])
 def test_the_laws_hold_wherever_sending_leads(rules: Terms) -> None:
-    """No way of sending, losing, asking and being told leads to a state in which a law is broken."""
+    """No sequence of attempts, losses, inquiries and notifications leads to a state in which a law is broken."""
     assert len(explore(rules, SENDING)) > 100
 
 
 @pytest.mark.parametrize("rules", [_QUICK, TERMS["never resent"]], ids=["quick", "never resent"])
-def test_the_laws_hold_wherever_mending_leads(rules: Terms) -> None:
-    """Neither does any way on which something blocks, and a person says "go on"."""
-    assert len(explore(rules, MENDING)) > 100
+def test_the_laws_hold_wherever_fixing_leads(rules: Terms) -> None:
+    """Neither does any sequence in which something blocks and an operator resumes the refund."""
+    assert len(explore(rules, FIXING)) > 100
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rules", TERMS.values(), ids=TERMS)
 def test_the_laws_hold_in_every_reachable_state(rules: Terms) -> None:
-    """Neither does any way at all, whatever the provider says, in answers and in notifications, early, late or old."""
+    """Neither does any sequence at all of answers and notifications, early, late or old."""
     assert len(explore(rules, EVERYTHING)) > 1000
 
 
-# --- planted defects --------------------------------------------------------------------------------------------------
+# --- planted bugs -----------------------------------------------------------------------------------------------------
 
 
-def _heard_as(outcome_of: Callable[[Any], Any]) -> Callable[..., Event | None]:
+def _interpreted_as(outcome_of: Callable[[Any], Any]) -> Callable[..., Event | None]:
     def interpret(refund: Refund, outcome: Any, source: policy.Source, rules: Terms) -> Event | None:
         return _interpret(refund, outcome_of(outcome), source, rules)
 
@@ -53,7 +53,9 @@ def _timeout_is_failure(outcome: Any) -> Any:
 
 def _pending_is_unknown(outcome: Any) -> Any:
     """Forget that it must not be sent again."""
-    return outcomes.Unknown("works on it", resend=Resend.SAME) if isinstance(outcome, outcomes.Pending) else outcome
+    return (
+        outcomes.Unknown("is processing it", resend=Resend.SAME) if isinstance(outcome, outcomes.Pending) else outcome
+    )
 
 
 def _fewer_tries(refund: Refund, rules: Terms, now: datetime) -> policy.Step:
@@ -70,7 +72,7 @@ def _by_the_clock(refund: Refund, rules: Terms, now: datetime) -> policy.Step:
     return policy.Submit(now) if waited else step
 
 
-def _old_words_count(refund: Refund, outcome: Any, source: policy.Source, rules: Terms) -> Event | None:
+def _old_notifications_count(refund: Refund, outcome: Any, source: policy.Source, rules: Terms) -> Event | None:
     return _interpret(refund, outcome, attrs.evolve(source, fresh=True), rules)
 
 
@@ -79,11 +81,11 @@ def _older_answers_count(refund: Refund, outcome: Any, source: policy.Source, ru
 
 
 @pytest.mark.parametrize(
-    ("name", "defect"),
+    ("name", "bug"),
     [
-        ("interpret", _heard_as(_timeout_is_failure)),
-        ("interpret", _heard_as(_pending_is_unknown)),
-        ("interpret", _old_words_count),
+        ("interpret", _interpreted_as(_timeout_is_failure)),
+        ("interpret", _interpreted_as(_pending_is_unknown)),
+        ("interpret", _old_notifications_count),
         ("interpret", _older_answers_count),
         ("next_step", _fewer_tries),
         ("next_step", _resend_after_anything),
@@ -94,9 +96,9 @@ def _older_answers_count(refund: Refund, outcome: Any, source: policy.Source, ru
         ("refusal_to_send", lambda *_: None),
     ],
 )
-def test_the_laws_find_planted_defects(name: str, defect: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A policy with a known defect comes to a state in which a law is broken."""
-    plant(monkeypatch, name, defect)
+def test_the_laws_find_planted_bugs(name: str, bug: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy with a known bug reaches a state in which a law is broken."""
+    plant(monkeypatch, name, bug)
 
     with pytest.raises(Broken):
         explore(_QUICK, SENDING)

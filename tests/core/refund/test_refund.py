@@ -57,7 +57,7 @@ FAILED: Final = Failed(at=NOON, channel=Channel.INQUIRY, code="REFUND_NOT_SUPPOR
 def inquired(
     outcome: OutcomeKind, *, review: tuple[RaisedReview, ...] = (), resend: Resend = Resend.AFTER_NOT_FOUND
 ) -> Inquired:
-    by, why = ("ada", "it is mended") if outcome is OutcomeKind.RESUMED else (None, None)
+    by, why = ("ada", "it is fixed") if outcome is OutcomeKind.RESUMED else (None, None)
     channel = Channel.OPERATOR if outcome is OutcomeKind.RESUMED else Channel.INQUIRY
     return Inquired(
         at=NOON,
@@ -98,7 +98,7 @@ def event_for(trigger: str, outcome: OutcomeKind = OutcomeKind.UNKNOWN, attempt:
         return Settled(at=NOON, channel=Channel.OPERATOR, amount=EUROS, by="ada", why="the bank's statement")
     if trigger == "failed by an operator":
         return Failed(
-            at=NOON, channel=Channel.OPERATOR, code="PERSON", cause="c", advice="a", by="ada", why="it came back"
+            at=NOON, channel=Channel.OPERATOR, code="OPERATOR", cause="c", advice="a", by="ada", why="it came back"
         )
     return SETTLED if trigger == "settled" else FAILED
 
@@ -134,8 +134,8 @@ def test_the_same_events_give_the_same_state(events: list[Event]) -> None:
 
 
 @given(events=histories(length=20))
-def test_only_a_person_moves_a_final_refund(events: list[Event]) -> None:
-    """Wherever a final status changes, the event came from an operator and names the person and the reason."""
+def test_only_an_operator_moves_a_final_refund(events: list[Event]) -> None:
+    """Wherever a final status changes, the event came from an operator and has a name and a reason."""
     for count in range(2, len(events) + 1):
         before, after = fold(ID, events[: count - 1]), fold(ID, events[:count])
         event = events[count - 1]
@@ -214,8 +214,8 @@ def test_what_can_never_happen() -> None:
     } == refused
 
 
-def test_a_final_status_is_left_only_by_a_person() -> None:
-    """No row of the table leads out of a final status unless a person is named in it."""
+def test_a_final_status_is_left_only_by_an_operator() -> None:
+    """No row of the table leads out of a final status unless an operator decides."""
     leaving = {trigger for (status, trigger), target in TRANSITIONS.items() if status in FINAL and target != status}
 
     assert {"settled by an operator", "failed by an operator"} == leaving
@@ -248,12 +248,12 @@ def test_a_history_begins_with_one_request(events: list[Event]) -> None:
 
 @pytest.mark.parametrize("status", Status)
 @pytest.mark.parametrize(("by", "why"), [(None, None), ("ada", None), (None, "because"), ("", "because"), ("ada", "")])
-def test_a_decision_names_the_person_and_the_reason(status: Status, by: str | None, why: str | None) -> None:
+def test_a_decision_names_the_operator_and_the_reason(status: Status, by: str | None, why: str | None) -> None:
     """An operator's decision without a name or without a reason is refused, from every status."""
     refund = fold(ID, HISTORIES[status])
     decisions: list[Event] = [
         Settled(at=NOON, channel=Channel.OPERATOR, amount=EUROS, by=by, why=why),
-        Failed(at=NOON, channel=Channel.OPERATOR, code="PERSON", cause="c", advice="a", by=by, why=why),
+        Failed(at=NOON, channel=Channel.OPERATOR, code="OPERATOR", cause="c", advice="a", by=by, why=why),
     ]
 
     for decision in decisions:
@@ -262,8 +262,8 @@ def test_a_decision_names_the_person_and_the_reason(status: Status, by: str | No
 
 
 @pytest.mark.parametrize("status", Status)
-def test_going_on_takes_a_person_and_a_reason(status: Status) -> None:
-    """Nobody lifts a block or clears the attention of a refund without a name and a reason."""
+def test_resuming_needs_a_name_and_a_reason(status: Status) -> None:
+    """No block is lifted and no review closed without a name and a reason."""
     refund = fold(ID, HISTORIES[status])
     nameless = Inquired(at=NOON, channel=Channel.OPERATOR, outcome=OutcomeKind.RESUMED, next_step=NextStep.INQUIRE)
 
@@ -283,7 +283,7 @@ def test_a_name_does_not_make_an_operator(status: Status, channel: Channel) -> N
 
 @pytest.mark.parametrize("status", sorted(FINAL))
 @pytest.mark.parametrize("outcome", sorted(set(OutcomeKind) - {OutcomeKind.INFORMATIONAL, OutcomeKind.RESUMED}))
-def test_a_contradiction_is_recorded_and_calls_a_person(status: Status, outcome: OutcomeKind) -> None:
+def test_a_contradiction_is_recorded_and_flagged_for_review(status: Status, outcome: OutcomeKind) -> None:
     """After a final state a contradicting fact changes nothing but the review, the time and the version."""
     refund = fold(ID, HISTORIES[status])
     raised = RaisedReview(ReviewReason.CONTRADICTS_FINAL_STATE, "the provider reports something else")
@@ -291,23 +291,27 @@ def test_a_contradiction_is_recorded_and_calls_a_person(status: Status, outcome:
 
     assert (Review(raised.code, raised.message, NOON),) == after.review
     assert refund.version + 1 == after.version
-    assert _without_attention(refund) == _without_attention(after)
+    assert _without_review(refund) == _without_review(after)
 
 
-def _without_attention(refund: Refund) -> dict[str, object]:
+def _without_review(refund: Refund) -> dict[str, object]:
     changing = {"review", "updated_at", "version"}
     return {
         name: getattr(refund, name) for name in (field.name for field in attrs.fields(Refund)) if name not in changing
     }
 
 
-def test_a_person_can_turn_a_settled_refund_into_a_failed_one_and_back() -> None:
+def test_an_operator_can_turn_a_settled_refund_into_a_failed_one_and_back() -> None:
     """A named decision corrects a final state, and nothing of the wrong end remains."""
     settled = fold(ID, HISTORIES[Status.SETTLED])
     failed = apply(settled, event_for("failed by an operator"))
     again = apply(failed, event_for("settled by an operator"))
 
-    assert (Status.FAILED, None, Failure("PERSON", "c", "a")) == (failed.status, failed.settled_amount, failed.failure)
+    assert (Status.FAILED, None, Failure("OPERATOR", "c", "a")) == (
+        failed.status,
+        failed.settled_amount,
+        failed.failure,
+    )
     assert (Status.SETTLED, EUROS, None) == (again.status, again.settled_amount, again.failure)
 
 
@@ -320,22 +324,22 @@ def test_a_resend_is_the_same_bytes() -> None:
         apply(refund, other)
 
 
-def test_not_sent_leaves_no_doubt_unless_there_was_some() -> None:
-    """A refund whose only attempt never left is as it was requested; with an earlier attempt in doubt it is unknown."""
+def test_not_sent_leaves_nothing_in_flight_unless_something_was() -> None:
+    """A refund whose only attempt was not sent is as requested; with an earlier unresolved attempt it is unknown."""
     clean = fold(ID, [REQUESTED, SUBMITTED, inquired(OutcomeKind.NOT_SENT)])
-    doubtful = fold(
+    unresolved = fold(
         ID,
         [REQUESTED, SUBMITTED, inquired(OutcomeKind.UNKNOWN), event_for("submitted"), inquired(OutcomeKind.NOT_SENT)],
     )
 
     assert (Status.REQUESTED, False) == (clean.status, clean.in_flight)
-    assert (Status.UNKNOWN, True) == (doubtful.status, doubtful.in_flight)
+    assert (Status.UNKNOWN, True) == (unresolved.status, unresolved.in_flight)
 
 
 def test_not_found_counts_only_from_the_account_that_sent() -> None:
     """Another identity's "not found" says nothing about what this one sent."""
     refund = fold(ID, HISTORIES[Status.UNKNOWN])
-    stranger = Inquired(
+    other = Inquired(
         at=NOON,
         channel=Channel.INQUIRY,
         outcome=OutcomeKind.NOT_FOUND,
@@ -343,12 +347,12 @@ def test_not_found_counts_only_from_the_account_that_sent() -> None:
         sender="other@host",
     )
 
-    assert 0 == apply(refund, stranger).not_found
+    assert 0 == apply(refund, other).not_found
     assert 1 == apply(refund, inquired(OutcomeKind.NOT_FOUND)).not_found
 
 
 def test_not_found_counts_only_in_a_row() -> None:
-    """Any sign of life starts the count of "not found" anew."""
+    """Any other answer restarts the count of "not found"."""
     refund = fold(ID, [*HISTORIES[Status.UNKNOWN], inquired(OutcomeKind.NOT_FOUND), inquired(OutcomeKind.NOT_FOUND)])
 
     assert 2 == refund.not_found

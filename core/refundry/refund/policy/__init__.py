@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 
-*What is known.* Refundry never knows what happened at a provider; it knows what it sent and what it was told. The state
+*What is known.* Refundry never knows what happened at a provider; it knows what it sent and what it received. The state
 of a refund (`refundry.refund.Refund`) is the sum of both, and nothing else. Everything here is a function of that
 state, of the provider's terms and of the time that is passed in: no clock, no store, no network. Two processes that
 have read the same log therefore decide the same.

@@ -130,9 +130,9 @@ def _limited(refund: Refund, outcome: Outcome | NotSent, source: Source) -> Outc
         case NotSent() if not _is_first_answer(refund, source):
             return Unknown(outcome.cause)
         case NotFound() if source.channel is not Channel.INQUIRY:
-            return Unknown(outcome.cause or "not known to the provider, although nobody inquired", outcome.code)
+            return Unknown(outcome.cause or "not known to the provider, although there was no inquiry", outcome.code)
         case DefinitiveFailure() if inquired_as_other:
-            text = f"{source.sender} was told that it failed, but it was sent by {refund.sender}"
+            text = f"the provider reported a failure to {source.sender}, but {refund.sender} sent it"
             return Unknown(text, outcome.code, Resend.NEVER, ReviewReason.FAILURE_BY_OTHER_IDENTITY)
         case Blocked() if _is_overtaken(refund, source):
             return Unknown(outcome.cause, outcome.code)
