@@ -16,8 +16,8 @@ from refundry.errors import StoreError
 from refundry.journal.codec import (
     ERASED,
     ERASED_DETAILS,
-    NOBODY,
     PRIVATE,
+    UNNAMED,
     decode,
     encode,
     encode_apart,
@@ -223,7 +223,7 @@ def test_what_a_person_wrote_is_kept_apart_and_comes_back(kind: type[Event], dat
     stored = set(json.loads(state))
     for name in PRIVATE.get(kind.topic, ()):
         value = getattr(event, name)
-        assert (value is not None and not (name == "by" and value in NOBODY)) == (name not in stored) or value is None
+        assert (value is not None and not (name == "by" and value in UNNAMED)) == (name not in stored) or value is None
 
 
 @pytest.mark.parametrize("kind", EVENTS)
@@ -235,7 +235,7 @@ def test_an_erased_text_reads_as_erased_and_nothing_else_changes(kind: type[Even
     marks: dict[str, Any] = {
         name: ERASED_DETAILS if name == "details" else ERASED
         for name in PRIVATE.get(kind.topic, ())
-        if getattr(event, name) is not None and not (name == "by" and getattr(event, name) in NOBODY)
+        if getattr(event, name) is not None and not (name == "by" and getattr(event, name) in UNNAMED)
     }
 
     assert attrs.evolve(cast(Any, event), **marks) == decode(kind.topic, state, 1)
