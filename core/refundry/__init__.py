@@ -8,6 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from refundry.audit.erasure import Erased
+    from refundry.audit.replay.reinterpretation import Reading
+    from refundry.config import Account, Config, read_config
     from refundry.errors import (
         ConfigError,
         Conflict,
@@ -17,41 +20,99 @@ if TYPE_CHECKING:
         RefundryError,
         Stale,
         StoreError,
+        Tampered,
+        UnknownAccount,
         UnknownRefund,
     )
-    from refundry.gateway import AsOf, Gateway, RefundRequest
+    from refundry.gateway import Gateway, Reader
+    from refundry.gateway.as_of import AsOf
+    from refundry.gateway.request import RefundRequest
+    from refundry.gateway.totals import Total
     from refundry.gateway.worker import Worker, process
     from refundry.inputs import Operator
+    from refundry.journal import Recorded, Row, UnmatchedNotification
     from refundry.money import Money
+    from refundry.outbound.transport import NoAnswer, Transport
+    from refundry.plugin_host import Plugins, load_plugins
     from refundry.ports import Ports
-    from refundry.provider import Acknowledgement, Notification, Unreadable
-    from refundry.refund import Refund, Status
+    from refundry.provider import Acknowledgement, Notification, Quote, Resend, ReviewReason, Scope, Unreadable
+    from refundry.refund import (
+        Channel,
+        Event,
+        Failed,
+        Failure,
+        Inquired,
+        Note,
+        RaisedReview,
+        Refund,
+        Requested,
+        Review,
+        Settled,
+        Status,
+        Submitted,
+    )
+    from refundry.refund.policy import Done, Inquire, ManualReview, Step, Submit
 
 __all__ = [
+    "Account",
     "Acknowledgement",
     "AsOf",
+    "Channel",
+    "Config",
     "ConfigError",
     "Conflict",
+    "Done",
+    "Erased",
+    "Event",
+    "Failed",
+    "Failure",
     "Forged",
     "Gateway",
+    "Inquire",
+    "Inquired",
     "Invalid",
+    "load_plugins",
+    "ManualReview",
     "Money",
+    "NoAnswer",
+    "Note",
     "Notification",
     "Operator",
     "PluginError",
+    "Plugins",
     "Ports",
+    "process",
+    "Quote",
+    "RaisedReview",
+    "read_config",
+    "Reader",
+    "Reading",
+    "Recorded",
     "Refund",
     "RefundRequest",
     "RefundryError",
+    "Requested",
+    "Resend",
+    "Review",
+    "ReviewReason",
+    "Row",
+    "Scope",
+    "Settled",
     "Stale",
     "Status",
+    "Step",
     "StoreError",
+    "Submit",
+    "Submitted",
+    "Tampered",
+    "Total",
+    "Transport",
+    "UnknownAccount",
     "UnknownRefund",
+    "UnmatchedNotification",
     "Unreadable",
     "Worker",
-    "process",
 ]
-
 
 _MODULES = (
     "refundry.errors",
@@ -60,9 +121,18 @@ _MODULES = (
     "refundry.inputs",
     "refundry.provider",
     "refundry.refund",
-    "refundry.gateway.queries",
-    "refundry.gateway.worker",
+    "refundry.refund.policy",
+    "refundry.journal",
+    "refundry.gateway.as_of",
+    "refundry.gateway.totals",
+    "refundry.gateway.request",
+    "refundry.audit.erasure",
+    "refundry.audit.replay.reinterpretation",
+    "refundry.plugin_host",
+    "refundry.config",
+    "refundry.outbound.transport",
     "refundry.gateway",
+    "refundry.gateway.worker",
 )
 """Where the public names are defined: light modules first, so that a light name imports no heavy one."""
 
@@ -72,7 +142,7 @@ if not TYPE_CHECKING:
         """Import a public name from the module that defines it."""
         if name in __all__:
             for module in map(import_module, _MODULES):
-                if hasattr(module, name):
+                if name in module.__all__:
                     value = globals()[name] = getattr(module, name)
                     return value
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

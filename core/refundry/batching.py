@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 
 from refundry.errors import StoreError
 
+__all__ = ["Grouped"]
+
 T = TypeVar("T")
 R = TypeVar("R")
 V = TypeVar("V")

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+__all__ = ["EXPONENTS", "WITHDRAWN"]
+
 _ACTIVE: Final[Mapping[int, str]] = {
     0: """
         BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF

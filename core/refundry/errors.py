@@ -5,6 +5,20 @@ No message in here ever holds a secret: fields and rules are named, values of ke
 
 from typing import ClassVar
 
+__all__ = [
+    "ConfigError",
+    "Conflict",
+    "Forged",
+    "Invalid",
+    "PluginError",
+    "RefundryError",
+    "Stale",
+    "StoreError",
+    "Tampered",
+    "UnknownAccount",
+    "UnknownRefund",
+]
+
 
 class RefundryError(Exception):
     """The root of every error that Refundry raises on purpose."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from refundry.money import Money
 
+__all__ = ["counted", "json_line", "kept", "moment", "money", "plain"]
+
 if TYPE_CHECKING:
     pass
 

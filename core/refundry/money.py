@@ -11,6 +11,8 @@ import attrs
 from refundry.currencies import EXPONENTS
 from refundry.errors import Invalid
 
+__all__ = ["MAX_DIGITS", "Money", "exponent_of"]
+
 MAX_DIGITS: Final = 16
 """No provider known to us takes longer amounts (Antom: `value` has at most 16 digits)."""
 

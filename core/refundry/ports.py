@@ -13,6 +13,8 @@ from typing import Final
 
 import attrs
 
+__all__ = ["Ports", "STEPS"]
+
 STEPS: Final = (
     "refund composed",
     "refund recorded",

@@ -15,6 +15,17 @@ from refundry.money import Money
 from refundry.provider import Quote
 from refundry.refund import Event, RaisedReview, Refund, Review, policy
 
+__all__ = [
+    "as_json_value",
+    "event_as_json",
+    "event_in_words",
+    "refund_as_json",
+    "review_as_json",
+    "row_as_json",
+    "row_in_words",
+    "unmatched_as_json",
+]
+
 
 def as_json_value(value: object) -> Any:
     """Return a field's value as a JSON value."""

@@ -76,7 +76,7 @@ def _tree(path: str) -> ast.Module:
 def _assigned(module: str, name: str) -> str:
     """Return what a public constant or alias is assigned, from the module that defines it."""
     package = Path(inspect.getsourcefile(__import__(module, fromlist=["_"])) or "").parent
-    for path in sorted(package.glob("*.py")):
+    for path in sorted(package.rglob("*.py")):
         for node in _tree(str(path)).body:
             if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
                 target = node.targets[0] if isinstance(node, ast.Assign) else node.target

@@ -25,6 +25,8 @@ from refundry.journal.index import Sibling, check_total, counts
 from refundry.ports import Ports
 from refundry.refund import Refund
 
+__all__ = ["Imported", "OPTIONAL", "Progress", "REQUIRED", "import_file"]
+
 if TYPE_CHECKING:
     import _csv
 

@@ -23,6 +23,19 @@ from refundry.money import Money
 from refundry.provider import ReportFormat, ReviewReason
 from refundry.refund import RaisedReview, Refund, Status
 
+__all__ = [
+    "Finding",
+    "Line",
+    "MAX_ID",
+    "MAX_LINE",
+    "Period",
+    "Progress",
+    "chosen_format",
+    "read_format",
+    "read_report",
+    "reconcile",
+]
+
 MAX_LINE: Final = 64 * 1024
 MAX_ID: Final = 200
 """Characters of an id: a longer one is none, and would not fit into what a person is told."""

@@ -19,6 +19,8 @@ from refundry.errors import ConfigError, Invalid, PluginError
 from refundry.plugin_host import Plugins
 from refundry.provider import Provider, ProviderPlugin, Terms
 
+__all__ = ["Account", "Config", "open_accounts", "read_allow_list", "read_config"]
+
 _ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 

@@ -16,6 +16,8 @@ import attrs
 from refundry.errors import ConfigError
 from refundry.provider import HttpUrl, PublicKeyPem, Secret
 
+__all__ = ["check_url", "is_loopback", "read_reference", "read_settings", "refuse_unknown"]
+
 
 def read_settings(kind: type, section: Mapping[str, Any], where: str, base: Path, keys: bool) -> Any:
     """Read a table into the settings class of a plugin; `ConfigError` names the key and the rule it breaks."""

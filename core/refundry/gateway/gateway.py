@@ -56,6 +56,8 @@ from refundry.refund import (
     policy,
 )
 
+__all__ = ["Gateway"]
+
 _log = logging.getLogger("refundry")
 
 
@@ -129,7 +131,7 @@ class Gateway(Reader):
         account = self.account(request.account)
         new = await self._draft(account, request)
         try:
-            if submit and not await self.health.is_blocked(account.name):
+            if submit and not await self._health.is_blocked(account.name):
                 return await self._submit(account, new.refund, new)
             await self._save(Write(new.refund, [new.requested]))
         except AlreadyRequested as existing:
@@ -186,7 +188,7 @@ class Gateway(Reader):
             if (
                 not isinstance(step, policy.Submit | policy.Inquire)
                 or step.at > now
-                or await self.health.is_blocked(account.name)
+                or await self._health.is_blocked(account.name)
             ):
                 return refund
             if isinstance(step, policy.Inquire):
@@ -265,7 +267,7 @@ class Gateway(Reader):
                 continue
             self.ports.step("outcome recorded")
             if after.blocked == Scope.ACCOUNT:
-                self.health.block(account.name)
+                self._health.block(account.name)
             return after
         return refund
 
@@ -338,7 +340,7 @@ class Gateway(Reader):
             return refund
         terms = self.account(refund.account).terms
         event = policy.resumed(refund, self.ports.now(), operator.by, operator.why, terms)
-        self.health.forget(refund.account)
+        self._health.forget(refund.account)
         return await self._decide(refund, event)
 
     async def resume_account(self, account: str, operator: Operator) -> Sequence[Refund]:

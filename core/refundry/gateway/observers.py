@@ -20,6 +20,8 @@ from refundry.journal import EventReader, ObserverPositions, Recorded
 from refundry.plugin_host import Plugins
 from refundry.ports import Ports
 
+__all__ = ["ObservedLog", "Observers", "PAGE", "Tell"]
+
 PAGE: Final = 100
 """How many events an observer is told at once, at most."""
 _LEASE: Final = timedelta(seconds=60)

@@ -37,7 +37,7 @@ class Reader:
         self.accounts = accounts
         self.journal = journal
         self.ports = ports
-        self.health = AccountHealth(journal, ports.now)
+        self._health = AccountHealth(journal, ports.now)
 
     @classmethod
     @asynccontextmanager
@@ -128,7 +128,7 @@ class Reader:
         """Return what is done next for a refund, and when; a manual review while its account is blocked."""
         account = self.account(refund.account)
         step = policy.next_step(refund, account.terms, self.ports.now())
-        if isinstance(step, policy.Submit | policy.Inquire) and await self.health.is_blocked(account.name):
+        if isinstance(step, policy.Submit | policy.Inquire) and await self._health.is_blocked(account.name):
             return policy.ManualReview(
                 ReviewReason.BLOCKED_ACCOUNT, f"the account {account.name} is blocked by another refund"
             )

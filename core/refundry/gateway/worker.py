@@ -18,6 +18,8 @@ from refundry.inputs import Operator
 from refundry.provider import ReviewReason
 from refundry.refund import RaisedReview, Refund, policy
 
+__all__ = ["Worker", "process"]
+
 _log = logging.getLogger("refundry")
 _POLL: Final = 0.5
 _MAX_FAILURES: Final = 3

@@ -25,6 +25,8 @@ from refundry.provider import (
     Unknown,
 )
 
+__all__ = ["Caller", "understood"]
+
 _SIGNERS: Final = 4
 _SIGNED_AT_ONCE: Final = 8
 """How many calls a thread signs before it returns the first of them: a few milliseconds."""

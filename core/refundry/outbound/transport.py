@@ -14,6 +14,8 @@ import attrs
 
 from refundry.provider import MAX_BYTES, Answer, NotSent, Request
 
+__all__ = ["HttpTransport", "NoAnswer", "Transport"]
+
 
 @attrs.frozen(slots=True)
 class NoAnswer:

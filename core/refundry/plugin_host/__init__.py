@@ -1,9 +1,11 @@
 """How plugins are found, loaded and asked."""
 
 from refundry.plugin_host.hookspecs import GROUP, Hooks, hookimpl, hookspec
+from refundry.plugin_host.interfaces import AnchorPlugin, SigningKey, SimulatorPlugin
 from refundry.plugin_host.loader import Loaded, Plugins, load_plugins
 
 __all__ = [
+    "AnchorPlugin",
     "GROUP",
     "hookimpl",
     "Hooks",
@@ -11,4 +13,6 @@ __all__ = [
     "load_plugins",
     "Loaded",
     "Plugins",
+    "SigningKey",
+    "SimulatorPlugin",
 ]

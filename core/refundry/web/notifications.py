@@ -14,6 +14,8 @@ from refundry.errors import Forged, Invalid, RefundryError
 from refundry.gateway import Gateway
 from refundry.provider import MAX_BYTES, Acknowledgement, Notification, Unreadable
 
+__all__ = ["GATEWAY", "answer", "init_app"]
+
 GATEWAY: Final = web.AppKey("refundry.gateway", Gateway)
 _READ_SECONDS: Final = 10.0
 _log = logging.getLogger("refundry")
