@@ -5,6 +5,7 @@ import inspect
 import textwrap
 from collections.abc import Iterator, Sequence
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -75,8 +76,10 @@ def _tree(path: str) -> ast.Module:
 
 def _assigned(module: str, name: str) -> str:
     """Return what a public constant or alias is assigned, from the module that defines it."""
-    package = Path(inspect.getsourcefile(__import__(module, fromlist=["_"])) or "").parent
-    for path in sorted(package.rglob("*.py")):
+    homes = getattr(import_module(module), "_MODULES", ())
+    home = next((home for home in homes if name in import_module(home).__all__), module)
+    package = Path(inspect.getsourcefile(import_module(home)) or "").parent
+    for path in sorted(package.glob("*.py")):
         for node in _tree(str(path)).body:
             if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
                 target = node.targets[0] if isinstance(node, ast.Assign) else node.target
