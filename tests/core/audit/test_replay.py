@@ -331,6 +331,21 @@ async def test_an_escalation_without_a_reason_is_a_difference(tmp_path: Path) ->
     assert ("review", (), last.event.review) == (reading.field, reading.then, reading.now)
 
 
+async def test_another_message_of_the_same_reason_is_a_wording(tmp_path: Path) -> None:
+    """The reasons for a review are compared by code; their messages are text for people."""
+    async with open_shop(tmp_path, mode="async", async_delay=None, terms={"escalate_after": 0.001}) as shop:
+        await shop.later(await shop.request())
+        *before, last = await shop.gateway.history("R1")
+        assert isinstance(last.event, Inquired)
+        reasons = tuple(attrs.evolve(reason, message="An earlier text.") for reason in last.event.review)
+        reworded = attrs.evolve(last, event=attrs.evolve(last.event, review=reasons))
+
+        (reading,) = await shop.gateway.readings([*before, reworded])
+
+    assert reasons
+    assert ("review", True) == (reading.field, reading.wording)
+
+
 async def test_a_damaged_file_is_one_error(shop: Shop) -> None:
     """A store that SQLite cannot read completely is one error."""
     await lives(shop, 5, 6)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from refundry.cli.audit import audit
 from refundry.errors import Invalid
 from refundry.journal.log_source import StoreSource
 from refundry.journal.stores import read_store
+from refundry.provider import NotFound, Outcome
 from tests.core.audit.later_plugin import with_change
 from tests.core.audit.made import Made, life, lives, new_key
 from tests.core.shop import open_shop
@@ -197,25 +198,42 @@ def changed(outcome: Any, **fields: str) -> Any:
     return attrs.evolve(outcome, **fields)
 
 
+WORDING = {"cause": "NEW"}
+CODE = {"code": "NEW"}
+
+
 @pytest.mark.parametrize(
-    ("field", "status", "heading"),
-    [("cause", 0, "wording"), ("code", 5, "reading: position 3")],
+    ("change", "status", "listed", "line"),
+    [
+        (lambda outcome: changed(outcome, **WORDING), 0, "wording", "cause: then"),
+        (lambda outcome: changed(outcome, **CODE), 5, "findings", "reading: position 3"),
+        (
+            lambda outcome: NotFound("Antom has no record of it."),
+            5,
+            "findings",
+            'outcome: then "pending", now "unknown"',
+        ),
+    ],
+    ids=["wording", "code", "outcome"],
 )
 def test_replay_with_a_later_plugin(
-    pending: Path, monkeypatch: pytest.MonkeyPatch, field: str, status: int, heading: str
+    pending: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Outcome], Outcome],
+    status: int,
+    listed: str,
+    line: str,
 ) -> None:
-    """A later wording is listed and passes; a later code is a difference and exits with 5."""
-    later = with_change(lambda outcome: changed(outcome, **{field: "NEW"}))
-    monkeypatch.setattr("refundry.cli.audit.load_plugins", lambda **_: later)
+    """A later wording is listed and passes; a later code or outcome is a difference and exits with 5."""
+    monkeypatch.setattr("refundry.cli.audit.load_plugins", lambda **_: with_change(change))
     shown = CliRunner().invoke(audit, ["replay", "--config", str(pending)])
-    as_json = CliRunner().invoke(audit, ["replay", "--config", str(pending), "--json"])
-    listed = parsed(as_json)
+    as_json = parsed(CliRunner().invoke(audit, ["replay", "--config", str(pending), "--json"]))
 
-    assert status == shown.exit_code == as_json.exit_code
-    assert heading in shown.stdout
-    assert 'now "NEW"' in shown.stdout
-    assert (status == 0) == listed["clean"] == shown.stdout.endswith("OK: replay matches the log\n")
-    assert 1 == len(listed["wording" if field == "cause" else "findings"])
+    assert status == shown.exit_code
+    assert line in shown.stdout
+    assert (status == 0) == as_json["clean"] == shown.stdout.endswith("OK: replay matches the log\n")
+    assert 1 <= len(as_json[listed])
+    assert (listed == "wording") == (as_json["findings"] == [])
 
 
 async def test_show_lists_a_wording_next_to_the_readings(pending: Path, monkeypatch: pytest.MonkeyPatch) -> None:
