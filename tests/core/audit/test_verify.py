@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from refundry.audit.erasure import Tombstone
 from refundry.audit.signing.signed_notes import sign_note
 from refundry.audit.verification.findings import KEPT, FindingKind, Findings, Limit, LimitCode, Verdict
-from refundry.audit.verification.roots import Batch
+from refundry.audit.verification.streamed_roots import Batch
 from refundry.audit.verification.verify import Given, verify
 from refundry.errors import ConfigError, StoreError
 from refundry.journal.log_source import BATCH

@@ -18,7 +18,7 @@ from refundry.audit.verification.findings import FindingKind, Findings, Limit, L
 from refundry.audit.verification.invariants import Ledger
 from refundry.audit.verification.reader import Reader
 from refundry.audit.verification.source import BATCH, Source, in_batches, place_of
-from refundry.audit.verification.tree import Claim, Given, Tree, leaves_of, open_claim, paired
+from refundry.audit.verification.tree_check import Claim, Given, Tree, leaves_of, open_claim, paired
 from refundry.errors import StoreError
 from refundry.formatting import counted
 from refundry.journal.merkle import verify_inclusion

@@ -15,8 +15,8 @@ import attrs
 
 from refundry.audit.signing.signed_notes import BadNote, Checkpoint, Verifier, open_checkpoint
 from refundry.audit.verification.findings import FindingKind, Findings
-from refundry.audit.verification.roots import Batch
 from refundry.audit.verification.source import BATCH, Event, Leaf, Source, in_batches, place_of
+from refundry.audit.verification.streamed_roots import Batch
 from refundry.journal.merkle import EMPTY_ROOT, Frontier, entry, leaf_hash
 
 __all__ = ["Claim", "Given", "Tree", "leaves_of", "open_claim", "paired"]
