@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from refundry.errors import Stale, Tampered
-from refundry.journal import AlreadyRequested, StoredCheckpoint
-from refundry.journal.merkle import EMPTY_FRONTIER, Frontier, entry, leaf_hash, root_of
+from refundry.journal import AlreadyRequested
+from refundry.journal.merkle import Frontier, entry, leaf_hash, root_of
 from refundry.journal.sqlite.journal import SqliteJournal
-from tests.core.journal.samples import AT, evidence, later, new, settled, submitted, then
+from tests.core.journal.samples import evidence, new, settled, submitted, then
 
 
 @pytest.fixture
@@ -80,26 +80,6 @@ async def test_what_is_refused_leaves_no_leaf(journal: SqliteJournal, path: Path
 
     assert [AlreadyRequested, list, list, Stale, list] == [type(outcome) for outcome in outcomes]
     assert 4 == check_tree(path)
-
-
-async def test_an_empty_store_has_the_empty_tree(journal: SqliteJournal) -> None:
-    """Before the first event the tree is that of nothing, and there is no checkpoint."""
-    assert EMPTY_FRONTIER == await journal.tree()
-    assert [] == list(await journal.leaves(0, 0))
-    assert await journal.last_checkpoint() is None
-    with pytest.raises(Tampered, match="leaf 0 "):
-        await journal.leaves(0, 1)
-
-
-async def test_checkpoints_are_kept_in_order_and_the_first_of_a_size_stays(journal: SqliteJournal) -> None:
-    """They come back smallest first, from the one after a size."""
-    kept = [StoredCheckpoint(size, later(size), b"note %d" % size) for size in (3, 1, 12)]
-    for stored_checkpoint in [*kept, StoredCheckpoint(3, AT, b"another")]:
-        await journal.keep_checkpoint(stored_checkpoint)
-
-    assert [kept[1], kept[0], kept[2]] == list(await journal.checkpoints())
-    assert [kept[0]] == list(await journal.checkpoints(after=1, limit=1))
-    assert kept[2] == await journal.last_checkpoint()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""What every store promises about its index: listing, and agreement with the log."""
+
+from refundry.journal import (
+    Journal,
+    Selection,
+)
+from refundry.journal.index import row_of
+from refundry.refund import NextStep, Status
+from tests.core.journal.ports.case import PortCase, differences, saved
+from tests.core.journal.samples import (
+    LOOK,
+    inquired,
+    new,
+    submitted,
+    then,
+)
+
+
+class RefundIndexCase(PortCase):
+    """What every store promises about its index: listing, and agreement with the log."""
+
+    async def test_rows_are_listed_by_id_and_selection(self, journal: Journal) -> None:
+        """`select` returns each refund's row, page by page, by every criterion alone and together."""
+        a, b, c, d = await saved(
+            journal, new("a"), new("b", account="other"), new("c", payment="p"), new("d", payment="p")
+        )
+        sent = then(c, submitted(), inquired(next_step=NextStep.MANUAL_REVIEW, review=LOOK))
+        await saved(journal, sent)
+        refunds = {each.id: each for each in (a, b, sent.refund, d)}
+
+        async def ids(**wanted: object) -> list[str]:
+            return [row.refund_request_id for row in await journal.select(Selection(**wanted))]  # type: ignore[arg-type]
+
+        assert [row_of(refunds[id]) for id in sorted(refunds)] == list(await journal.select(Selection()))
+        assert [b.id, c.id] == [row.id for row in await journal.select(Selection(), after=a.id, limit=2)]
+        assert ["a", "c", "d"] == await ids(account="shop")
+        assert ["c", "d"] == await ids(payment="p")
+        assert ["c"] == await ids(review=True)
+        assert ["c"] == await ids(status=Status.PENDING, account="shop")
+        assert ["a", "b", "d"] == await ids(status=Status.REQUESTED)
+        assert ["b"] == await ids(refund_request_id="b")
+        assert [] == await ids(refund_request_id="b", account="shop")
+
+    async def test_rebuilding_a_correct_index_changes_nothing(self, journal: Journal) -> None:
+        """A rebuilt index has the same rows, and agrees with the log."""
+        refunds = await saved(journal, *(new(f"r-{n}") for n in range(6)))
+        await saved(journal, then(refunds[0], submitted()))
+        rows = await journal.select(Selection())
+
+        assert 6 == await journal.rebuild_index()
+        assert rows == await journal.select(Selection())
+        assert [] == await differences(journal)
