@@ -22,8 +22,8 @@ from refundry.money import Money
 from refundry.ports import Ports
 from refundry.provider.signatures import load_private_key, load_public_key
 from refundry.provider.strict_json import Unreadable, read_object
-from refundry.testing.simulator.ledger import Ask, Ledger, Refund, State, Verdict
-from refundry.testing.simulator.messages import Call, Flaw, Headers, Said, identifier, spoilt, string
+from refundry.testing.simulator.ledger import Ledger, ParsedRequest, Refund, State, Verdict
+from refundry.testing.simulator.messages import Call, Draft, Headers, SignatureFlaw, identifier, string, with_flaw
 from refundry.testing.simulator.server import Simulator
 from refundry.testing.simulator.settings import (
     Check,
@@ -40,7 +40,7 @@ from refundry.testing.simulator.settings import (
 from refundry_alphapay.signing import content, sign, verify
 
 MERCHANT_CODE: Final = "SIM5Y7"
-AMPLE: Final = 9_999_999
+UNDECLARED_AMOUNT: Final = 9_999_999
 """The minor units of a payment that nobody declared: AlphaPay's orders have at most seven digits."""
 
 _PATH: Final = re.compile(r"/api/v2\.0/payments/(refund|inquiryRefund)", re.ASCII)
@@ -123,7 +123,7 @@ class AlphaPaySettings(Settings):
 
 
 @attrs.frozen(kw_only=True)
-class RefundAsk(Ask):
+class RefundRequest(ParsedRequest):
     """A request for a refund, with what only AlphaPay echoes."""
 
     description: str | None = None
@@ -135,18 +135,18 @@ class AlphaPayLedger(Ledger):
 
     repeat: str = "refuse"
 
-    def request(self, ask: Ask, now: datetime) -> tuple[Verdict | str, Refund | None]:
+    def request(self, parsed: ParsedRequest, now: datetime) -> tuple[Verdict | str, Refund | None]:
         """Take a refund request; a repeat of an id is refused, told again, or one more refund, as the setting says."""
-        known = self.find(ask)
+        known = self.find(parsed)
         if known is not None and self.repeat != "same":
-            known.seen(ask.digest)
+            known.count_request(parsed.digest)
             if self.repeat == "refuse":
                 return REPEATED, None
-            del self._by_request[self._request(ask)]
-        reason, refund = super().request(ask, now)
+            del self._by_request[self._request(parsed)]
+        reason, refund = super().request(parsed, now)
         if refund is not None:
             refund.facts.setdefault("asked_at", now)
-            refund.facts.setdefault("description", getattr(ask, "description", None))
+            refund.facts.setdefault("description", getattr(parsed, "description", None))
         return reason, refund
 
 
@@ -154,7 +154,7 @@ class AlphaPayWire:
     """AlphaPay's messages."""
 
     provider = "alphapay"
-    notice_intervals = (0.0,)  # "one single attempt" for refunds
+    notification_intervals = (0.0,)  # "one single attempt" for refunds
 
     def __init__(self, settings: AlphaPaySettings) -> None:
         self._merchant_code = text("merchant_code", settings.merchant_code)
@@ -166,7 +166,7 @@ class AlphaPayWire:
 
     # --- hearing ------------------------------------------------------------------------------------------------------
 
-    def parse_notification(self, call: Call) -> Ask | Said:
+    def parse_request(self, call: Call) -> ParsedRequest | Draft:
         """Check the path, the method, the merchant, the signature and the fields, in this order (assumed)."""
         match = _PATH.fullmatch(call.path)
         if match is None:
@@ -179,12 +179,12 @@ class AlphaPayWire:
             return _refused(call, "SIM_SIGNATURE_INVALID")
         try:
             data = read_object(call.body)
-            ask = _READERS[match[1]](call, data)
+            parsed = _READERS[match[1]](call, data)
         except (Unreadable, Invalid):
             return _refused(call, "SIM_PARAM_INVALID")
-        if ask.operation == "inquiry" and ask.refund_id is None and not self.inquire_by_request_id:
+        if parsed.operation == "inquiry" and parsed.refund_id is None and not self.inquire_by_request_id:
             return _refused(call, "SIM_REFUND_ID_MISSING")
-        return ask
+        return parsed
 
     def _genuine(self, call: Call) -> bool:
         time, nonce = call.headers.get("request-time", ""), call.headers.get("nonce", "")
@@ -195,38 +195,38 @@ class AlphaPayWire:
             return False
         return time != "" and nonce != ""
 
-    def recorded(self, code: str) -> bool:
+    def remembers(self, code: str) -> bool:
         """Say whether the refund is known as failed afterwards: after an F, unless it came from the gate (assumed)."""
         return code not in _GATE and _result_of(code)[0] == "F"
 
     # --- saying -------------------------------------------------------------------------------------------------------
 
-    def body(self, said: Said, at: datetime) -> bytes:
+    def body(self, draft: Draft, at: datetime) -> bytes:
         """Write a response or a notification, with the fields each is documented to have."""
-        code = _CODES.get(said.code, said.code)
+        code = _CODES.get(draft.code, draft.code)
         status, message = _result_of(code)
-        status = said.status or status
+        status = draft.status or status
         fields: dict[str, Any] = {}
-        if said.refund is not None and (status == "S" or said.operation == "notification"):
-            fields |= _WRITERS[said.operation](said, said.refund)
-        if said.operation != "notification":
+        if draft.refund is not None and (status == "S" or draft.operation == "notification"):
+            fields |= _WRITERS[draft.operation](draft, draft.refund)
+        if draft.operation != "notification":
             fields["result"] = {"resultCode": code, "resultMessage": message, "resultStatus": status}
         return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
 
-    def sign_message(self, said: Said, body: bytes, at: datetime, flaw: Flaw | None) -> tuple[Headers, bytes]:
+    def sign(self, draft: Draft, body: bytes, at: datetime, flaw: SignatureFlaw | None) -> tuple[Headers, bytes]:
         """Sign what is about to leave, with the header names that the official SDK looks for."""
-        told = said.operation == "notification"
+        told = draft.operation == "notification"
         headers = [("Content-Type", "application/json; charset=UTF-8")]
         if told:
-            headers.append(("Merchant-Code", said.client or self._merchant_code))
-        if flaw is Flaw.UNSIGNED:
+            headers.append(("Merchant-Code", draft.client or self._merchant_code))
+        if flaw is SignatureFlaw.UNSIGNED:
             return headers, body
-        merchant = said.client or self._merchant_code
+        merchant = draft.client or self._merchant_code
         time, nonce = at.isoformat(timespec="seconds"), secrets.token_hex(16)
-        key = self._wrong_key if flaw is Flaw.WRONG_KEY else self._key
-        signed = content("POST", said.path, merchant, time, nonce, body)
-        headers += [("Signature", spoilt(sign(key, signed, self._key_version), flaw)), ("Nonce", nonce)]
-        if flaw is not Flaw.NO_TIME:
+        key = self._wrong_key if flaw is SignatureFlaw.WRONG_KEY else self._key
+        signed = content("POST", draft.path, merchant, time, nonce, body)
+        headers += [("Signature", with_flaw(sign(key, signed, self._key_version), flaw)), ("Nonce", nonce)]
+        if flaw is not SignatureFlaw.NO_TIME:
             headers.append(("Request-Time" if told else "Response-Time", time))
         return headers, body
 
@@ -234,7 +234,7 @@ class AlphaPayWire:
         """Tell of success alone."""
         return state is State.SUCCESS
 
-    def acknowledged(self, status: int, body: bytes) -> bool:
+    def is_acknowledgement(self, status: int, body: bytes) -> bool:
         """Take any answer with HTTP 200 (assumed: the page ends before the text); nothing is repeated either way."""
         return status == 200
 
@@ -244,14 +244,14 @@ def _result_of(code: str) -> tuple[str, str]:
     return MESSAGES.get(code, (code if code in ("S", "U") else "F", "any"))
 
 
-def _refused(call: Call, code: str) -> Said:
-    return Said(operation="", path=call.path, code=code)
+def _refused(call: Call, code: str) -> Draft:
+    return Draft(operation="", path=call.path, code=code)
 
 
 # --- the fields of requests -------------------------------------------------------------------------------------------
 
 
-def _refund_ask(call: Call, data: Mapping[str, Any]) -> Ask:
+def _refund_request(call: Call, data: Mapping[str, Any]) -> ParsedRequest:
     refund = data.get("refund")
     amount = refund.get("refundAmount") if isinstance(refund, dict) else None
     if not isinstance(refund, dict) or not isinstance(amount, dict):
@@ -260,7 +260,7 @@ def _refund_ask(call: Call, data: Mapping[str, Any]) -> Ask:
     if not isinstance(value, str) or _VALUE.fullmatch(value) is None:
         raise Invalid("refund.refundAmount.value", "must be a String of 1 to 7 digits")
     currency = string(amount, "currency", 3)
-    return RefundAsk(
+    return RefundRequest(
         operation="refund",
         path=call.path,
         refund_request_id=identifier(data, "refundRequestId", 64, needed=True),  # optional there; these books go by it
@@ -272,40 +272,40 @@ def _refund_ask(call: Call, data: Mapping[str, Any]) -> Ask:
     )
 
 
-def _inquiry_ask(call: Call, data: Mapping[str, Any]) -> Ask:
+def _inquiry_request(call: Call, data: Mapping[str, Any]) -> ParsedRequest:
     request_id, refund_id = identifier(data, "refundRequestId", 64), string(data, "refundId", 64)
     if request_id is None and refund_id is None:
         raise Invalid("refundId", "is required")
-    return Ask(operation="inquiry", path=call.path, refund_request_id=request_id, refund_id=refund_id)
+    return ParsedRequest(operation="inquiry", path=call.path, refund_request_id=request_id, refund_id=refund_id)
 
 
-_READERS: Final[Mapping[str, Callable[[Call, Mapping[str, Any]], Ask]]] = {
-    "refund": _refund_ask,
-    "inquiryRefund": _inquiry_ask,
+_READERS: Final[Mapping[str, Callable[[Call, Mapping[str, Any]], ParsedRequest]]] = {
+    "refund": _refund_request,
+    "inquiryRefund": _inquiry_request,
 }
 
 
 # --- the fields of responses and notifications ------------------------------------------------------------------------
 
 
-def _refund_fields(said: Said, refund: Refund) -> dict[str, Any]:
+def _refund_fields(draft: Draft, refund: Refund) -> dict[str, Any]:
     """Say that it was accepted, and when; there is no refundStatus in this answer."""
     ids = {"refundId": refund.refund_id, "paymentId": refund.payment, "refundRequestId": refund.refund_request_id}
-    return {**ids, **_time(refund.facts.get("asked_at")), "refund": _details(said, refund)}
+    return {**ids, **_time(refund.facts.get("asked_at")), "refund": _details(draft, refund)}
 
 
-def _inquiry_fields(said: Said, refund: Refund) -> dict[str, Any]:
+def _inquiry_fields(draft: Draft, refund: Refund) -> dict[str, Any]:
     return {
         "paymentId": refund.payment,
         "refundRequestId": refund.refund_request_id,
         "refundId": refund.refund_id,
         **_time(refund.facts.get("asked_at")),
-        "refundStatus": _STATUSES[said.state or refund.state],
-        "refund": _details(said, refund),
+        "refundStatus": _STATUSES[draft.state or refund.state],
+        "refund": _details(draft, refund),
     }
 
 
-_WRITERS: Final[Mapping[str, Callable[[Said, Refund], dict[str, Any]]]] = {
+_WRITERS: Final[Mapping[str, Callable[[Draft, Refund], dict[str, Any]]]] = {
     "refund": _refund_fields,
     "inquiry": _inquiry_fields,
     "notification": _inquiry_fields,
@@ -317,8 +317,8 @@ def _time(moment: datetime | None) -> dict[str, str]:
     return {} if moment is None else {"refundTime": moment.isoformat(timespec="seconds")}
 
 
-def _details(said: Said, refund: Refund) -> dict[str, Any]:
-    amount = said.amount or refund.amount
+def _details(draft: Draft, refund: Refund) -> dict[str, Any]:
+    amount = draft.amount or refund.amount
     given = {"description": refund.facts.get("description"), "notifyUrl": refund.notify_url}
     return {
         "refundAmount": {"value": str(amount.minor), "currency": amount.currency},
@@ -338,7 +338,7 @@ class AlphaPaySimulator(Simulator[AlphaPaySettings]):
 
     def new_ledger(self) -> Ledger:
         """Open books in which a repeat is what the setting says."""
-        return AlphaPayLedger(self.settings.payments == "any", AMPLE, repeat=self.settings.repeat)
+        return AlphaPayLedger(self.settings.payments == "any", UNDECLARED_AMOUNT, repeat=self.settings.repeat)
 
     def change(self, options: Mapping[str, Any]) -> None:
         """Change settings while it runs; `Invalid` names the option and the rule."""

@@ -20,8 +20,8 @@ from refundry.money import Money
 from refundry.ports import Ports
 from refundry.provider.signatures import load_private_key, load_public_key
 from refundry.provider.strict_json import Unreadable, read_object
-from refundry.testing.simulator.ledger import Ask, Refund, State, Verdict
-from refundry.testing.simulator.messages import Call, Flaw, Headers, Said, identifier, spoilt, string
+from refundry.testing.simulator.ledger import ParsedRequest, Refund, State, Verdict
+from refundry.testing.simulator.messages import Call, Draft, Headers, SignatureFlaw, identifier, string, with_flaw
 from refundry.testing.simulator.notifications import INTERVALS
 from refundry.testing.simulator.server import Simulator
 from refundry.testing.simulator.settings import (
@@ -125,7 +125,7 @@ class AntomWire:
     """Antom's messages."""
 
     provider = "antom"
-    notice_intervals = INTERVALS
+    notification_intervals = INTERVALS
 
     def __init__(self, settings: AntomSettings) -> None:
         self._client_id = text("client_id", settings.client_id)
@@ -137,7 +137,7 @@ class AntomWire:
 
     # --- hearing ------------------------------------------------------------------------------------------------------
 
-    def parse_notification(self, call: Call) -> Ask | Said:
+    def parse_request(self, call: Call) -> ParsedRequest | Draft:
         """Check the path, the method, the media type, the client, the signature and the fields, in this order."""
         match = _PATH.fullmatch(call.path)
         if match is None:
@@ -165,41 +165,41 @@ class AntomWire:
             return False
         return time != ""
 
-    def recorded(self, code: str) -> bool:
+    def remembers(self, code: str) -> bool:
         """Say whether a repeat is told the same: of business failures, not of refusals at the gate or of U."""
         return code not in _GATE and _MESSAGES.get(code, ("F", ""))[0] == "F"
 
     # --- saying -------------------------------------------------------------------------------------------------------
 
-    def body(self, said: Said, at: datetime) -> bytes:
+    def body(self, draft: Draft, at: datetime) -> bytes:
         """Write a response or a notification, with the fields each is documented to have."""
-        code = _CODES.get(said.code, said.code)
+        code = _CODES.get(draft.code, draft.code)
         status, message = _MESSAGES.get(code, ("F", "Failed."))
-        status = said.status or status
+        status = draft.status or status
         fields: dict[str, Any] = {
             "result": {"resultCode": code, "resultStatus": status, "resultMessage": message},
         }
-        if said.refund is not None:
-            fields |= _WRITERS.get(said.operation, _nothing)(self, said, said.refund, status)
+        if draft.refund is not None:
+            fields |= _WRITERS.get(draft.operation, _nothing)(self, draft, draft.refund, status)
         return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
 
-    def shown(self, said: Said, refund: Refund) -> State:
+    def shown(self, draft: Draft, refund: Refund) -> State:
         """Give the refundStatus that is told."""
         if self.balance_shows_processing and refund.reason in (Verdict.BALANCE, _CODES[Verdict.BALANCE]):
             return State.PROCESSING
-        return said.state or refund.state
+        return draft.state or refund.state
 
-    def sign_message(self, said: Said, body: bytes, at: datetime, flaw: Flaw | None) -> tuple[Headers, bytes]:
+    def sign(self, draft: Draft, body: bytes, at: datetime, flaw: SignatureFlaw | None) -> tuple[Headers, bytes]:
         """Sign what is about to leave. Header names of responses are lower-case, as Antom's own SDK expects."""
-        told = said.operation == "notification"
-        client, time = said.client or self._client_id, at.isoformat(timespec="seconds")
+        told = draft.operation == "notification"
+        client, time = draft.client or self._client_id, at.isoformat(timespec="seconds")
         headers = [("content-type", "application/json; charset=UTF-8"), ("client-id", client)]
-        if flaw is Flaw.UNSIGNED or (_CODES.get(said.code, said.code) in _UNSIGNED and not told):
+        if flaw is SignatureFlaw.UNSIGNED or (_CODES.get(draft.code, draft.code) in _UNSIGNED and not told):
             return headers, body
-        key = self._wrong_key if flaw is Flaw.WRONG_KEY else self._key
-        signature = sign(key, content("POST", said.path, client, time, body), self._key_version)
-        headers.append(("Signature" if told else "signature", spoilt(signature, flaw)))
-        if flaw is not Flaw.NO_TIME:
+        key = self._wrong_key if flaw is SignatureFlaw.WRONG_KEY else self._key
+        signature = sign(key, content("POST", draft.path, client, time, body), self._key_version)
+        headers.append(("Signature" if told else "signature", with_flaw(signature, flaw)))
+        if flaw is not SignatureFlaw.NO_TIME:
             headers.append(("Request-Time" if told else "response-time", time))
         return headers, body
 
@@ -207,7 +207,7 @@ class AntomWire:
         """Tell of success and of failure."""
         return True
 
-    def acknowledged(self, status: int, body: bytes) -> bool:
+    def is_acknowledgement(self, status: int, body: bytes) -> bool:
         """Take the documented fixed body with HTTP 200, whatever its order and spaces, and nothing else."""
         try:
             return status == 200 and read_object(body) == _ACKNOWLEDGED
@@ -215,8 +215,8 @@ class AntomWire:
             return False
 
 
-def _refused(call: Call, code: str) -> Said:
-    return Said(operation="", path=call.path, code=code)
+def _refused(call: Call, code: str) -> Draft:
+    return Draft(operation="", path=call.path, code=code)
 
 
 def _is_json(kind: str | None) -> bool:
@@ -231,7 +231,7 @@ def _header_safe(value: str | None) -> str | None:
 # --- the fields of requests -------------------------------------------------------------------------------------------
 
 
-def _refund_ask(call: Call, data: Mapping[str, Any]) -> Ask:
+def _refund_request(call: Call, data: Mapping[str, Any]) -> ParsedRequest:
     _check_scalars(data)
     amount = data.get("refundAmount")
     if not isinstance(amount, dict):
@@ -245,7 +245,7 @@ def _refund_ask(call: Call, data: Mapping[str, Any]) -> Ask:
     string(data, "referenceRefundId", 64)
     string(data, "captureId", 64)
     string(data, "refundReason", 256)
-    return Ask(
+    return ParsedRequest(
         operation="refund",
         path=call.path,
         refund_request_id=identifier(data, "refundRequestId", 64, needed=True),
@@ -256,15 +256,15 @@ def _refund_ask(call: Call, data: Mapping[str, Any]) -> Ask:
     )
 
 
-def _inquiry_ask(call: Call, data: Mapping[str, Any]) -> Ask:
+def _inquiry_request(call: Call, data: Mapping[str, Any]) -> ParsedRequest:
     _check_scalars(data)
     request_id, refund_id = identifier(data, "refundRequestId", 64), string(data, "refundId", 64)
     if request_id is None and refund_id is None:
         raise Invalid("refundRequestId", "refundRequestId and refundId cannot both be null")
-    return Ask(operation="inquiry", path=call.path, refund_request_id=request_id, refund_id=refund_id)
+    return ParsedRequest(operation="inquiry", path=call.path, refund_request_id=request_id, refund_id=refund_id)
 
 
-_READERS: Final = {"refund": _refund_ask, "inquiryRefund": _inquiry_ask}
+_READERS: Final = {"refund": _refund_request, "inquiryRefund": _inquiry_request}
 
 
 def _check_scalars(value: Any) -> None:
@@ -301,36 +301,36 @@ def _call(refund: Refund) -> dict[str, Any]:
     }
 
 
-def _ids(said: Said, refund: Refund) -> dict[str, Any]:
+def _ids(draft: Draft, refund: Refund) -> dict[str, Any]:
     return {
         "refundRequestId": refund.refund_request_id,
         "refundId": refund.refund_id,
-        "refundAmount": _amount(said.amount or refund.amount),
+        "refundAmount": _amount(draft.amount or refund.amount),
     }
 
 
-def _nothing(wire: AntomWire, said: Said, refund: Refund, status: str) -> dict[str, Any]:
+def _nothing(wire: AntomWire, draft: Draft, refund: Refund, status: str) -> dict[str, Any]:
     return {}
 
 
-def _refund_fields(wire: AntomWire, said: Said, refund: Refund, status: str) -> dict[str, Any]:
+def _refund_fields(wire: AntomWire, draft: Draft, refund: Refund, status: str) -> dict[str, Any]:
     if status != "S":
         return {}
-    return {**_ids(said, refund), "paymentId": refund.payment, **_time(refund), **_call(refund)}
+    return {**_ids(draft, refund), "paymentId": refund.payment, **_time(refund), **_call(refund)}
 
 
-def _inquiry_fields(wire: AntomWire, said: Said, refund: Refund, status: str) -> dict[str, Any]:
+def _inquiry_fields(wire: AntomWire, draft: Draft, refund: Refund, status: str) -> dict[str, Any]:
     if status != "S":
         return {}
-    shown = wire.shown(said, refund)
+    shown = wire.shown(draft, refund)
     done = {**_time(refund), **_call(refund)} if shown is State.SUCCESS else {}
-    return {**_ids(said, refund), "refundStatus": shown.value, **done}
+    return {**_ids(draft, refund), "refundStatus": shown.value, **done}
 
 
-def _notification_fields(wire: AntomWire, said: Said, refund: Refund, status: str) -> dict[str, Any]:
-    state = said.state or refund.state
+def _notification_fields(wire: AntomWire, draft: Draft, refund: Refund, status: str) -> dict[str, Any]:
+    state = draft.state or refund.state
     done = {**_time(refund), **_call(refund)} if state is State.SUCCESS else {}
-    return {"notifyType": "REFUND_RESULT", **_ids(said, refund), "refundStatus": state.value, **done}
+    return {"notifyType": "REFUND_RESULT", **_ids(draft, refund), "refundStatus": state.value, **done}
 
 
 _WRITERS: Final = {"refund": _refund_fields, "inquiry": _inquiry_fields, "notification": _notification_fields}

@@ -78,7 +78,7 @@ async def test_serve_work_and_people_on_one_store(shop: Shop, tmp_path: Path) ->
     assert "" == printed
     assert [] == wrong
     assert [len(imported)] * 2 == [end.json[0]["rows"] for end in ended[-2:]]
-    assert sum(notes.notices_acknowledged for notes in shop.providers["later"].ledger.refunds.values()) > 0
+    assert sum(notes.notifications_acknowledged for notes in shop.providers["later"].ledger.refunds.values()) > 0
 
 
 async def _first_request(shop: Shop) -> None:

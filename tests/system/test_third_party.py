@@ -90,7 +90,7 @@ class Place:
 
 
 def movements(url: str) -> list[str]:
-    with urlopen(f"{url}/control/books", timeout=10) as answer:
+    with urlopen(f"{url}/control/ledger", timeout=10) as answer:
         return [item["refund_request_id"] for item in json.load(answer)["movements"]]
 
 

@@ -462,7 +462,7 @@ async def _control(session: aiohttp.ClientSession, url: str, rule: Mapping[str, 
 
 
 async def _ledger(url: str) -> Any:
-    async with aiohttp.ClientSession() as session, session.get(f"{url}/control/books") as response:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/control/ledger") as response:
         return await response.json()
 
 

@@ -181,7 +181,7 @@ async def simulate(
         if as_json:
             print_json({"provider": provider, "url": running.url, "section": section})
         else:
-            click.echo(f"# {provider} on {running.url}; its ledger: {running.url}/control/books\n{section}")
+            click.echo(f"# {provider} on {running.url}; its ledger: {running.url}/control/ledger\n{section}")
         await stopped.wait()
 
 

@@ -15,7 +15,7 @@ import attrs
 from refundry.errors import Invalid
 from refundry.money import Money
 from refundry.provider.strict_json import Unreadable, read_object
-from refundry.testing.simulator.ledger import Ask
+from refundry.testing.simulator.ledger import ParsedRequest
 from refundry.testing.simulator.messages import Call
 from refundry_alipay.signing import read_form, request_content
 from refundry_alipay.simulator.settings import CHARSETS
@@ -26,7 +26,7 @@ _TIMESTAMP: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0
 
 
 @attrs.frozen(kw_only=True)
-class AlipayAsk(Ask):
+class AlipayRequest(ParsedRequest):
     """A request with what its answer depends on."""
 
     method: str = ""
@@ -70,9 +70,9 @@ class Sent:
     def _biz_content(self) -> bytes:
         return self.params.get("biz_content", "{}").encode()
 
-    def ask(self) -> AlipayAsk:
+    def parsed(self) -> AlipayRequest:
         """Give what is known before the content is read."""
-        return AlipayAsk(
+        return AlipayRequest(
             operation="",
             path=self.path,
             method=self.params.get("method", ""),
@@ -81,10 +81,10 @@ class Sent:
             digest=hashlib.sha256(self._biz_content).hexdigest(),
         )
 
-    def read(self) -> AlipayAsk:
+    def read(self) -> AlipayRequest:
         """Read the content; `Invalid` or `Unreadable` for one that breaks a documented rule."""
-        ask = self.ask()
-        return _READERS[ask.method](ask, read_object(self._biz_content))
+        parsed = self.parsed()
+        return _READERS[parsed.method](parsed, read_object(self._biz_content))
 
     def refusal(self) -> str | None:
         """Check the common parameters but the app and the signature; give the code of what is wrong."""
@@ -128,38 +128,38 @@ _SHAPES: Final[Mapping[str, tuple[Callable[[str | None], bool], str]]] = {
 # --- the content ------------------------------------------------------------------------------------------------------
 
 
-def _refund_ask(asked: AlipayAsk, data: Mapping[str, Any]) -> AlipayAsk:
+def _refund_request(parsed: AlipayRequest, data: Mapping[str, Any]) -> AlipayRequest:
     amount = data.get("refund_amount")
     currency = _string(data, "refund_currency", 8) or "CNY"
     if not isinstance(amount, str | int) or isinstance(amount, bool):
         raise Invalid("refund_amount", "must be given, in yuan with two decimals")
     _string(data, "refund_reason", 256)
     money = Money.parse(str(amount), currency, 2, field="refund_amount")
-    return attrs.evolve(_trade_ask(asked, data), operation="refund", amount=money)
+    return attrs.evolve(_with_trade(parsed, data), operation="refund", amount=money)
 
 
-def _query_ask(asked: AlipayAsk, data: Mapping[str, Any]) -> AlipayAsk:
+def _query_request(parsed: AlipayRequest, data: Mapping[str, Any]) -> AlipayRequest:
     if not data.get("out_request_no"):
         raise Invalid("out_request_no", "must be given")
-    return attrs.evolve(_trade_ask(asked, data), operation="inquiry")
+    return attrs.evolve(_with_trade(parsed, data), operation="inquiry")
 
 
-def _trade_ask(asked: AlipayAsk, data: Mapping[str, Any]) -> AlipayAsk:
-    trade, instruction = _string(data, "trade_no", 64), _string(data, "out_trade_no", 64)
-    if trade is None and instruction is None:
+def _with_trade(parsed: AlipayRequest, data: Mapping[str, Any]) -> AlipayRequest:
+    trade, number = _string(data, "trade_no", 64), _string(data, "out_trade_no", 64)
+    if trade is None and number is None:
         raise Invalid("trade_no", "trade_no and out_trade_no cannot both be empty")
     return attrs.evolve(
-        asked,
+        parsed,
         refund_request_id=_string(data, "out_request_no", 64),
         payment=trade or "",
-        merchant_payment=instruction,
+        merchant_payment=number,
         wanted=_options(data.get("query_options")),
     )
 
 
-_READERS: Final[Mapping[str, Callable[[AlipayAsk, Mapping[str, Any]], AlipayAsk]]] = {
-    REFUND: _refund_ask,
-    QUERY: _query_ask,
+_READERS: Final[Mapping[str, Callable[[AlipayRequest, Mapping[str, Any]], AlipayRequest]]] = {
+    REFUND: _refund_request,
+    QUERY: _query_request,
 }
 
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 import attrs
 
 from refundry.testing.simulator.ledger import Payment, Refund, State, Verdict
-from refundry.testing.simulator.messages import Said
+from refundry.testing.simulator.messages import Draft
 from refundry_alipay.simulator.keys import APP_ID
-from refundry_alipay.simulator.requests import AlipayAsk
+from refundry_alipay.simulator.requests import AlipayRequest
 from refundry_alipay.simulator.settings import CHARSETS, AlipaySettings
 from refundry_alipay.simulator.texts import RARE, ROYALTIES, SUCCESS, VERDICTS, asked_for, gateway_code, result
 
@@ -22,17 +22,17 @@ _BUYER: Final = {"buyer_logon_id": "159****5620", "buyer_user_id": "208810212252
 _BEIJING: Final = timezone(timedelta(hours=8))
 
 
-def asked(said: Said) -> AlipayAsk:
+def request_of(draft: Draft) -> AlipayRequest:
     """Give the request that is answered."""
-    assert isinstance(said.ask, AlipayAsk)
-    return said.ask
+    assert isinstance(draft.request, AlipayRequest)
+    return draft.request
 
 
-def code_of(said: Said) -> str:
-    """Give Alipay's code for what is said: a sub_code, or a code of the gateway where there is none."""
-    if said.code == Verdict.PAYMENT_STATUS and said.payment is not None and said.payment.status != "PROCESSING":
+def code_of(draft: Draft) -> str:
+    """Give Alipay's code for what is draft: a sub_code, or a code of the gateway where there is none."""
+    if draft.code == Verdict.PAYMENT_STATUS and draft.payment is not None and draft.payment.status != "PROCESSING":
         return "ACQ.TRADE_HAS_CLOSE"
-    return VERDICTS.get(said.code, said.code)
+    return VERDICTS.get(draft.code, draft.code)
 
 
 def compact(value: Any) -> str:
@@ -45,96 +45,96 @@ def beijing(moment: datetime) -> str:
     return f"{moment.astimezone(_BEIJING):%Y-%m-%d %H:%M:%S}"
 
 
-def answer(settings: AlipaySettings, said: Said) -> bytes:
+def answer(settings: AlipaySettings, draft: Draft) -> bytes:
     """Write an answer in the charset of its request, without its signature."""
-    ask, code = asked(said), code_of(said)
-    gateway = said.status or gateway_code(code)
-    node = result(code, gateway, ask.signed)
+    parsed, code = request_of(draft), code_of(draft)
+    gateway = draft.status or gateway_code(code)
+    node = result(code, gateway, parsed.signed)
     if gateway == SUCCESS:
-        node |= _WRITERS.get(said.operation, _nothing)(settings, said)
-    elif gateway == "40004" and said.operation == "refund" and said.payment is not None:
+        node |= _WRITERS.get(draft.operation, _nothing)(settings, draft)
+    elif gateway == "40004" and draft.operation == "refund" and draft.payment is not None:
         # Seen on failures of refunds; it says nothing about the trade's other refunds.
-        node |= {"out_trade_no": _order_number(said.payment), "refund_fee": "0.00", "send_back_fee": "0.00"}
+        node |= {"out_trade_no": _order_number(draft.payment), "refund_fee": "0.00", "send_back_fee": "0.00"}
     at_the_gateway = gateway not in (SUCCESS, "40004")
-    name = "error_response" if not ask.known or (settings.error_response and at_the_gateway) else _name(ask)
-    return compact({name: node}).encode(CHARSETS[ask.charset.lower()], "replace")
+    name = "error_response" if not parsed.known or (settings.error_response and at_the_gateway) else _name(parsed)
+    return compact({name: node}).encode(CHARSETS[parsed.charset.lower()], "replace")
 
 
-def _name(ask: AlipayAsk) -> str:
-    return f"{ask.method.replace('.', '_')}_response"
+def _name(parsed: AlipayRequest) -> str:
+    return f"{parsed.method.replace('.', '_')}_response"
 
 
 def _order_number(payment: Payment) -> str:
     return payment.merchant_id or f"ORDER{payment.id}"[:64]
 
 
-def _nothing(settings: AlipaySettings, said: Said) -> dict[str, Any]:
+def _nothing(settings: AlipaySettings, draft: Draft) -> dict[str, Any]:
     return {}
 
 
-def _fund_change(settings: AlipaySettings, said: Said) -> dict[str, str]:
+def _fund_change(settings: AlipaySettings, draft: Draft) -> dict[str, str]:
     """Give fund_change: Y only to the request that moved the money, or where a fault claims it."""
-    done = said.moved if said.code in VERDICTS else said.state is State.SUCCESS
-    if said.code not in VERDICTS and said.state is None:
+    done = draft.moved if draft.code in VERDICTS else draft.state is State.SUCCESS
+    if draft.code not in VERDICTS and draft.state is None:
         return {}
     if done:
         return {"fund_change": "Y"}
-    in_process = said.refund is not None and said.refund.state is State.PROCESSING
+    in_process = draft.refund is not None and draft.refund.state is State.PROCESSING
     return {} if in_process and settings.accepted == "absent" else {"fund_change": "N"}
 
 
-def _refund_fields(settings: AlipaySettings, said: Said) -> dict[str, Any]:
-    refund, payment = said.refund, said.payment
+def _refund_fields(settings: AlipaySettings, draft: Draft) -> dict[str, Any]:
+    refund, payment = draft.refund, draft.payment
     if refund is None or payment is None:
-        return _fund_change(settings, said)
+        return _fund_change(settings, draft)
     told: dict[str, Any] = {
         **_BUYER,
-        **_fund_change(settings, said),
+        **_fund_change(settings, draft),
         "out_trade_no": _order_number(payment),
-        "refund_fee": _refund_fee(said, refund),
+        "refund_fee": _refund_fee(draft, refund),
         "trade_no": payment.id,
     }
-    if said.amount is not None and said.amount.currency != "CNY":
-        told["refund_currency"] = said.amount.currency
+    if draft.amount is not None and draft.amount.currency != "CNY":
+        told["refund_currency"] = draft.amount.currency
     if refund.finished_at is not None and refund.state is State.SUCCESS:
         told["gmt_refund_pay"] = beijing(refund.finished_at)
-        told |= asked_for(refund, asked(said).wanted, everything=settings.details)
+        told |= asked_for(refund, request_of(draft).wanted, everything=settings.details)
         told |= RARE if settings.details else {}
     return told
 
 
-def _refund_fee(said: Said, refund: Refund) -> str:
+def _refund_fee(draft: Draft, refund: Refund) -> str:
     """Give what of the trade has been refunded so far; a fault may claim more."""
-    assert said.refunded is not None
-    more = 0 if said.amount is None else said.amount.minor - refund.amount.minor
-    return str(attrs.evolve(said.refunded, minor=said.refunded.minor + more))
+    assert draft.refunded is not None
+    more = 0 if draft.amount is None else draft.amount.minor - refund.amount.minor
+    return str(attrs.evolve(draft.refunded, minor=draft.refunded.minor + more))
 
 
-def _query_fields(settings: AlipaySettings, said: Said) -> dict[str, Any]:
-    refund, payment = said.refund, said.payment
-    state = said.state or (refund.state if refund else None)
+def _query_fields(settings: AlipaySettings, draft: Draft) -> dict[str, Any]:
+    refund, payment = draft.refund, draft.payment
+    state = draft.state or (refund.state if refund else None)
     if refund is None or payment is None or state is State.FAIL:
         return {}
     told: dict[str, Any] = {
         "out_request_no": refund.refund_request_id,
         "out_trade_no": _order_number(payment),
-        "refund_amount": str(said.amount or refund.amount),
+        "refund_amount": str(draft.amount or refund.amount),
         "total_amount": str(payment.amount),
         "trade_no": payment.id,
     }
     if state is not State.SUCCESS:
         return told
     told["refund_status"] = "REFUND_SUCCESS"
-    if "gmt_refund_pay" in asked(said).wanted and refund.finished_at is not None:
+    if "gmt_refund_pay" in request_of(draft).wanted and refund.finished_at is not None:
         told["gmt_refund_pay"] = beijing(refund.finished_at)
-    told |= asked_for(refund, asked(said).wanted, everything=settings.details)
+    told |= asked_for(refund, request_of(draft).wanted, everything=settings.details)
     return told | (RARE | ROYALTIES if settings.details else {})
 
 
 _WRITERS: Final = {"refund": _refund_fields, "inquiry": _query_fields}
 
 
-def trade_changed(said: Said, refund: Refund, payment: Payment, at: datetime) -> dict[str, str]:
+def trade_changed(draft: Draft, refund: Refund, payment: Payment, at: datetime) -> dict[str, str]:
     """Write that a trade changed; by a refund, if one is done or claimed."""
     total = str(payment.amount)
     told = {
@@ -153,20 +153,20 @@ def trade_changed(said: Said, refund: Refund, payment: Payment, at: datetime) ->
         "fund_bill_list": compact([{"amount": total, "fundChannel": "ALIPAYACCOUNT"}]),
         "gmt_create": "2026-01-01 11:00:00",
         "gmt_payment": "2026-01-01 11:00:05",
-        "trade_status": "TRADE_SUCCESS" if said.code in VERDICTS else said.code,
+        "trade_status": "TRADE_SUCCESS" if draft.code in VERDICTS else draft.code,
     }
-    if said.state is not State.SUCCESS:
+    if draft.state is not State.SUCCESS:
         return told
     done_at = refund.finished_at or at
-    told["refund_fee"] = _refund_fee(said, refund)
+    told["refund_fee"] = _refund_fee(draft, refund)
     told["out_biz_no"] = refund.refund_request_id
     told["gmt_refund"] = f"{beijing(done_at)}.{done_at.microsecond // 1000:03d}"
-    if told["refund_fee"] == total and said.code in VERDICTS:
+    if told["refund_fee"] == total and draft.code in VERDICTS:
         told |= {"trade_status": "TRADE_CLOSED", "gmt_close": beijing(done_at)}
     return told
 
 
-def deposit_back(said: Said, refund: Refund, payment: Payment, at: datetime) -> dict[str, str]:
+def deposit_back(draft: Draft, refund: Refund, payment: Payment, at: datetime) -> dict[str, str]:
     """Write how the bank took the money."""
     content = {
         "trade_no": payment.id,

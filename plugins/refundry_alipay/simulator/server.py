@@ -20,28 +20,28 @@ from refundry.errors import Forged, Invalid
 from refundry.ports import Ports
 from refundry.provider.signatures import load_private_key, load_public_key
 from refundry.provider.strict_json import Unreadable
-from refundry.testing.simulator.ledger import Ask, Ledger, Refund, State
-from refundry.testing.simulator.messages import Call, Flaw, Headers, Said
-from refundry.testing.simulator.notifications import News
-from refundry.testing.simulator.server import Act, Simulator
+from refundry.testing.simulator.ledger import Ledger, ParsedRequest, Refund, State
+from refundry.testing.simulator.messages import Call, Draft, Headers, SignatureFlaw
+from refundry.testing.simulator.notifications import NotificationEvent
+from refundry.testing.simulator.server import Action, Simulator
 from refundry.testing.simulator.settings import SimulatorPlugin, text, with_options
 from refundry_alipay.signing import notification_content, read_form, sign, verify
 from refundry_alipay.simulator.keys import APP_ID, AlipayKeys, cert_sn, make_keys, root_sn
-from refundry_alipay.simulator.requests import AlipayAsk, Sent
+from refundry_alipay.simulator.requests import AlipayRequest, Sent
 from refundry_alipay.simulator.responses import (
     DEPOSIT_BACK,
     answer,
-    asked,
     beijing,
     code_of,
     deposit_back,
+    request_of,
     trade_changed,
 )
 from refundry_alipay.simulator.settings import CHARSETS, AlipaySettings
 
 __all__ = ["APP_ID", "PLUGIN", "AlipaySettings", "AlipaySimulator", "AlipayWire", "account_section", "run"]
 
-_AMPLE: Final = 99_999_999_99
+_UNDECLARED_AMOUNT: Final = 99_999_999_99
 """The fen of a payment that nobody declared: the most that a price(11) can hold."""
 _INTERVALS: Final = (0, 240, 600, 600, 3_600, 7_200, 21_600, 54_000)
 """Alipay, notifications: 4m, 10m, 10m, 1h, 2h, 6h, 15h after the first."""
@@ -53,7 +53,7 @@ class AlipayWire:
     """Alipay's messages."""
 
     provider = "alipay"
-    notice_intervals = _INTERVALS
+    notification_intervals = _INTERVALS
 
     def __init__(self, settings: AlipaySettings) -> None:
         self.settings = settings
@@ -70,21 +70,21 @@ class AlipayWire:
 
     # --- hearing ------------------------------------------------------------------------------------------------------
 
-    def parse_notification(self, call: Call) -> Ask | Said:
+    def parse_request(self, call: Call) -> ParsedRequest | Draft:
         """Check the charset, the app, the common parameters, the signature and the content, in this order."""
         try:
             sent = Sent.of(call)
         except Unreadable:
-            return _refused(AlipayAsk(operation="", path=call.path), "isv.invalid-charset")
+            return _refused(AlipayRequest(operation="", path=call.path), "isv.invalid-charset")
         refusal = self._gate(sent)
         if refusal is not None:
-            return _refused(sent.ask(), refusal)
+            return _refused(sent.parsed(), refusal)
         try:
-            ask = sent.read()
+            parsed = sent.read()
         except (Unreadable, Invalid):
-            return _refused(sent.ask(), "ACQ.INVALID_PARAMETER")
+            return _refused(sent.parsed(), "ACQ.INVALID_PARAMETER")
         own = sent.params.get("notify_url") if self.settings.own_notify_url else None
-        return attrs.evolve(ask, notify_url=own)
+        return attrs.evolve(parsed, notify_url=own)
 
     def _gate(self, sent: Sent) -> str | None:
         if sent.path != "/gateway.do" or sent.call.method not in ("GET", "POST"):
@@ -115,47 +115,47 @@ class AlipayWire:
         wanted = self.settings.app_auth_token
         return "aop.invalid-app-auth-token" if wanted is not None and sent.get("app_auth_token") != wanted else None
 
-    def recorded(self, code: str) -> bool:
+    def remembers(self, code: str) -> bool:
         """Say that no refusal is remembered: the same out_request_no may be sent again, and pays when it can."""
         return False
 
     # --- saying -------------------------------------------------------------------------------------------------------
 
-    def body(self, said: Said, at: datetime) -> bytes:
+    def body(self, draft: Draft, at: datetime) -> bytes:
         """Write an answer, or a notification as a form, without its signature."""
-        return self._notice(said, at) if said.operation == "notification" else answer(self.settings, said)
+        return self._notification(draft, at) if draft.operation == "notification" else answer(self.settings, draft)
 
-    def sign_message(self, said: Said, body: bytes, at: datetime, flaw: Flaw | None) -> tuple[Headers, bytes]:
+    def sign(self, draft: Draft, body: bytes, at: datetime, flaw: SignatureFlaw | None) -> tuple[Headers, bytes]:
         """Sign what is about to leave; what a fault spoilt so that nothing can be signed is left as it is."""
-        if said.operation == "notification":
+        if draft.operation == "notification":
             charset = self.settings.notify_charset
             kind = f"application/x-www-form-urlencoded; charset={charset}"
-            return [("content-type", kind)], self._sealed_form(body, charset, flaw)
-        charset = asked(said).charset
+            return [("content-type", kind)], self._signed_form(body, charset, flaw)
+        charset = request_of(draft).charset
         headers = [("content-type", f"text/html;charset={charset}")]
         node = _first_node(body, charset)
-        if node is None or flaw is Flaw.UNSIGNED or code_of(said) in _UNSIGNED:
+        if node is None or flaw is SignatureFlaw.UNSIGNED or code_of(draft) in _UNSIGNED:
             return headers, body
         signed = body[:-1] + b',"sign":"' + self._sign(node, flaw).encode() + b'"'
         if self.settings.certificates:
             signed += b',"alipay_cert_sn":"' + self._own_serial.encode() + b'"'
         return headers, signed + b"}"
 
-    def _sealed_form(self, body: bytes, charset: str, flaw: Flaw | None) -> bytes:
+    def _signed_form(self, body: bytes, charset: str, flaw: SignatureFlaw | None) -> bytes:
         try:
             fields = read_form(body, charset)
         except Unreadable:
             return body
-        if flaw is Flaw.UNSIGNED:
+        if flaw is SignatureFlaw.UNSIGNED:
             return body
-        if flaw is Flaw.NO_TIME:
+        if flaw is SignatureFlaw.NO_TIME:
             fields.pop("notify_time", None)
         fields["sign"] = self._sign(notification_content(fields, charset), flaw)
         return urlencode(fields, encoding=CHARSETS[charset]).encode()
 
-    def _sign(self, content: bytes, flaw: Flaw | None) -> str:
-        signature = sign(self._wrong_key if flaw is Flaw.WRONG_KEY else self._key, content)
-        if flaw is not Flaw.FLIPPED_BIT:
+    def _sign(self, content: bytes, flaw: SignatureFlaw | None) -> str:
+        signature = sign(self._wrong_key if flaw is SignatureFlaw.WRONG_KEY else self._key, content)
+        if flaw is not SignatureFlaw.FLIPPED_BIT:
             return signature
         return f"{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
 
@@ -165,16 +165,16 @@ class AlipayWire:
         """Tell of success only."""
         return state is State.SUCCESS
 
-    def acknowledged(self, status: int, body: bytes) -> bool:
+    def is_acknowledgement(self, status: int, body: bytes) -> bool:
         """Take exactly `success`, and nothing else."""
         return status == 200 and body == b"success"
 
-    def _notice(self, said: Said, at: datetime) -> bytes:
-        assert said.refund is not None
-        assert said.payment is not None
-        write = deposit_back if said.code == DEPOSIT_BACK else trade_changed
+    def _notification(self, draft: Draft, at: datetime) -> bytes:
+        assert draft.refund is not None
+        assert draft.payment is not None
+        write = deposit_back if draft.code == DEPOSIT_BACK else trade_changed
         charset = self.settings.notify_charset
-        about = f"{said.refund.refund_id} {said.code}"
+        about = f"{draft.refund.refund_id} {draft.code}"
         fields = {
             # Every try of a notification has the same.
             "notify_id": hashlib.md5(about.encode(), usedforsecurity=False).hexdigest(),
@@ -182,13 +182,13 @@ class AlipayWire:
             "charset": charset,
             "version": "1.0",
             "sign_type": "RSA2",
-            **write(said, said.refund, said.payment, at),
+            **write(draft, draft.refund, draft.payment, at),
         }
         return urlencode(fields, encoding=CHARSETS[charset]).encode()
 
 
-def _refused(ask: AlipayAsk, code: str) -> Said:
-    return Said(operation="", path=ask.path, code=code, ask=ask)
+def _refused(parsed: AlipayRequest, code: str) -> Draft:
+    return Draft(operation="", path=parsed.path, code=code, request=parsed)
 
 
 def _first_node(body: bytes, charset: str) -> bytes | None:
@@ -214,8 +214,13 @@ class AlipaySimulator(Simulator[AlipaySettings]):
         super().__init__(self._alipay, settings, ports)
 
     def new_ledger(self) -> Ledger:
-        """Open books as Alipay keeps them: an out_request_no is of one trade, and one that failed may be sent again."""
-        return Ledger(self.settings.payments == "any", ample=_AMPLE, per_payment=True, forgives=True)
+        """Return a ledger whose request ids are unique within a trade, and in which a failed refund may be retried."""
+        return Ledger(
+            self.settings.payments == "any",
+            undeclared_amount=_UNDECLARED_AMOUNT,
+            ids_per_payment=True,
+            retries_failed=True,
+        )
 
     def change(self, options: Mapping[str, Any]) -> None:
         """Change settings while it runs; `Invalid` names the option and the rule."""
@@ -223,7 +228,7 @@ class AlipaySimulator(Simulator[AlipaySettings]):
         self._alipay.settings = self.settings
 
     @property
-    def acts(self) -> Mapping[str, Act]:
+    def actions(self) -> Mapping[str, Action]:
         """Give what can be done to a refund here besides what every provider can."""
         return {"deposit_back": self._deposit_back_from}
 
@@ -240,7 +245,7 @@ class AlipaySimulator(Simulator[AlipaySettings]):
     def _deposit_back_from(self, key: str, data: Mapping[str, Any]) -> None:
         self.deposit_back(key, data.get("status", "F"))
 
-    def paid(self, refund: Refund) -> None:
+    def on_paid(self, refund: Refund) -> None:
         """Let the bank have its part in a refund that was just done."""
         if self.settings.deposit_back != "none":
             self._put_back(refund, self.settings.deposit_back)
@@ -254,7 +259,7 @@ class AlipaySimulator(Simulator[AlipaySettings]):
             "est_bank_receipt_time": beijing(now + timedelta(days=1)),
         }
         if status != "P":
-            self._tell(News(refund, State.SUCCESS, DEPOSIT_BACK, self.settings.app_gateway))
+            self._notify(NotificationEvent(refund, State.SUCCESS, DEPOSIT_BACK, self.settings.app_gateway))
 
 
 def account_section(name: str, url: str, keys_dir: Path, notify_url: str | None = None) -> str:

@@ -29,7 +29,7 @@ from refundry.provider import (
 from refundry.refund import Inquired, NextStep, Refund
 from refundry.testing.simulator.faults import Plan
 from refundry.testing.simulator.ledger import State
-from refundry.testing.simulator.messages import Said
+from refundry.testing.simulator.messages import Draft
 from refundry_antom.provider import PLUGIN
 from tests.core.audit.later_plugin import with_change
 from tests.core.shop import Shop, open_shop
@@ -40,7 +40,7 @@ NOTIFY = "/notifications/shop"
 async def notify(shop: Shop, id: str) -> None:
     """Deliver the simulator's notification about a refund."""
     book = shop.antom.ledger.refunds[id]
-    response = Said(operation="notification", path=NOTIFY, code="SUCCESS", refund=book, state=book.state)
+    response = Draft(operation="notification", path=NOTIFY, code="SUCCESS", refund=book, state=book.state)
     message = await shop.antom._write(response, Plan())
     await shop.gateway.receive_notification("shop", Notification("POST", NOTIFY, tuple(message.headers), message.body))
 

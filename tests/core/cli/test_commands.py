@@ -70,7 +70,7 @@ class Provider:
         self.control("POST", "faults", {"fault": name, **fields})
 
     def movements(self) -> list[str]:
-        return [item["refund_request_id"] for item in self.control("GET", "books")["movements"]]
+        return [item["refund_request_id"] for item in self.control("GET", "ledger")["movements"]]
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from refundry.refund import Channel, Failed, Inquired, Refund, Requested, Settle
 from refundry.refund.policy import Done, Inquire, ManualReview, Submit, instruction_for
 from refundry.testing.simulator.faults import Plan
 from refundry.testing.simulator.ledger import Payment, State
-from refundry.testing.simulator.messages import Flaw, Said
+from refundry.testing.simulator.messages import Draft, SignatureFlaw
 from tests.core.shop import Shop, keys, open_shop, simulator, write_config
 
 NOTIFY = "/notifications/shop"
@@ -52,7 +52,7 @@ async def events(shop: Shop, refund: Refund) -> list[Any]:
 
 async def notice(shop: Shop, id: str, state: State = State.SUCCESS, **plan: Any) -> Notification:
     """Give the notification that the simulator would post now."""
-    said = Said(
+    said = Draft(
         operation="notification",
         path=NOTIFY,
         code="SUCCESS" if state is State.SUCCESS else "PROCESS_FAIL",
@@ -540,8 +540,8 @@ async def test_an_old_notification_only_makes_it_due(slow_shop: Shop) -> None:
     assert Status.PENDING is (await shop.gateway.advance(refund.id)).status
 
 
-@pytest.mark.parametrize("flaw", list(Flaw))
-async def test_a_forged_notification_leaves_no_trace(slow_shop: Shop, flaw: Flaw) -> None:
+@pytest.mark.parametrize("flaw", list(SignatureFlaw))
+async def test_a_forged_notification_leaves_no_trace(slow_shop: Shop, flaw: SignatureFlaw) -> None:
     """Nothing of a message that the provider did not sign is believed or stored."""
     shop = slow_shop
     refund = await shop.request()
@@ -587,14 +587,14 @@ async def test_a_notification_of_an_unknown_refund_is_parked(shop: Shop) -> None
     async with shop.reopened() as other:
         await shop.request("R1")
         told = await notice(shop, "R1")
-        shop.antom.ledger.refunds["R1"].refund_request_id = "ELSEWHERE"
+        shop.antom.ledger.refunds["R1"].refund_request_id = "REDIRECT_TARGET"
         told = await notice(shop, "R1")
         for gateway in (shop.gateway, other):
             assert 200 == (await gateway.receive_notification("shop", told)).status
 
     (unmatched,) = await shop.gateway.journal.unmatched()
     kept = await shop.gateway.journal.evidence(unmatched.evidence)
-    assert "ELSEWHERE" == unmatched.refund_request_id
+    assert "REDIRECT_TARGET" == unmatched.refund_request_id
     assert kept is not None
     assert told == read_notification(kept)
 

@@ -51,8 +51,8 @@ from refundry.provider import (
     VerifiedNotification,
     read_object,
 )
-from refundry.testing.simulator.ledger import Ask, Refund, State, Verdict
-from refundry.testing.simulator.messages import Call, Flaw, Headers, Said
+from refundry.testing.simulator.ledger import ParsedRequest, Refund, State, Verdict
+from refundry.testing.simulator.messages import Call, Draft, Headers, SignatureFlaw
 from refundry.testing.simulator.server import Simulator
 from refundry.testing.simulator.settings import Keys, Settings, SimulatorPlugin, with_options
 
@@ -371,16 +371,16 @@ class AcmeSimulatorSettings(Settings):
 
 class AcmeWire:
     provider = "acme"
-    notice_intervals = (0.0, 60.0)
+    notification_intervals = (0.0, 60.0)
 
     def __init__(self, keys: Keys) -> None:
         self._merchant = serialization.load_pem_public_key(keys.merchant_public.read_bytes())
         self._key = serialization.load_pem_private_key(keys.provider.read_bytes(), None)
         self._wrong_key = Ed25519PrivateKey.from_private_bytes(b"1" * 32)
 
-    def parse_notification(self, call: Call) -> Ask | Said:
+    def parse_request(self, call: Call) -> ParsedRequest | Draft:
         operation = {"/v1/refund": "refund", "/v1/inquiry": "inquiry"}.get(call.path, "")
-        asked = Ask(operation=operation, path=call.path, digest=sha256(call.body).hexdigest())
+        asked = ParsedRequest(operation=operation, path=call.path, digest=sha256(call.body).hexdigest())
         try:
             content = signed(call.path, CLIENT, call.headers["acme-time"], call.body)
             assert isinstance(self._merchant, Ed25519PublicKey)
@@ -391,43 +391,43 @@ class AcmeWire:
                 return asked
             amount = Money.of_minor(data["amount"], data["currency"])
         except (InvalidSignature, ValueError, KeyError, Invalid):
-            return Said(operation="", path=call.path, code="WRONG_REQUEST")
+            return Draft(operation="", path=call.path, code="WRONG_REQUEST")
         return attrs.evolve(asked, payment=data["payment"], amount=amount, notify_url=data.get("notify_url"))
 
-    def recorded(self, code: str) -> bool:
+    def remembers(self, code: str) -> bool:
         return code in ("REFUSED", "TOO_MUCH", "LOW_BALANCE", "BROKEN")
 
-    def body(self, said: Said, at: datetime) -> bytes:
-        code = _CODES.get(said.code, said.code)
+    def body(self, draft: Draft, at: datetime) -> bytes:
+        code = _CODES.get(draft.code, draft.code)
         code = "REFUSED" if code in list(Verdict) else code
         row = {**INQUIRY, **REFUND}.get(code)
-        asked_for = said.ask.refund_request_id if said.ask is not None else None
-        fields = {"code": code, "status": said.status or (row.status if row else "no"), "id": asked_for}
-        if said.refund is not None:
-            fields |= self._about(said, said.refund)
+        asked_for = draft.request.refund_request_id if draft.request is not None else None
+        fields = {"code": code, "status": draft.status or (row.status if row else "no"), "id": asked_for}
+        if draft.refund is not None:
+            fields |= self._about(draft, draft.refund)
         return json.dumps(fields, separators=(",", ":")).encode()
 
-    def _about(self, said: Said, refund: Refund) -> dict[str, str]:
-        amount = said.amount or refund.amount
-        state = _STATES[said.state or refund.state]
+    def _about(self, draft: Draft, refund: Refund) -> dict[str, str]:
+        amount = draft.amount or refund.amount
+        state = _STATES[draft.state or refund.state]
         told = {"id": refund.refund_request_id, "refund": refund.refund_id, "state": state}
         return told | {"amount": str(amount.minor), "currency": amount.currency}
 
-    def sign_message(self, said: Said, body: bytes, at: datetime, flaw: Flaw | None) -> tuple[Headers, bytes]:
+    def sign(self, draft: Draft, body: bytes, at: datetime, flaw: SignatureFlaw | None) -> tuple[Headers, bytes]:
         time = at.isoformat(timespec="seconds")
         headers = [("content-type", "application/json"), ("acme-client", CLIENT), ("acme-time", time)]
-        key = self._wrong_key if flaw is Flaw.WRONG_KEY else self._key
+        key = self._wrong_key if flaw is SignatureFlaw.WRONG_KEY else self._key
         assert isinstance(key, Ed25519PrivateKey)
-        signature = bytearray(key.sign(signed(said.path, CLIENT, time, body)))
-        signature[7] ^= flaw is Flaw.FLIPPED_BIT
-        if flaw is not Flaw.UNSIGNED:
+        signature = bytearray(key.sign(signed(draft.path, CLIENT, time, body)))
+        signature[7] ^= flaw is SignatureFlaw.FLIPPED_BIT
+        if flaw is not SignatureFlaw.UNSIGNED:
             headers.append(("acme-signature", base64.b64encode(signature).decode()))
         return headers, body
 
     def notifies(self, state: State) -> bool:
         return True
 
-    def acknowledged(self, status: int, body: bytes) -> bool:
+    def is_acknowledgement(self, status: int, body: bytes) -> bool:
         return (status, body) == (200, b"ok")
 
 

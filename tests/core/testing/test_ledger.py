@@ -9,13 +9,22 @@ from hypothesis import strategies as st
 
 from refundry.errors import Invalid
 from refundry.money import Money
-from refundry.testing.simulator.ledger import Ask, Ledger, Payment, Settlement, State, Verdict, as_json, as_text
+from refundry.testing.simulator.ledger import (
+    Ledger,
+    ParsedRequest,
+    Payment,
+    Settlement,
+    State,
+    Verdict,
+    as_json,
+    as_text,
+)
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
-def ask(id: str, minor: int, payment: str = "P1", currency: str = "EUR") -> Ask:
-    return Ask(
+def ask(id: str, minor: int, payment: str = "P1", currency: str = "EUR") -> ParsedRequest:
+    return ParsedRequest(
         operation="refund",
         path="/",
         refund_request_id=id,
@@ -38,7 +47,7 @@ STEPS = st.lists(
 @given(steps=STEPS)
 def test_money_moves_once_or_never(steps: list[tuple[str, str, int]]) -> None:
     """Over any sequence: one movement per successful refund, none for another, and never more than was paid."""
-    ledger = Ledger(take_any=False)
+    ledger = Ledger(accept_undeclared=False)
     ledger.declare(Payment(id="P1", amount=Money.of_minor("100", "EUR"), balance=90))
     for step, id, minor in steps:
         if step == "ask":
@@ -119,7 +128,7 @@ def test_the_ledger_can_be_read() -> None:
 
 def test_an_id_within_its_payment() -> None:
     """Where ids are of one payment, two payments may use the same one; elsewhere the second is another amount's."""
-    within, overall = Ledger(per_payment=True), Ledger()
+    within, overall = Ledger(ids_per_payment=True), Ledger()
     for ledger in (within, overall):
         ledger.request(ask("R1", 10, "P1"), NOW)
     second = ask("R1", 20, "P2")
@@ -135,7 +144,7 @@ def test_an_id_within_its_payment() -> None:
 
 def test_a_refusal_that_is_forgiven() -> None:
     """Where refusals are forgiven, the same id pays once its payment can; a refund that is done is done."""
-    ledger = Ledger(take_any=False, forgives=True)
+    ledger = Ledger(accept_undeclared=False, retries_failed=True)
     ledger.declare(Payment(id="P1", amount=Money.of_minor("100", "EUR"), balance=0))
     refused, refund = ledger.request(ask("R1", 10), NOW)
     ledger.payments["P1"].balance = 100
@@ -150,18 +159,18 @@ def test_a_refusal_that_is_forgiven() -> None:
 
 def test_a_refund_of_the_whole_payment() -> None:
     """A request without an id is for all of the payment, and is found by the payment's number."""
-    ledger = Ledger(take_any=False)
+    ledger = Ledger(accept_undeclared=False)
     ledger.declare(Payment(id="P1", merchant_id="T1", amount=Money.of_minor("100", "EUR")))
     part, whole = (attrs.evolve(ask("", minor), refund_request_id=None) for minor in (99, 100))
 
-    assert Verdict.NOT_TOTAL == Ledger(take_any=True, ample=100).request(part, NOW)[0]
+    assert Verdict.NOT_TOTAL == Ledger(accept_undeclared=True, undeclared_amount=100).request(part, NOW)[0]
     assert Verdict.IN_PROCESS == ledger.request(whole, NOW)[0]
     assert ledger.refunds["T1"] is ledger.find(whole)
 
 
 def test_what_an_inquiry_finds() -> None:
     """A refund, a payment without it, or no payment at all."""
-    ledger = Ledger(take_any=False)
+    ledger = Ledger(accept_undeclared=False)
     ledger.declare(Payment(id="P1", amount=Money.of_minor("100", "EUR")))
     ledger.request(ask("R1", 10), NOW)
     verdicts = [ledger.inquire(ask(id, 10, payment))[0] for id, payment in (("R1", "P1"), ("R2", "P1"), ("R2", "P2"))]

@@ -16,7 +16,7 @@ from refundry.provider import MAX_BYTES
 from refundry.refund import Status
 from refundry.testing.simulator.faults import Plan
 from refundry.testing.simulator.ledger import State
-from refundry.testing.simulator.messages import Flaw, Said
+from refundry.testing.simulator.messages import Draft, SignatureFlaw
 from tests.core.shop import Shop, open_shop
 from tests.core.test_docs import ROOT, SYBIL
 
@@ -49,7 +49,7 @@ async def served(application: Any) -> AsyncIterator[str]:
 
 async def notice(shop: Shop, **plan: Any) -> tuple[dict[str, str], bytes]:
     refund = shop.antom.ledger.refunds["R1"]
-    said = Said(operation="notification", path=PATH, code="SUCCESS", refund=refund, state=State.SUCCESS)
+    said = Draft(operation="notification", path=PATH, code="SUCCESS", refund=refund, state=State.SUCCESS)
     message = await shop.antom._write(said, Plan(**plan))
     return dict(message.headers), message.body
 
@@ -72,7 +72,7 @@ async def test_the_applications_of_the_docs_take_notifications(
                 return answered.status, await answered.read()
 
         headers, body = await notice(shop)
-        forged = await post(*await notice(shop, flaw=Flaw.WRONG_KEY))
+        forged = await post(*await notice(shop, flaw=SignatureFlaw.WRONG_KEY))
         elsewhere = await post(headers, body, "/notifications/nobody")
         large = await post(headers, body + b" " * MAX_BYTES)
         before = await shop.gateway.get("R1")

@@ -19,7 +19,7 @@ from refundry.provider import MAX_BYTES
 from refundry.refund import Status
 from refundry.testing.simulator.faults import Plan
 from refundry.testing.simulator.ledger import State
-from refundry.testing.simulator.messages import Flaw, Said
+from refundry.testing.simulator.messages import Draft, SignatureFlaw
 from refundry.web import init_app
 from tests.core.shop import Shop, open_shop
 
@@ -37,7 +37,7 @@ class Site:
     async def message(self, path: str = PATH, id: str = "R1", **plan: Any) -> tuple[dict[str, str], bytes]:
         """Give the headers and the body of the notification that the simulator would post to this path."""
         refund = self.shop.antom.ledger.refunds[id]
-        said = Said(operation="notification", path=path, code="SUCCESS", refund=refund, state=State.SUCCESS)
+        said = Draft(operation="notification", path=path, code="SUCCESS", refund=refund, state=State.SUCCESS)
         written = await self.shop.antom._write(said, Plan(**plan))
         return dict(written.headers), written.body
 
@@ -93,8 +93,10 @@ async def test_the_query_is_part_of_what_was_signed(site: Site) -> None:
         assert 200 == said.status
 
 
-@pytest.mark.parametrize("flaw", list(Flaw))
-async def test_a_forged_notification_is_refused(site: Site, flaw: Flaw, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("flaw", list(SignatureFlaw))
+async def test_a_forged_notification_is_refused(
+    site: Site, flaw: SignatureFlaw, caplog: pytest.LogCaptureFixture
+) -> None:
     """What the provider did not sign is answered 401, logged, and neither believed nor stored."""
     before = await site.shop.gateway.history("R1")
     status, body = await site.post(*await site.message(flaw=flaw))
@@ -188,7 +190,7 @@ async def test_the_simulator_is_satisfied(tmp_path: Path) -> None:
             await asyncio.gather(*shop.antom._tasks)
 
         assert Status.SETTLED is (await shop.gateway.get(refund.id)).status
-        assert (1, 1) == (book.notices_sent, book.notices_acknowledged)
+        assert (1, 1) == (book.notifications_sent, book.notifications_acknowledged)
 
 
 async def test_health_says_ok(site: Site) -> None:

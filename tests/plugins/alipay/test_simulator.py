@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from refundry.errors import Invalid
 from refundry.money import Money
-from refundry.testing.simulator.ledger import Ask, Ledger, Payment, State
+from refundry.testing.simulator.ledger import Ledger, ParsedRequest, Payment, State
 from refundry_alipay.simulator import APP_ID, PLUGIN
 from refundry_alipay.simulator.keys import AlipayKeys, cert_sn, make_keys, root_sn
 from refundry_alipay.simulator.requests import QUERY, REFUND
@@ -430,8 +430,8 @@ async def test_notified_until_success(start: Start, box: Letterbox) -> None:
 
     assert 1 == len({form["notify_id"] for form in forms})
     assert (6, 1) == (
-        simulator.ledger.refunds["R1"].notices_sent,
-        simulator.ledger.refunds["R1"].notices_acknowledged,
+        simulator.ledger.refunds["R1"].notifications_sent,
+        simulator.ledger.refunds["R1"].notifications_acknowledged,
     )
 
 
@@ -446,7 +446,7 @@ async def test_no_notification_where_none_is_sent(start: Start, box: Letterbox) 
     forms = await box.wait_for(1)
 
     assert ["R2"] == [form["out_biz_no"] for form in forms]
-    assert 0 == simulator.ledger.refunds["R1"].notices_sent
+    assert 0 == simulator.ledger.refunds["R1"].notifications_sent
 
 
 # --- money ------------------------------------------------------------------------------------------------------------
@@ -466,11 +466,11 @@ STEPS = st.lists(
 def test_money_moves_at_most_once(steps: list[tuple[str, str, str]]) -> None:
     """Whatever is repeated, failed, forgiven or shared between trades: a refund moves money at most once."""
     now = datetime(2026, 11, 22, tzinfo=UTC)
-    ledger = Ledger(ample=10_000, per_payment=True, forgives=True)
+    ledger = Ledger(undeclared_amount=10_000, ids_per_payment=True, retries_failed=True)
     for step, payment, id in steps:
-        ask = Ask(operation="refund", path="", refund_request_id=id, payment=payment, amount=cny("1.00"))
+        ask = ParsedRequest(operation="refund", path="", refund_request_id=id, payment=payment, amount=cny("1.00"))
         if step == "ask more":
-            ask = Ask(operation="refund", path="", refund_request_id=id, payment=payment, amount=cny("2.00"))
+            ask = ParsedRequest(operation="refund", path="", refund_request_id=id, payment=payment, amount=cny("2.00"))
         refund = ledger.request(ask, now)[1] if step.startswith("ask") else ledger.find(ask)
         if refund is not None and not step.startswith("ask"):
             ledger.finish(refund, State.SUCCESS if step == "succeed" else State.FAIL, now)

@@ -155,7 +155,7 @@ async def test_a_success_is_notified_once(start: Start, box: Letterbox) -> None:
     assert notice == {name: value for name, value in inquired.items() if name != "result"}
     assert merchant.genuine(path, headers, body, "Request-Time")
     assert MERCHANT_CODE == headers["Merchant-Code"]
-    assert (1, 0) == (len(box.got), simulator.ledger.refunds["R1"].notices_acknowledged)
+    assert (1, 0) == (len(box.got), simulator.ledger.refunds["R1"].notifications_acknowledged)
 
 
 async def test_a_failure_is_not_notified(start: Start, box: Letterbox) -> None:

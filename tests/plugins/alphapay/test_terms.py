@@ -20,7 +20,7 @@ from refundry.refund import Refund, Status
 from refundry.refund.policy import ManualReview
 from refundry.testing.simulator.faults import Plan
 from refundry.testing.simulator.ledger import Payment, State
-from refundry.testing.simulator.messages import Said
+from refundry.testing.simulator.messages import Draft
 from tests.plugins.alphapay.shop import Shop, open_shop
 
 
@@ -260,7 +260,7 @@ NOTIFY = "/notifications/shop"
 
 async def notice(shop: Shop, id: str, state: State = State.SUCCESS, **plan: Any) -> Notification:
     """Give the notification that the simulator would post now."""
-    said = Said(
+    said = Draft(
         operation="notification", path=NOTIFY, code="SUCCESS", refund=shop.alphapay.ledger.refunds[id], state=state
     )
     message = await shop.alphapay._write(said, Plan(**plan))

@@ -18,8 +18,8 @@ async def test_health_and_books(start: Start) -> None:
     await merchant.control("POST", "payments", {"id": "P1", "amount": "10.00", "currency": "EUR", "balance": "5.00"})
     await merchant.fault("duplicate")
     await merchant.refund()
-    status, ledger = await merchant.control("GET", "books")
-    async with merchant.session.get(f"{merchant.url}/control/books?format=text") as answer:
+    status, ledger = await merchant.control("GET", "ledger")
+    async with merchant.session.get(f"{merchant.url}/control/ledger?format=text") as answer:
         table = await answer.text()
 
     assert (200, {"status": "ok", "provider": "antom", "refunds": 1}) == await merchant.control("GET", "health")

@@ -283,7 +283,7 @@ async def test_notification_retries(start: Start, box: Letterbox) -> None:
 
     assert 5 == len(box.got)
     refund = simulator.ledger.refunds["R1"]
-    assert (5, 1) == (refund.notices_sent, refund.notices_acknowledged)
+    assert (5, 1) == (refund.notifications_sent, refund.notifications_acknowledged)
 
 
 async def test_notifications_follow_no_redirect(start: Start, box: Letterbox) -> None:
@@ -294,7 +294,7 @@ async def test_notifications_follow_no_redirect(start: Start, box: Letterbox) ->
     await box.wait_for(2)
     await asyncio.sleep(0.1)
 
-    assert 2 == simulator.ledger.refunds["R1"].notices_sent
+    assert 2 == simulator.ledger.refunds["R1"].notifications_sent
 
 
 async def test_notification_schedule(start: Start, box: Letterbox) -> None:
@@ -312,7 +312,7 @@ async def test_notification_schedule(start: Start, box: Letterbox) -> None:
 
     assert (0, 120, 600, 600, 3_600, 7_200, 21_600, 54_000) == INTERVALS
     assert [wait * 0.0001 for wait in INTERVALS] == waits
-    assert (8, 0) == (len(box.got), simulator.ledger.refunds["R1"].notices_acknowledged)
+    assert (8, 0) == (len(box.got), simulator.ledger.refunds["R1"].notifications_acknowledged)
 
 
 @pytest.mark.parametrize("fault", [{"fault": "drop_response"}, {"fault": "drop_request"}])
@@ -324,7 +324,7 @@ async def test_lost_notifications_are_repeated(start: Start, box: Letterbox, fau
     await box.wait_for(2 if fault["fault"] == "drop_response" else 1)
     await asyncio.sleep(0.1)
 
-    assert 1 == simulator.ledger.refunds["R1"].notices_acknowledged
+    assert 1 == simulator.ledger.refunds["R1"].notifications_acknowledged
 
 
 @pytest.mark.parametrize(
@@ -338,4 +338,7 @@ async def test_notifications_stay_on_loopback(start: Start, url: str) -> None:
 
     assert "SUCCESS S" == told.result
     assert 1 == simulator.ledger.fired["notification refused: not a loopback address"]
-    assert (State.SUCCESS, 0) == (simulator.ledger.refunds["R1"].state, simulator.ledger.refunds["R1"].notices_sent)
+    assert (State.SUCCESS, 0) == (
+        simulator.ledger.refunds["R1"].state,
+        simulator.ledger.refunds["R1"].notifications_sent,
+    )

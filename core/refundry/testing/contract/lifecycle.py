@@ -205,7 +205,7 @@ async def under_every_fault(subject: Subject) -> None:
             labels = [f"{fault} {fields}" for fault, fields in FAULTS]
             await asyncio.gather(*map(consistent, [env] * len(labels), requested, labels))
             require(
-                not (await env.control.call("GET", "books"))["faults"].get("redirect followed"),
+                not (await env.control.call("GET", "ledger"))["faults"].get("redirect followed"),
                 "followed a redirect",
             )
         subject = _fresh_subject(subject)

@@ -46,7 +46,7 @@ async def too_long(subject: Subject) -> None:
             if text and not _accepts(env, text):
                 await _refused(env, "refund_request_id", refund_request_id=text)
         require(not await env.gateway.list(), "a refused refund is in the store")
-        require(not (await env.control.call("GET", "books"))["refunds"], "a refused refund was sent")
+        require(not (await env.control.call("GET", "ledger"))["refunds"], "a refused refund was sent")
 
 
 def _stretched(text: str, length: int) -> str:

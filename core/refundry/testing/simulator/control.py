@@ -1,6 +1,6 @@
 """The control API of a simulated provider: JSON over HTTP under /control/, the same as its Python methods.
 
-The rule of this module: a call that is wrong changes nothing and is told which field breaks which rule.
+The rule of this module: an invalid call changes nothing and is answered with the field and the rule that it breaks.
 """
 
 import json
@@ -24,7 +24,7 @@ Action = Callable[["Simulator[Any]", Json], Awaitable[Any]]
 
 
 async def control(simulator: "Simulator[Any]", method: str, target: str, body: bytes) -> web.Response:
-    """Carry out one control call."""
+    """Execute one control call."""
     split = urlsplit(target)
     try:
         if split.path.startswith("/control/refunds/"):
@@ -33,10 +33,10 @@ async def control(simulator: "Simulator[Any]", method: str, target: str, body: b
             return _change_payment(simulator, method, split.path, body)
         actions = _ROUTES.get(split.path)
         if actions is None:
-            return _json({"error": {"field": "path", "rule": f"is none of {', '.join(_ROUTES)}"}}, 404)
+            return _json({"error": {"field": "path", "rule": f"must be one of {', '.join(_ROUTES)}"}}, 404)
         if method not in actions:
-            return _json({"error": {"field": "method", "rule": f"is none of {', '.join(actions)}"}}, 405)
-        if split.path == "/control/books" and "text" in parse_qs(split.query).get("format", ()) and method == "GET":
+            return _json({"error": {"field": "method", "rule": f"must be one of {', '.join(actions)}"}}, 405)
+        if split.path == "/control/ledger" and "text" in parse_qs(split.query).get("format", ()) and method == "GET":
             return web.Response(text=as_text(simulator.ledger))
         return _json(await actions[method](simulator, read_object(body) if body.strip() else {}))
     except Invalid as error:
@@ -54,27 +54,27 @@ def _refund(simulator: "Simulator[Any]", method: str, path: str, body: bytes) ->
     if parts[0] not in simulator.ledger.refunds or parts[1:] not in (
         [],
         ["notify"],
-        *([act] for act in simulator.acts),
+        *([act] for act in simulator.actions),
     ):
-        return _json({"error": {"field": "refund_request_id", "rule": "is not in the books"}}, 404)
+        return _json({"error": {"field": "refund_request_id", "rule": "is not in the ledger"}}, 404)
     refund = simulator.ledger.refunds[parts[0]]
     if method == "POST":
         data = read_object(body) if body.strip() else {}
         _only(data, ("status",))
-        if parts[1:] and parts[1] in simulator.acts:
-            simulator.acts[parts[1]](parts[0], data)
+        if parts[1:] and parts[1] in simulator.actions:
+            simulator.actions[parts[1]](parts[0], data)
         elif parts[1:]:
             simulator.notify(parts[0], _state(data) if data else None)
         else:
             simulator.finish(parts[0], _state(data))
     elif method != "GET" or parts[1:]:
-        return _json({"error": {"field": "method", "rule": "is none of GET, POST"}}, 405)
+        return _json({"error": {"field": "method", "rule": "must be GET or POST"}}, 405)
     return _json(refund_as_json(refund, simulator.ledger.moved()[parts[0]]))
 
 
 def _state(data: Json) -> State:
     if data.get("status") not in (State.SUCCESS, State.FAIL):
-        raise Invalid("status", "is neither SUCCESS nor FAIL")
+        raise Invalid("status", "must be SUCCESS or FAIL")
     return State(data["status"])
 
 
@@ -147,12 +147,12 @@ def payment_from(data: Json) -> Payment:
 
 
 def _change_payment(simulator: "Simulator[Any]", method: str, path: str, body: bytes) -> web.Response:
-    """Change what may stand in the way of refunding a payment, such as to top its balance up."""
+    """Change what may prevent a refund of the payment, such as its balance."""
     payment = simulator.ledger.payments.get(unquote(path.split("/")[3]))
     if payment is None:
-        return _json({"error": {"field": "id", "rule": "is not in the books"}}, 404)
+        return _json({"error": {"field": "id", "rule": "is not in the ledger"}}, 404)
     if method != "POST":
-        return _json({"error": {"field": "method", "rule": "is none of POST"}}, 405)
+        return _json({"error": {"field": "method", "rule": "must be POST"}}, 405)
     data = read_object(body)
     _only(data, ("status", "refundable_until", "balance"))
     status = _status(data.get("status", payment.status))
@@ -164,7 +164,7 @@ def _change_payment(simulator: "Simulator[Any]", method: str, path: str, body: b
 
 def _status(value: Any) -> str:
     if value not in _STATUSES:
-        raise Invalid("status", f"is none of {', '.join(_STATUSES)}")
+        raise Invalid("status", f"must be one of {', '.join(_STATUSES)}")
     return str(value)
 
 
@@ -204,7 +204,7 @@ def _settlement(data: Json) -> Settlement | None:
 
 _ROUTES: Final[dict[str, dict[str, Action]]] = {
     "/control/health": {"GET": _health},
-    "/control/books": {"GET": _ledger},
+    "/control/ledger": {"GET": _ledger},
     "/control/faults": {"GET": _faults, "POST": _add_fault, "DELETE": _clear_faults},
     "/control/payments": {"POST": _add_payment},
     "/control/settings": {"POST": _change},

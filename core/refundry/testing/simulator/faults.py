@@ -1,7 +1,7 @@
-"""The faults a simulated provider can be told to have: what they are, when they happen, and what they do to a message.
+"""The faults of a simulated provider: what they are, when they happen, and what they do to a message.
 
 The rule of this module: a fault is data until a message matches its rule; then it changes the message's `Plan`, and
-the simulator carries the plan out. Faults apply in the order in which they were added. No I/O.
+the simulator executes the plan. Faults apply in the order in which they were added. No I/O.
 """
 
 import re
@@ -15,15 +15,15 @@ import attrs
 from refundry.errors import Invalid
 from refundry.money import Money
 from refundry.testing.simulator.ledger import Ledger, Refund, State
-from refundry.testing.simulator.messages import Flaw, Said
+from refundry.testing.simulator.messages import Draft, SignatureFlaw
 
 OPERATIONS: Final = ("refund", "inquiry", "notification")
-Telling = Callable[[Said, Ledger], Said]
+Alteration = Callable[[Draft, Ledger], Draft]
 
 
 @attrs.define
 class Plan:
-    """What shall happen to one message; without faults, nothing unusual."""
+    """What happens to one message; without faults, nothing unusual."""
 
     drop_request: bool = False
     drop_response: str | None = None
@@ -39,12 +39,12 @@ class Plan:
     status: str | None = None
     state: State | None = None
     work: bool = True
-    telling: list[Telling] = attrs.field(factory=list)
+    alterations: list[Alteration] = attrs.field(factory=list)
     rewrites: list[tuple[bytes, bytes]] = attrs.field(factory=list)
     """Bytes to replace in the body before it is signed."""
     corruptions: list[str] = attrs.field(factory=list)
     signed: bool = True
-    flaw: Flaw | None = None
+    flaw: SignatureFlaw | None = None
 
 
 # --- parameters -------------------------------------------------------------------------------------------------------
@@ -56,13 +56,13 @@ _PERCENT: Final = re.compile(r"([0-9]{1,3})%", re.ASCII)
 def _seconds(field: str, value: Any) -> float:
     text = str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
     if _DECIMAL.fullmatch(text) is None or float(text) > 86_400:
-        raise Invalid(field, "is not a number of seconds from 0 to 86400, such as 0.5")
+        raise Invalid(field, "must be a number of seconds from 0 to 86400, such as 0.5")
     return float(text)
 
 
 def _count(field: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 1_000_000_000:
-        raise Invalid(field, "is not a whole number from 0 to 1000000000")
+        raise Invalid(field, "must be an integer from 0 to 1000000000")
     return value
 
 
@@ -74,26 +74,26 @@ def _positive(field: str, value: Any) -> int:
 
 def _flag(field: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise Invalid(field, "is neither true nor false")
+        raise Invalid(field, "must be true or false")
     return value
 
 
 def _text(field: str, value: Any) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= 64:
-        raise Invalid(field, "is not a text of 1 to 64 characters")
+        raise Invalid(field, "must be a string of 1 to 64 characters")
     return value
 
 
 def _replacement(field: str, value: Any) -> str:
     if not isinstance(value, str) or len(value) > 1024:
-        raise Invalid(field, "is not a text of at most 1024 characters")
+        raise Invalid(field, "must be a string of at most 1024 characters")
     return value
 
 
 def _one_of(*choices: str) -> Callable[[str, Any], str]:
     def check(field: str, value: Any) -> str:
         if not isinstance(value, str) or value not in choices:
-            raise Invalid(field, f"is none of {', '.join(choices)}")
+            raise Invalid(field, f"must be one of {', '.join(choices)}")
         return value
 
     return check
@@ -104,10 +104,10 @@ def _probability(field: str, value: Any) -> Fraction:
     text = f"{value}%" if isinstance(value, int) and not isinstance(value, bool) else str(value)
     percent = _PERCENT.fullmatch(text)
     if percent is None and _DECIMAL.fullmatch(text) is None:
-        raise Invalid(field, 'is neither a whole number of percent, such as 25, nor a text such as "0.25"')
+        raise Invalid(field, 'must be an integer percentage, such as 25, or a string such as "0.25"')
     chance = Fraction(int(percent[1]), 100) if percent else Fraction(text)
     if chance > 1:
-        raise Invalid(field, "is more than 100 percent")
+        raise Invalid(field, "must be at most 100 percent")
     return chance
 
 
@@ -118,7 +118,7 @@ CORRUPTIONS: Final = (
     "http_500", "http_502_html", "redirect",
 )  # fmt: skip
 _PAGES: Final = frozenset({"html", "http_500", "http_502_html", "redirect"})
-"""What something in front of the provider would send: without a signature, unless asked for."""
+"""What a proxy in front of the provider would send: without a signature unless the rule requires one."""
 HUGE: Final = 10 * 1024 * 1024
 BRACKETS: Final = 10_000
 
@@ -166,39 +166,39 @@ def _corrupt(plan: Plan, params: Params) -> None:
 
 
 def _bad_signature(plan: Plan, params: Params) -> None:
-    plan.flaw = Flaw(params["how"])
+    plan.flaw = SignatureFlaw(params["how"])
 
 
 def _wrong_amount(plan: Plan, params: Params) -> None:
-    def tell(said: Said, ledger: Ledger) -> Said:
-        amount = said.amount or (said.refund.amount if said.refund else None)
+    def alter(draft: Draft, ledger: Ledger) -> Draft:
+        amount = draft.amount or (draft.refund.amount if draft.refund else None)
         if amount is None:
-            return said
-        return attrs.evolve(said, amount=attrs.evolve(amount, minor=amount.minor + params["more"]))
+            return draft
+        return attrs.evolve(draft, amount=attrs.evolve(amount, minor=amount.minor + params["more"]))
 
-    plan.telling.append(tell)
+    plan.alterations.append(alter)
 
 
 def _wrong_currency(plan: Plan, params: Params) -> None:
-    def tell(said: Said, ledger: Ledger) -> Said:
-        amount = said.amount or (said.refund.amount if said.refund else None)
+    def alter(draft: Draft, ledger: Ledger) -> Draft:
+        amount = draft.amount or (draft.refund.amount if draft.refund else None)
         if amount is None:
-            return said
+            return draft
         currency = params["currency"] or ("EUR" if amount.currency == "USD" else "USD")
-        return attrs.evolve(said, amount=Money(amount.minor, currency, amount.exponent))
+        return attrs.evolve(draft, amount=Money(amount.minor, currency, amount.exponent))
 
-    plan.telling.append(tell)
+    plan.alterations.append(alter)
 
 
 def _other_refund(plan: Plan, params: Params) -> None:
-    def tell(said: Said, ledger: Ledger) -> Said:
-        other = _another(said.refund, ledger)
+    def alter(draft: Draft, ledger: Ledger) -> Draft:
+        other = _another(draft.refund, ledger)
         if other is None:
-            return said
+            return draft
         payment, refunded = ledger.payments.get(other.payment), ledger.refunded(other)
-        return attrs.evolve(said, refund=other, payment=payment, refunded=refunded, amount=None)
+        return attrs.evolve(draft, refund=other, payment=payment, refunded=refunded, amount=None)
 
-    plan.telling.append(tell)
+    plan.alterations.append(alter)
 
 
 def _another(refund: Refund | None, ledger: Ledger) -> Refund | None:
@@ -236,7 +236,7 @@ FAULTS: Final[Mapping[str, _Fault]] = {
     ),
     "corrupt": _Fault(_corrupt, {"kind": (_one_of(*CORRUPTIONS), ...), "signed": (_flag, None)}),
     "rewrite": _Fault(_rewrite, {"find": (_text, ...), "replace": (_replacement, ...)}),
-    "bad_signature": _Fault(_bad_signature, {"how": (_one_of(*Flaw), Flaw.WRONG_KEY.value)}),
+    "bad_signature": _Fault(_bad_signature, {"how": (_one_of(*SignatureFlaw), SignatureFlaw.WRONG_KEY.value)}),
     "wrong_amount": _Fault(_wrong_amount, {"more": (_positive, 1)}),
     "wrong_currency": _Fault(_wrong_currency, {"currency": (_text, None)}),
     "other_refund": _Fault(_other_refund),
@@ -256,7 +256,7 @@ class Rule:
     params: Params
     operation: str
     times: int | None
-    """How often it still happens; None is for ever."""
+    """How often it still happens; `None` is unlimited."""
     probability: Fraction
     refund_request_id: str | None
     skip: int
@@ -269,7 +269,7 @@ class Rule:
         name = data.get("fault")
         fault = FAULTS.get(name) if isinstance(name, str) else None
         if fault is None or not isinstance(name, str):
-            raise Invalid("fault", f"is none of {', '.join(FAULTS)}")
+            raise Invalid("fault", f"must be one of {', '.join(FAULTS)}")
         for field in data:
             if field not in _MATCHING and field not in fault.params:
                 raise Invalid(
@@ -288,7 +288,7 @@ class Rule:
         )
 
     def matches(self, operation: str, refund_request_id: str | None) -> bool:
-        """Say whether the rule is about this message."""
+        """Return whether the rule applies to this message."""
         return (
             self.operation in ("any", operation)
             and operation in FAULTS[self.fault].operations
@@ -296,7 +296,7 @@ class Rule:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Give the rule as JSON values."""
+        """Return the rule as JSON values."""
         return {
             "fault": self.fault,
             "operation": self.operation,
@@ -314,15 +314,15 @@ def _param(field: str, data: Mapping[str, Any], check: Callable[[str, Any], Any]
     if value is not None:
         return check(field, value)
     if default is ...:
-        raise Invalid(field, f"must be given for the fault {data['fault']}")
+        raise Invalid(field, f"is required for the fault {data['fault']}")
     return default
 
 
 @attrs.define
 class Faults:
-    """The rules in force, in the order in which they were added, and the dice."""
+    """The rules in force, in the order in which they were added, and the generator."""
 
-    dice: Random
+    generator: Random
     rules: list[Rule] = attrs.field(factory=list)
 
     def add(self, data: Mapping[str, Any]) -> Rule:
@@ -332,14 +332,14 @@ class Faults:
         return rule
 
     def plan(self, operation: str, refund_request_id: str | None, ledger: Ledger) -> Plan:
-        """Let every matching rule act on a new plan, and count it in the books."""
+        """Return the plan for a message after every matching rule acted on it; each is counted in the ledger."""
         plan = Plan()
         for rule in self.rules:
             if rule.times == 0 or not rule.matches(operation, refund_request_id):
                 continue
             if rule.skip:
                 rule.skip -= 1
-            elif rule.probability == 1 or self.dice.random() < rule.probability:
+            elif rule.probability == 1 or self.generator.random() < rule.probability:
                 rule.times = None if rule.times is None else rule.times - 1
                 rule.fired += 1
                 ledger.fired[rule.fault] += 1
@@ -347,14 +347,14 @@ class Faults:
         return plan
 
 
-# --- spoilt messages --------------------------------------------------------------------------------------------------
+# --- corrupted messages -----------------------------------------------------------------------------------------------
 
 
-def corrupted(kind: str, body: bytes, dice: Random) -> tuple[int, str, bytes]:
-    """Spoil a body; give the HTTP status, the content type and the bytes."""
+def corrupted(kind: str, body: bytes, generator: Random) -> tuple[int, str, bytes]:
+    """Return a corrupted body: the HTTP status, the content type and the bytes."""
     html = b"<!doctype html><html><head><title>Gateway</title></head><body><h1>Please try later</h1></body></html>"
     inside = body[1:-1]
-    spoilt: dict[str, Callable[[], tuple[int, str, bytes]]] = {
+    corrupted_bodies: dict[str, Callable[[], tuple[int, str, bytes]]] = {
         "html": lambda: (200, "text/html", html),
         "half_json": lambda: (200, "application/json", body[: len(body) // 2]),
         "empty": lambda: (200, "application/json", b""),
@@ -362,12 +362,12 @@ def corrupted(kind: str, body: bytes, dice: Random) -> tuple[int, str, bytes]:
         "brackets": lambda: (200, "application/json", b"[" * BRACKETS),
         "duplicate_keys": lambda: (200, "application/json", b"{" + inside + b"," + inside + b"}"),
         "not_utf8": lambda: (200, "application/json", body.replace(b'":"', b'":"\xff\xfe', 1)),
-        "random": lambda: (200, "application/json", dice.randbytes(512)),
+        "random": lambda: (200, "application/json", generator.randbytes(512)),
         "http_500": lambda: (500, "application/json", b'{"error":"internal"}'),
         "http_502_html": lambda: (502, "text/html", html),
         "redirect": lambda: (307, "text/html", html),
     }
-    return spoilt[kind]()
+    return corrupted_bodies[kind]()
 
 
 __all__ = ["FAULTS", "CORRUPTIONS", "OPERATIONS", "Faults", "Plan", "Rule", "corrupted"]

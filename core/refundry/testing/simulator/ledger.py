@@ -1,7 +1,7 @@
-"""The books of a simulated provider: payments, refunds, and every movement of money.
+"""The ledger of a simulated provider: payments, refunds, and every movement of money.
 
-The rule of this module: money moves in one place (`Books.finish`), only from PROCESSING to SUCCESS, so a refund moves
-money once or never; each movement is appended to a list that nothing takes from. No I/O, no clock.
+The rule of this module: money moves in one place (`Ledger.finish`), only from PROCESSING to SUCCESS, so a refund moves
+money at most once; each movement is appended to a list from which nothing is removed. No I/O, no clock.
 """
 
 from collections import Counter
@@ -17,12 +17,12 @@ import attrs
 from refundry.errors import Invalid
 from refundry.money import Money, exponent_of
 
-AMPLE: Final = 9_000_000_000_000_000
-"""The minor units of a payment that nobody declared."""
+UNDECLARED_AMOUNT: Final = 9_000_000_000_000_000
+"""The minor units of a payment that was not declared."""
 
 
 class State(StrEnum):
-    """Where a refund stands at the simulated provider."""
+    """The state of a refund at the simulated provider."""
 
     PROCESSING = "PROCESSING"
     SUCCESS = "SUCCESS"
@@ -30,7 +30,7 @@ class State(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What the books say to a request; each provider has its own code for each."""
+    """The ledger's answer to a request; each provider has its own code for each."""
 
     DONE = "done"
     IN_PROCESS = "in process"
@@ -54,7 +54,7 @@ class Settlement:
     price: str
 
     def of(self, amount: Money) -> Money:
-        """Convert, rounding half up to the minor unit (our assumption: no source states the rounding)."""
+        """Return the converted amount, rounded half up to the minor unit (assumed: no source states the rounding)."""
         places = exponent_of(self.currency)
         minor = Decimal(amount.minor) * Decimal(self.price) * Decimal(10) ** (places - amount.exponent)
         return Money(int(minor.quantize(Decimal(1), ROUND_HALF_UP)), self.currency, places)
@@ -78,11 +78,11 @@ class Payment:
 
     @property
     def refundable(self) -> int:
-        """Give what is left to refund."""
+        """Return what is left to refund."""
         return self.amount.minor - self.reserved
 
     def refusal(self, amount: Money, now: datetime) -> Verdict | None:
-        """Say why this much cannot be refunded now, or None."""
+        """Return why this amount cannot be refunded now, or `None`."""
         if self.status != "SUCCESS":
             return Verdict.PAYMENT_STATUS
         if not amount.same_unit(self.amount):
@@ -96,15 +96,15 @@ class Payment:
         return None
 
     def reserve(self, minor: int) -> None:
-        """Take an amount from what is left; a negative one gives it back."""
+        """Add to the reserved amount; a negative amount releases it."""
         self.reserved += minor
         if self.balance is not None:
             self.balance -= minor
 
 
 @attrs.frozen(kw_only=True)
-class Ask:
-    """A genuine, well-formed request, in neutral words."""
+class ParsedRequest:
+    """A genuine, well-formed request, in terms that no provider owns."""
 
     operation: str
     """`refund` or `inquiry`."""
@@ -126,26 +126,26 @@ class Refund:
     """A refund under its one request id."""
 
     key: str
-    """Its name in the books: its request id, with the payment's before it if another refund has that id."""
+    """Its name in the ledger: its request id, with the payment's before it if another refund has that id."""
     refund_request_id: str
     refund_id: str
     payment: str
     amount: Money
     state: State
     reason: str
-    """The `Verdict`, or a provider's code that a fault put here: what a repeat is told again."""
+    """The `Verdict`, or a provider's code that a fault set: the answer to a repeated request."""
     notify_url: str | None = None
     finished_at: datetime | None = None
     requested: int = 0
     bodies: dict[str, int] = attrs.field(factory=dict)
-    """How often each body came, by its SHA-256: more than one key means that a resend was not the same bytes."""
+    """How often each body arrived, by its SHA-256: more than one key means that a resend had different bytes."""
     settlement: Settlement | None = None
-    notices_sent: int = 0
-    notices_acknowledged: int = 0
+    notifications_sent: int = 0
+    notifications_acknowledged: int = 0
     facts: dict[str, Any] = attrs.field(factory=dict)
-    """What only one kind of provider knows of a refund."""
+    """Facts about the refund that only some providers have."""
 
-    def seen(self, digest: str) -> None:
+    def count_request(self, digest: str) -> None:
         """Count one more request for it."""
         self.requested += 1
         self.bodies[digest] = self.bodies.get(digest, 0) + 1
@@ -164,15 +164,16 @@ class Movement:
 
 @attrs.define
 class Ledger:
-    """Everything the simulated provider knows. `take_any`: a payment nobody declared counts as paid and ample."""
+    """Everything that the simulated provider knows."""
 
-    take_any: bool = True
-    ample: int = AMPLE
-    """The minor units of a payment that nobody declared."""
-    per_payment: bool = False
+    accept_undeclared: bool = True
+    """A payment that was not declared exists, is paid, and has `undeclared_amount`."""
+    undeclared_amount: int = UNDECLARED_AMOUNT
+    """The minor units of a payment that was not declared."""
+    ids_per_payment: bool = False
     """A request id is unique within its payment only."""
-    forgives: bool = False
-    """A refund that was refused or failed may be asked for again under its id, and may pay then."""
+    retries_failed: bool = False
+    """A refund that was refused or failed may be requested again with its id, and may pay then."""
     payments: dict[str, Payment] = attrs.field(factory=dict)
     refunds: dict[str, Refund] = attrs.field(factory=dict)
     movements: list[Movement] = attrs.field(factory=list)
@@ -186,68 +187,70 @@ class Ledger:
     def declare(self, payment: Payment) -> None:
         """Add a payment; `Invalid` if its id is taken."""
         if payment.id in self.payments:
-            raise Invalid("id", f"payment {payment.id} is already in the books")
+            raise Invalid("id", f"payment {payment.id} is already in the ledger")
         if payment.merchant_id is not None:
             if payment.merchant_id in self._by_merchant_id:
-                raise Invalid("merchant_id", f"{payment.merchant_id} is already in the books")
+                raise Invalid("merchant_id", f"{payment.merchant_id} is already in the ledger")
             self._by_merchant_id[payment.merchant_id] = payment.id
         self.payments[payment.id] = payment
 
-    def find(self, ask: Ask) -> Refund | None:
+    def find(self, parsed: ParsedRequest) -> Refund | None:
         """Find by the provider's id, which takes precedence, or by the merchant's."""
-        if ask.refund_id is not None:
-            key = self._by_refund_id.get(ask.refund_id)
+        if parsed.refund_id is not None:
+            key = self._by_refund_id.get(parsed.refund_id)
         else:
-            key = self._by_request.get(self._request(self._named(ask)))
+            key = self._by_request.get(self._request(self._named(parsed)))
         return self.refunds.get(key) if key is not None else None
 
-    def payment_of(self, ask: Ask) -> Payment | None:
-        """Give the payment that a request names, if it is in the books."""
-        return self.payments.get(self._payment_id(ask))
+    def payment_of(self, parsed: ParsedRequest) -> Payment | None:
+        """Return the payment that a request names, if it is in the ledger."""
+        return self.payments.get(self._payment_id(parsed))
 
-    def inquire(self, ask: Ask) -> tuple[Verdict, Refund | None]:
+    def inquire(self, parsed: ParsedRequest) -> tuple[Verdict, Refund | None]:
         """Look a refund up."""
-        found = self.find(ask)
+        found = self.find(parsed)
         if found is not None:
             return Verdict.DONE, found
-        named = bool(ask.payment or ask.merchant_payment)
-        unknown = named and not self.take_any and self.payment_of(ask) is None
+        named = bool(parsed.payment or parsed.merchant_payment)
+        unknown = named and not self.accept_undeclared and self.payment_of(parsed) is None
         return Verdict.UNKNOWN_PAYMENT if unknown else Verdict.NOT_FOUND, None
 
-    def request(self, ask: Ask, now: datetime) -> tuple[Verdict | str, Refund | None]:
-        """Take a refund request: a new one is accepted (PROCESSING) or refused (FAIL); a known one is told as it is.
+    def request(self, parsed: ParsedRequest, now: datetime) -> tuple[Verdict | str, Refund | None]:
+        """Process a request: a new refund is accepted (PROCESSING) or refused (FAIL); a known one is answered as it is.
 
-        A request without an id is for the whole payment, and goes by the payment's.
+        A request without an id is for the whole payment, and has the payment's id.
         """
-        assert ask.amount is not None
-        payment = self._payment(ask)
-        partly = ask.refund_request_id is None and payment is not None and ask.amount.minor != payment.amount.minor
-        ask = self._named(ask)
-        assert ask.amount is not None
-        known = self.find(ask)
+        assert parsed.amount is not None
+        payment = self._payment(parsed)
+        partly = (
+            parsed.refund_request_id is None and payment is not None and parsed.amount.minor != payment.amount.minor
+        )
+        parsed = self._named(parsed)
+        assert parsed.amount is not None
+        known = self.find(parsed)
         if known is not None:
-            known.seen(ask.digest)
-            if not (self.forgives and known.state is State.FAIL):
-                same = (known.amount, known.payment) == (ask.amount, ask.payment)
+            known.count_request(parsed.digest)
+            if not (self.retries_failed and known.state is State.FAIL):
+                same = (known.amount, known.payment) == (parsed.amount, parsed.payment)
                 return (known.reason, known) if same else (Verdict.INCONSISTENT, None)
-        refused = Verdict.UNKNOWN_PAYMENT if payment is None else payment.refusal(ask.amount, now)
+        refused = Verdict.UNKNOWN_PAYMENT if payment is None else payment.refusal(parsed.amount, now)
         reason = refused or (Verdict.NOT_TOTAL if partly else Verdict.IN_PROCESS)
-        refund = self._record(ask, reason, now) if known is None else _again(known, ask.amount, reason, now)
+        refund = self._record(parsed, reason, now) if known is None else _again(known, parsed.amount, reason, now)
         if payment is not None and reason == Verdict.IN_PROCESS:
-            payment.reserve(ask.amount.minor)
+            payment.reserve(parsed.amount.minor)
             refund.settlement = payment.settlement
         return refund.reason, refund
 
-    def refuse(self, ask: Ask, code: str, now: datetime) -> Refund:
+    def refuse(self, parsed: ParsedRequest, code: str, now: datetime) -> Refund:
         """Record a refusal with the provider's own code against a new id; a known id stays as it is."""
-        known = self.find(ask)
+        known = self.find(parsed)
         if known is None:
-            return self._record(self._named(ask), code, now)
-        known.seen(ask.digest)
+            return self._record(self._named(parsed), code, now)
+        known.count_request(parsed.digest)
         return known
 
     def finish(self, refund: Refund, state: State, now: datetime) -> bool:
-        """End a refund that is in process; give False, and change nothing, if it has ended already."""
+        """Set the final state of a refund that is in process; return False and change nothing if it already has one."""
         if refund.state is not State.PROCESSING or state is State.PROCESSING:
             return False
         refund.state, refund.finished_at = state, now
@@ -261,65 +264,71 @@ class Ledger:
         return True
 
     def refunded(self, refund: Refund) -> Money:
-        """Give how much of a refund's payment has been refunded so far."""
+        """Return how much of a refund's payment has been refunded so far."""
         return attrs.evolve(refund.amount, minor=self._refunded[refund.payment])
 
     def moved(self) -> Counter[str]:
         """Count the movements of money for each refund, by its key."""
         return Counter(movement.key for movement in self.movements)
 
-    def _named(self, ask: Ask) -> Ask:
-        """Give a request with the ids of its payment and its refund."""
-        payment = self.payment_of(ask)
+    def _named(self, parsed: ParsedRequest) -> ParsedRequest:
+        """Return a request with the ids of its payment and its refund."""
+        payment = self.payment_of(parsed)
         if payment is None:
-            return attrs.evolve(ask, refund_request_id=ask.refund_request_id or ask.merchant_payment or ask.payment)
-        name = ask.refund_request_id or payment.merchant_id or payment.id
-        return attrs.evolve(ask, payment=payment.id, refund_request_id=name)
+            return attrs.evolve(
+                parsed, refund_request_id=parsed.refund_request_id or parsed.merchant_payment or parsed.payment
+            )
+        name = parsed.refund_request_id or payment.merchant_id or payment.id
+        return attrs.evolve(parsed, payment=payment.id, refund_request_id=name)
 
-    def _request(self, ask: Ask) -> tuple[str, str]:
-        return (self._payment_id(ask) if self.per_payment else "", ask.refund_request_id or "")
+    def _request(self, parsed: ParsedRequest) -> tuple[str, str]:
+        return (self._payment_id(parsed) if self.ids_per_payment else "", parsed.refund_request_id or "")
 
-    def _payment_id(self, ask: Ask) -> str:
-        if ask.payment or ask.merchant_payment is None:
-            return ask.payment
-        return self._by_merchant_id.get(ask.merchant_payment, f"OF-{ask.merchant_payment}")
+    def _payment_id(self, parsed: ParsedRequest) -> str:
+        if parsed.payment or parsed.merchant_payment is None:
+            return parsed.payment
+        return self._by_merchant_id.get(parsed.merchant_payment, f"OF-{parsed.merchant_payment}")
 
-    def _payment(self, ask: Ask) -> Payment | None:
-        assert ask.amount is not None
-        id = self._payment_id(ask)
-        if id not in self.payments and self.take_any:
-            merchant_id = None if ask.payment else ask.merchant_payment
-            self.declare(Payment(id=id, merchant_id=merchant_id, amount=attrs.evolve(ask.amount, minor=self.ample)))
+    def _payment(self, parsed: ParsedRequest) -> Payment | None:
+        assert parsed.amount is not None
+        id = self._payment_id(parsed)
+        if id not in self.payments and self.accept_undeclared:
+            merchant_id = None if parsed.payment else parsed.merchant_payment
+            self.declare(
+                Payment(
+                    id=id, merchant_id=merchant_id, amount=attrs.evolve(parsed.amount, minor=self.undeclared_amount)
+                )
+            )
         return self.payments.get(id)
 
     def _free_key(self, id: str, payment: str) -> str:
         names = chain((id, f"{payment}/{id}"), (f"{payment}/{id}/{number}" for number in count(2)))
         return next(name for name in names if name not in self.refunds)
 
-    def _record(self, ask: Ask, reason: str, now: datetime) -> Refund:
-        assert ask.refund_request_id is not None
-        assert ask.amount is not None
-        id, accepted = ask.refund_request_id, reason == Verdict.IN_PROCESS
+    def _record(self, parsed: ParsedRequest, reason: str, now: datetime) -> Refund:
+        assert parsed.refund_request_id is not None
+        assert parsed.amount is not None
+        id, accepted = parsed.refund_request_id, reason == Verdict.IN_PROCESS
         refund = Refund(
-            key=self._free_key(id, ask.payment),
+            key=self._free_key(id, parsed.payment),
             refund_request_id=id,
             refund_id=f"{now:%Y%m%d}194010800100188{len(self.refunds) + 1:09d}",
-            payment=ask.payment,
-            amount=ask.amount,
+            payment=parsed.payment,
+            amount=parsed.amount,
             state=State.PROCESSING if accepted else State.FAIL,
             reason=reason,
-            notify_url=ask.notify_url,
+            notify_url=parsed.notify_url,
             finished_at=None if accepted else now,
         )
-        refund.seen(ask.digest)
+        refund.count_request(parsed.digest)
         self.refunds[refund.key] = refund
         self._by_refund_id[refund.refund_id] = refund.key
-        self._by_request[self._request(ask)] = refund.key
+        self._by_request[self._request(parsed)] = refund.key
         return refund
 
 
 def _again(refund: Refund, amount: Money, reason: str, now: datetime) -> Refund:
-    """Begin again with a refund that was refused or failed."""
+    """Return a refund that was refused or failed, with its state reset."""
     accepted = reason == Verdict.IN_PROCESS
     refund.amount, refund.reason = amount, reason
     refund.state = State.PROCESSING if accepted else State.FAIL
@@ -340,7 +349,7 @@ def _minor(payment: Payment, minor: int) -> str:
 
 
 def refund_as_json(refund: Refund, moved: int) -> dict[str, Any]:
-    """Give one refund as JSON values; `moved` is how often its money moved."""
+    """Return one refund as JSON values; `moved` is how often its money moved."""
     return {
         "refund_request_id": refund.refund_request_id,
         "refund_id": refund.refund_id,
@@ -351,12 +360,12 @@ def refund_as_json(refund: Refund, moved: int) -> dict[str, Any]:
         "requested": refund.requested,
         "moved": moved,
         "bodies": dict(refund.bodies),
-        "notifications": {"sent": refund.notices_sent, "acknowledged": refund.notices_acknowledged},
+        "notifications": {"sent": refund.notifications_sent, "acknowledged": refund.notifications_acknowledged},
     }
 
 
 def as_json(ledger: Ledger) -> dict[str, Any]:
-    """Give the books as JSON values."""
+    """Return the ledger as JSON values."""
     moved = ledger.moved()
     return {
         "payments": [
@@ -383,11 +392,21 @@ def as_json(ledger: Ledger) -> dict[str, Any]:
     }
 
 
-_COLUMNS: Final = ("refund_request_id", "refund_id", "payment", "amount", "status", "asked", "bodies", "moved", "told")
+_COLUMNS: Final = (
+    "refund_request_id",
+    "refund_id",
+    "payment",
+    "amount",
+    "status",
+    "requested",
+    "bodies",
+    "moved",
+    "notified",
+)
 
 
 def as_text(ledger: Ledger) -> str:
-    """Give the books as a table for people."""
+    """Return the ledger as a table for people."""
     moved = ledger.moved()
     rows = [
         (
@@ -399,7 +418,7 @@ def as_text(ledger: Ledger) -> str:
             str(refund.requested),
             str(len(refund.bodies)),
             str(moved[refund.key]),
-            f"{refund.notices_acknowledged}/{refund.notices_sent}",
+            f"{refund.notifications_acknowledged}/{refund.notifications_sent}",
         )
         for refund in ledger.refunds.values()
     ]

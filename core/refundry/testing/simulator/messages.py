@@ -1,6 +1,6 @@
-"""What a provider's simulator has to be able to say and hear: the interface between neutral books and wire messages.
+"""The interface between the neutral ledger and one provider's messages: what a simulator must read and write.
 
-The rule of this module: a `Wire` translates and signs and nothing else: no sockets, no clock, no books.
+The rule of this module: a `Wire` translates and signs and nothing else: no sockets, no clock, no ledger.
 """
 
 import re
@@ -13,13 +13,13 @@ import attrs
 
 from refundry.errors import Invalid
 from refundry.money import Money
-from refundry.testing.simulator.ledger import Ask, Payment, Refund, State
+from refundry.testing.simulator.ledger import ParsedRequest, Payment, Refund, State
 
 Headers = Sequence[tuple[str, str]]
 
 
-class Flaw(StrEnum):
-    """How a signature can be wrong."""
+class SignatureFlaw(StrEnum):
+    """How a fault breaks a signature."""
 
     WRONG_KEY = "wrong_key"
     FLIPPED_BIT = "flipped_bit"
@@ -29,7 +29,7 @@ class Flaw(StrEnum):
 
 @attrs.frozen
 class Call:
-    """An HTTP request as it came; `path` is the path it was sent to with its query, header names are lower-case."""
+    """An HTTP request as it arrived; `path` is the path it was sent to with its query, header names are lower-case."""
 
     method: str
     path: str
@@ -38,8 +38,8 @@ class Call:
 
 
 @attrs.frozen(kw_only=True)
-class Said:
-    """What the provider says, before it is written."""
+class Draft:
+    """A response or a notification before it is written and signed."""
 
     operation: str
     """`refund`, `inquiry` or `notification`; empty when the request could not be attributed to one."""
@@ -50,25 +50,25 @@ class Said:
     client: str | None = None
     """The client id to sign for, if it is not the account's own."""
     status: str | None = None
-    """The result status told instead of the code's own."""
+    """The result status to write instead of the code's own."""
     refund: Refund | None = None
     amount: Money | None = None
-    """The amount told instead of the refund's own."""
+    """The amount to write instead of the refund's own."""
     state: State | None = None
-    """The state told instead of the refund's own."""
+    """The state to write instead of the refund's own."""
     refunded: Money | None = None
     """How much of the payment has been refunded so far, with this refund if it is done."""
     payment: Payment | None = None
-    """The payment in question, if it is in the books."""
+    """The payment in question, if it is in the ledger."""
     moved: bool = False
-    """It answers the request that moved the money: the first one, not its repeats."""
-    ask: Ask | None = None
-    """The request that it answers; a wire may hear requests of a class of its own, with what the answer depends on."""
+    """It answers the request that moved the money: the first one, not a repeat."""
+    request: ParsedRequest | None = None
+    """The request that it answers; a provider may add the fields on which its answers depend in a subclass."""
 
 
 @attrs.frozen
 class Message:
-    """Something written and signed, ready to leave. A notification has no use for `status`."""
+    """A written and signed message. A notification has no use for `status`."""
 
     status: int
     headers: Headers
@@ -81,35 +81,35 @@ class Wire(Protocol):
     provider: str
 
     @property
-    def notice_intervals(self) -> Sequence[float]:
-        """Give the seconds before each try of a notification; with the last one it ends."""
+    def notification_intervals(self) -> Sequence[float]:
+        """Return the seconds to wait before each attempt to deliver a notification."""
 
-    def parse_notification(self, call: Call) -> Ask | Said:
-        """Check and read a request; give what is said to one that is refused at the gate."""
+    def parse_request(self, call: Call) -> ParsedRequest | Draft:
+        """Return a request, or the answer to one that is refused before it is processed."""
 
-    def recorded(self, code: str) -> bool:
-        """Say whether a refusal with this code is remembered against the refund's id."""
+    def remembers(self, code: str) -> bool:
+        """Return whether a refusal with this code is remembered for the refund's id."""
 
-    def body(self, said: Said, at: datetime) -> bytes:
-        """Write the message."""
+    def body(self, draft: Draft, at: datetime) -> bytes:
+        """Return the written message."""
 
-    def sign_message(self, said: Said, body: bytes, at: datetime, flaw: Flaw | None) -> tuple[Headers, bytes]:
-        """Sign it; give the headers and the final body. Runs in a thread."""
+    def sign(self, draft: Draft, body: bytes, at: datetime, flaw: SignatureFlaw | None) -> tuple[Headers, bytes]:
+        """Return the headers and the final body of a signed message. Runs in a thread."""
 
     def notifies(self, state: State) -> bool:
-        """Say whether the merchant is told of a refund that ended so."""
+        """Return whether the provider notifies the merchant of this final state."""
 
-    def acknowledged(self, status: int, body: bytes) -> bool:
-        """Say whether this answer ends the repeats of a notification."""
+    def is_acknowledgement(self, status: int, body: bytes) -> bool:
+        """Return whether this response acknowledges a notification, which ends its repeats."""
 
 
-# --- what wires check and spoil alike ---------------------------------------------------------------------------------
+# --- what the providers share ---------------------------------------------------------------------------------
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 def string(data: Mapping[str, Any], field: str, longest: int, *, needed: bool = False) -> str | None:
-    """Give a text of a message; `Invalid` if it is another thing, empty or too long, or is needed and not there."""
+    """Return a string field; raise `Invalid` if it is not a string, is empty or too long, or is needed and missing."""
     value = data.get(field)
     if value is None and not needed:
         return None
@@ -119,9 +119,9 @@ def string(data: Mapping[str, Any], field: str, longest: int, *, needed: bool = 
 
 
 def identifier(data: Mapping[str, Any], field: str, longest: int, *, needed: bool = False) -> str | None:
-    """Give an id of a message.
+    """Return an id field; raise `Invalid` unless it has only letters, digits, _ and -.
 
-    Assumed: all but letters, digits, _ and - are the "special characters" that Antom does not take and does not name;
+    Assumed: all but letters, digits, _ and - are the "special characters" that Antom does not accept and does not name;
     AlphaPay says nothing.
     """
     value = string(data, field, longest, needed=needed)
@@ -130,9 +130,9 @@ def identifier(data: Mapping[str, Any], field: str, longest: int, *, needed: boo
     return value
 
 
-def spoilt(header: str, flaw: Flaw | None) -> str:
-    """Give a header that ends in `signature=...` as the flaw has it."""
-    if flaw is not Flaw.FLIPPED_BIT:
+def with_flaw(header: str, flaw: SignatureFlaw | None) -> str:
+    """Return a header that ends in `signature=...`, with the flaw."""
+    if flaw is not SignatureFlaw.FLIPPED_BIT:
         return header
     head, equals, value = header.rpartition("signature=")
     return f"{head}{equals}{'B' if value[0] == 'A' else 'A'}{value[1:]}"

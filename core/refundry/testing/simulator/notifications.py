@@ -16,7 +16,7 @@ from refundry.config import is_loopback
 from refundry.ports import Ports
 from refundry.testing.simulator.faults import Faults, Plan
 from refundry.testing.simulator.ledger import Ledger, Refund, State, Verdict
-from refundry.testing.simulator.messages import Message, Said, Wire
+from refundry.testing.simulator.messages import Draft, Message, Wire
 from refundry.testing.simulator.settings import Settings
 
 INTERVALS: Final = (0, 120, 600, 600, 3_600, 7_200, 21_600, 54_000)
@@ -25,27 +25,27 @@ _MAX_ANSWER: Final = 64 * 1024
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
 _log = logging.getLogger("refundry.simulator")
 
-Write = Callable[[Said, Plan], Awaitable[Message]]
+Write = Callable[[Draft, Plan], Awaitable[Message]]
 
 
 @attrs.frozen
-class News:
-    """What the merchant shall hear of: a final state of a refund, or something else by the provider's own name."""
+class NotificationEvent:
+    """What a notification reports: the final state of a refund, or another event by the provider's own name."""
 
     refund: Refund
     state: State
     event: str | None = None
     url: str | None = None
-    """Where it goes, if not where the refund's notifications go."""
+    """Where to send it, if not to the URL of the refund's notifications."""
 
     @property
     def code(self) -> str:
-        """Give what is said of it."""
+        """Return the verdict or the provider's own name of the event."""
         return self.event or (Verdict.DONE if self.state is State.SUCCESS else Verdict.FAILED)
 
 
 class Notifier:
-    """Tells the merchant how refunds ended."""
+    """Delivers notifications to the merchant."""
 
     def __init__(self, wire: Wire, write: Write, ports: Ports) -> None:
         self._wire = wire
@@ -55,62 +55,62 @@ class Notifier:
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
-        """Get ready to send; redirects and proxies of the environment are never followed."""
+        """Open the client; redirects and the environment's proxies are never followed."""
         self._session = aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=False)
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         if self._session is not None:
             await self._session.close()
 
-    async def tell(self, news: News, settings: Settings, ledger: Ledger, faults: Faults) -> None:
-        """Notify of something, again and again until it is acknowledged or the intervals are used up."""
-        refund = news.refund
-        url = _target(news.url or refund.notify_url or settings.notify_url, ledger)
-        if url is None or not (news.event or self._wire.notifies(news.state)):
+    async def deliver(self, event: NotificationEvent, settings: Settings, ledger: Ledger, faults: Faults) -> None:
+        """Send a notification until it is acknowledged or the intervals are used up."""
+        refund = event.refund
+        url = _target(event.url or refund.notify_url or settings.notify_url, ledger)
+        if url is None or not (event.event or self._wire.notifies(event.state)):
             return
-        for wait in self._wire.notice_intervals:
+        for wait in self._wire.notification_intervals:
             await self._ports.sleep(wait * settings.time_scale)
             plan = faults.plan("notification", refund.refund_request_id, ledger)
-            if await self._attempt(url, news, plan, ledger):
-                refund.notices_acknowledged += 1
+            if await self._attempt(url, event, plan, ledger):
+                refund.notifications_acknowledged += 1
                 return
         _log.warning("the notification of refund %s was never acknowledged", refund.refund_request_id)
 
-    async def _attempt(self, url: URL, news: News, plan: Plan, ledger: Ledger) -> bool:
+    async def _attempt(self, url: URL, event: NotificationEvent, plan: Plan, ledger: Ledger) -> bool:
         if plan.drop_request:
             return False
         if plan.wait_before + plan.wait_after:
             await self._ports.sleep(plan.wait_before + plan.wait_after)
         if plan.reorder is not None:
             await self._hold(plan.reorder)
-        said = Said(
+        draft = Draft(
             operation="notification",
             path=url.raw_path_qs,
-            code=plan.code or news.code,
+            code=plan.code or event.code,
             status=plan.status,
-            refund=news.refund,
-            state=plan.state or news.state,
-            refunded=ledger.refunded(news.refund),
-            payment=ledger.payments.get(news.refund.payment),
+            refund=event.refund,
+            state=plan.state or event.state,
+            refunded=ledger.refunded(event.refund),
+            payment=ledger.payments.get(event.refund.payment),
         )
-        for tell in plan.telling:
-            said = tell(said, ledger)
-        acknowledged = [await self._post(url, said, plan, news.refund) for _ in range(plan.deliveries)]
+        for alter in plan.alterations:
+            draft = alter(draft, ledger)
+        acknowledged = [await self._post(url, draft, plan, event.refund) for _ in range(plan.deliveries)]
         self._release()
         return any(acknowledged) and plan.drop_response is None
 
-    async def _post(self, url: URL, said: Said, plan: Plan, refund: Refund) -> bool:
+    async def _post(self, url: URL, draft: Draft, plan: Plan, refund: Refund) -> bool:
         assert self._session is not None
-        message = await self._write(said, plan)
-        refund.notices_sent += 1
+        message = await self._write(draft, plan)
+        refund.notifications_sent += 1
         try:
             async with self._session.post(
                 url, data=message.body, headers=list(message.headers), allow_redirects=False
             ) as answer:
-                return self._wire.acknowledged(answer.status, await _read(answer))
+                return self._wire.is_acknowledgement(answer.status, await _read(answer))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            _log.info("a notification did not arrive: %s", type(error).__name__)
+            _log.info("a notification was not delivered: %s", type(error).__name__)
             return False
 
     async def _hold(self, seconds: float) -> None:

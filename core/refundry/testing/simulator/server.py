@@ -1,7 +1,7 @@
-"""A provider on loopback: takes refunds over HTTP, keeps books, signs what it says, and fails when told to.
+"""A provider on loopback: accepts refunds over HTTP, keeps a ledger, signs its messages, and injects faults.
 
-The rule of this module: everything a request does to the books happens in one step of the event loop, so two requests
-never see half of each other; what is then said about it may be lost, late or wrong, the books never are.
+The rule of this module: everything a request does to the ledger happens in one step of the event loop, so two requests
+never see half of each other. The message about it may be lost, late or wrong; the ledger never is.
 """
 
 import asyncio
@@ -18,21 +18,21 @@ from refundry.errors import Invalid
 from refundry.ports import Ports
 from refundry.testing.simulator.control import control
 from refundry.testing.simulator.faults import Faults, Plan, Rule, corrupted
-from refundry.testing.simulator.ledger import Ask, Ledger, Payment, Refund, State, Verdict
-from refundry.testing.simulator.messages import Call, Message, Said, Wire
-from refundry.testing.simulator.notifications import News, Notifier
+from refundry.testing.simulator.ledger import Ledger, ParsedRequest, Payment, Refund, State, Verdict
+from refundry.testing.simulator.messages import Call, Draft, Message, Wire
+from refundry.testing.simulator.notifications import NotificationEvent, Notifier
 from refundry.testing.simulator.settings import Keys, Running, Settings, SimulatorPlugin, make_keys, with_options
 
 __all__ = ["Keys", "Running", "Settings", "Simulator", "SimulatorPlugin", "make_keys"]
 
-ELSEWHERE: Final = "/elsewhere"
-"""Where the redirect fault points; a client that goes there is counted in the books."""
+REDIRECT_TARGET: Final = "/elsewhere"
+"""Where the redirect fault points; a client that follows it is counted in the ledger."""
 _SIGNERS: Final = 2
 _log = logging.getLogger("refundry.simulator")
 
 S = TypeVar("S", bound=Settings)
-Act = Callable[[str, Mapping[str, Any]], None]
-"""Something that can be done to a refund by a control call: its key, and the fields of the call."""
+Action = Callable[[str, Mapping[str, Any]], None]
+"""An action on a refund by a control call: its key, and the fields of the call."""
 
 
 class Simulator(Generic[S]):
@@ -41,16 +41,16 @@ class Simulator(Generic[S]):
     def __init__(self, wire: Wire, settings: S, ports: Ports | None = None) -> None:
         self.settings: S = settings
         self.ledger = self.new_ledger()
-        self.faults = Faults(_dice(settings))
+        self.faults = Faults(_generator(settings))
         self._wire = wire
         self._ports = ports or Ports()
-        self._noise = _dice(settings)
+        self._noise = _generator(settings)
         self._port = 0
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._notifier = Notifier(wire, self._write, self._ports)
 
-    # --- life ---------------------------------------------------------------------------------------------------------
+    # --- lifecycle ----------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         self._stopping = False
@@ -78,24 +78,24 @@ class Simulator(Generic[S]):
 
     @property
     def url(self) -> str:
-        """Give the address, without a slash at the end."""
+        """Return the base URL, without a trailing slash."""
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         return f"http://{host}:{self._port}"
 
     @property
     def provider(self) -> str:
-        """Give the name of the provider that is simulated."""
+        """Return the name of the simulated provider."""
         return self._wire.provider
 
     # --- control, the same as over HTTP -------------------------------------------------------------------------------
 
     def new_ledger(self) -> Ledger:
-        """Open books; a provider that keeps them otherwise overrides this."""
+        """Return an empty ledger; a provider with other rules overrides this."""
         return Ledger(self.settings.payments == "any")
 
     @property
-    def acts(self) -> Mapping[str, Act]:
-        """Give what only this provider can do to a refund, by the names that a control call uses."""
+    def actions(self) -> Mapping[str, Action]:
+        """Return the actions that only this provider has, by their names in control calls."""
         return {}
 
     def fault(self, name: str, **fields: Any) -> Rule:
@@ -103,7 +103,7 @@ class Simulator(Generic[S]):
         return self.faults.add({"fault": name, **fields})
 
     def clear_faults(self) -> None:
-        """Forget every fault rule."""
+        """Remove every fault rule."""
         self.faults.rules.clear()
 
     def add_payment(self, payment: Payment) -> None:
@@ -111,33 +111,33 @@ class Simulator(Generic[S]):
         self.ledger.declare(payment)
 
     def finish(self, refund_request_id: str, state: State) -> Refund:
-        """End an asynchronous refund and notify; `Invalid` if there is none in process under this id."""
+        """Set the final state of an asynchronous refund and notify; `Invalid` if none is in process with this id."""
         refund = self._known(refund_request_id)
         if not self._finish(refund, state):
             raise Invalid("status", f"the refund is {refund.state}; only one in process can become SUCCESS or FAIL")
         return refund
 
     def notify(self, refund_request_id: str, state: State | None = None) -> Refund:
-        """Send a signed notification now, of the refund's own state or of another that it claims."""
+        """Send a signed notification now, of the refund's own state or of another one."""
         refund = self._known(refund_request_id)
-        self._tell(News(refund, state or refund.state))
+        self._notify(NotificationEvent(refund, state or refund.state))
         return refund
 
     def change(self, options: Mapping[str, Any]) -> None:
         """Change settings while it runs; `Invalid` names the option and the rule."""
         self.settings = with_options(self.settings, options)
-        self.ledger.take_any = self.settings.payments == "any"
+        self.ledger.accept_undeclared = self.settings.payments == "any"
 
     async def reset(self) -> None:
-        """Forget everything: books, faults, and what was still to come."""
+        """Reset everything: the ledger, the faults, and what was scheduled."""
         await self._forget_tasks()
         self.ledger = self.new_ledger()
-        self.faults = Faults(_dice(self.settings))
+        self.faults = Faults(_generator(self.settings))
 
     def _known(self, key: str) -> Refund:
         refund = self.ledger.refunds.get(key)
         if refund is None:
-            raise Invalid("refund_request_id", "is not in the books")
+            raise Invalid("refund_request_id", "is not in the ledger")
         return refund
 
     # --- requests -----------------------------------------------------------------------------------------------------
@@ -146,71 +146,77 @@ class Simulator(Generic[S]):
         path = _path(request)
         try:
             body = await request.read()
-        except ConnectionError:  # the client left before it had sent everything: nothing was asked
+        except ConnectionError:  # the client disconnected before the request was complete
             return _hang_up(request)
         if path.startswith("/control/"):
             return await control(self, request.method, path, body)
-        if path == ELSEWHERE:
+        if path == REDIRECT_TARGET:
             self.ledger.fired["redirect followed"] += 1
         headers = {name.lower(): value for name, value in request.headers.items()}
-        heard = self._wire.parse_notification(Call(request.method, path, headers, body))
-        if isinstance(heard, Said):
-            return _response(await self._write(heard, Plan()))
-        return await self._call(request, heard)
+        parsed = self._wire.parse_request(Call(request.method, path, headers, body))
+        if isinstance(parsed, Draft):
+            return _response(await self._write(parsed, Plan()))
+        return await self._call(request, parsed)
 
-    async def _call(self, request: web.BaseRequest, ask: Ask) -> web.StreamResponse:
-        plan = self.faults.plan(ask.operation, self._request_id(ask), self.ledger)
+    async def _call(self, request: web.BaseRequest, parsed: ParsedRequest) -> web.StreamResponse:
+        plan = self.faults.plan(parsed.operation, self._request_id(parsed), self.ledger)
         if plan.drop_request:
             return _hang_up(request)
         await self._wait(plan.wait_before)
         for _ in range(plan.deliveries):
-            said = self._work(ask, plan)
-        for tell in plan.telling:
-            said = tell(said, self.ledger)
+            draft = self._work(parsed, plan)
+        for alter in plan.alterations:
+            draft = alter(draft, self.ledger)
         if plan.reorder is not None:
-            await self._notify_before_reply(ask, plan.reorder)
+            await self._notify_before_reply(parsed, plan.reorder)
         await self._wait(plan.wait_after)
         if plan.drop_response == "hang":
             await self._hang(request)
         if plan.drop_response is not None:
             return _hang_up(request)
-        return _response(await self._write(said, plan))
+        return _response(await self._write(draft, plan))
 
-    def _request_id(self, ask: Ask) -> str | None:
-        refund = self.ledger.find(ask)
-        return ask.refund_request_id if refund is None else refund.refund_request_id
+    def _request_id(self, parsed: ParsedRequest) -> str | None:
+        refund = self.ledger.find(parsed)
+        return parsed.refund_request_id if refund is None else refund.refund_request_id
 
-    def _work(self, ask: Ask, plan: Plan) -> Said:
+    def _work(self, parsed: ParsedRequest, plan: Plan) -> Draft:
         if plan.work:
-            said = self._process(ask)
-        elif ask.operation == "refund" and self._wire.recorded(plan.code or ""):
-            refund = self.ledger.refuse(ask, plan.code or "", self._ports.now())
-            said = self._said(ask, Verdict.FAILED, refund)
+            draft = self._process(parsed)
+        elif parsed.operation == "refund" and self._wire.remembers(plan.code or ""):
+            refund = self.ledger.refuse(parsed, plan.code or "", self._ports.now())
+            draft = self._draft(parsed, Verdict.FAILED, refund)
         else:
-            said = attrs.evolve(self._said(ask, Verdict.FAILED, self.ledger.find(ask)), state=None)
-        return attrs.evolve(said, code=plan.code or said.code, status=plan.status, state=plan.state or said.state)
+            draft = attrs.evolve(self._draft(parsed, Verdict.FAILED, self.ledger.find(parsed)), state=None)
+        return attrs.evolve(draft, code=plan.code or draft.code, status=plan.status, state=plan.state or draft.state)
 
-    def _process(self, ask: Ask) -> Said:
-        if ask.operation == "inquiry":
-            return self._said(ask, *self.ledger.inquire(ask))
-        known = self.ledger.find(ask)
+    def _process(self, parsed: ParsedRequest) -> Draft:
+        if parsed.operation == "inquiry":
+            return self._draft(parsed, *self.ledger.inquire(parsed))
+        known = self.ledger.find(parsed)
         repeat = known is not None and known.state is State.PROCESSING
-        reason, refund = self.ledger.request(ask, self._ports.now())
+        reason, refund = self.ledger.request(parsed, self._ports.now())
         if refund is None or reason != Verdict.IN_PROCESS:
-            return self._said(ask, reason, refund)
+            return self._draft(parsed, reason, refund)
         self._progress(refund, repeat)
-        return attrs.evolve(self._said(ask, refund.reason, refund), moved=refund.state is State.SUCCESS)
+        return attrs.evolve(self._draft(parsed, refund.reason, refund), moved=refund.state is State.SUCCESS)
 
-    def _said(self, ask: Ask, code: str, refund: Refund | None) -> Said:
-        said = Said(operation=ask.operation, path=ask.path, code=code, ask=ask, payment=self.ledger.payment_of(ask))
+    def _draft(self, parsed: ParsedRequest, code: str, refund: Refund | None) -> Draft:
+        draft = Draft(
+            operation=parsed.operation,
+            path=parsed.path,
+            code=code,
+            request=parsed,
+            payment=self.ledger.payment_of(parsed),
+        )
         if refund is None:
-            return said
+            return draft
         payment = self.ledger.payments.get(refund.payment)
         refunded = self.ledger.refunded(refund)
-        return attrs.evolve(said, refund=refund, state=refund.state, payment=payment, refunded=refunded)
+        return attrs.evolve(draft, refund=refund, state=refund.state, payment=payment, refunded=refunded)
 
     def _progress(self, refund: Refund, repeat: bool) -> None:
-        """Take an accepted refund on: at once, after the delay, or (asked again) now, as a repeat does."""
+        """Advance an accepted refund: at once, after the delay, or at once if this is a repeated request."""
         if self.settings.mode == "sync":
             self._finish(refund, State.SUCCESS, notify=self.settings.notify_sync)
         elif self.settings.async_delay is not None:
@@ -226,43 +232,43 @@ class Simulator(Generic[S]):
     def _finish(self, refund: Refund, state: State, *, notify: bool = True) -> bool:
         done = self.ledger.finish(refund, state, self._ports.now())
         if done and notify:
-            self._tell(News(refund, state))
+            self._notify(NotificationEvent(refund, state))
         if done and state is State.SUCCESS:
-            self.paid(refund)
+            self.on_paid(refund)
         return done
 
-    def paid(self, refund: Refund) -> None:
-        """Do what else this provider does when the money of a refund has moved; it overrides this."""
+    def on_paid(self, refund: Refund) -> None:
+        """Process a refund whose money has moved; a provider may override this."""
 
     # --- notifications ------------------------------------------------------------------------------------------------
 
-    def _tell(self, news: News) -> None:
-        self._spawn(self._notifier.tell(news, self.settings, self.ledger, self.faults), _task_name(news.refund))
+    def _notify(self, event: NotificationEvent) -> None:
+        self._spawn(self._notifier.deliver(event, self.settings, self.ledger, self.faults), _task_name(event.refund))
 
-    async def _notify_before_reply(self, ask: Ask, seconds: float) -> None:
-        refund = self.ledger.find(ask)
+    async def _notify_before_reply(self, parsed: ParsedRequest, seconds: float) -> None:
+        refund = self.ledger.find(parsed)
         if refund is None or (refund.state is State.FAIL and refund.reason != Verdict.FAILED):
             return
         self._finish(refund, State(self.settings.async_result))
         name = _task_name(refund)
         if not any(task.get_name() == name for task in self._tasks):
-            self._tell(News(refund, refund.state))
+            self._notify(NotificationEvent(refund, refund.state))
         await asyncio.wait([task for task in self._tasks if task.get_name() == name], timeout=seconds)
 
-    # --- leaving ------------------------------------------------------------------------------------------------------
+    # --- responses ----------------------------------------------------------------------------------------------------
 
-    async def _write(self, said: Said, plan: Plan) -> Message:
+    async def _write(self, draft: Draft, plan: Plan) -> Message:
         now = self._ports.now()
-        status, kind, body = 200, "", self._wire.body(said, now)
+        status, kind, body = 200, "", self._wire.body(draft, now)
         for found, replacement in plan.rewrites:
             body = body.replace(found, replacement)
         for corrupt in plan.corruptions:
             status, kind, body = corrupted(corrupt, body, self._noise)
-        extra = [("location", ELSEWHERE)] if "redirect" in plan.corruptions else []
+        extra = [("location", REDIRECT_TARGET)] if "redirect" in plan.corruptions else []
         if not plan.signed:
             return Message(status, [("content-type", kind or "application/json"), *extra], body)
         loop = asyncio.get_running_loop()
-        headers, body = await loop.run_in_executor(self._pool, self._wire.sign_message, said, body, now, plan.flaw)
+        headers, body = await loop.run_in_executor(self._pool, self._wire.sign, draft, body, now, plan.flaw)
         return Message(status, [*_with_kind(headers, kind), *extra], body)
 
     async def _wait(self, seconds: float) -> None:
@@ -273,7 +279,7 @@ class Simulator(Generic[S]):
         while not (self._stopping or request.transport is None or request.transport.is_closing()):
             await asyncio.sleep(0.05)  # nothing tells a handler that its client has left
 
-    # --- what is still to come ----------------------------------------------------------------------------------------
+    # --- background tasks ---------------------------------------------------------------------------------------------
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -283,7 +289,7 @@ class Simulator(Generic[S]):
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("the simulator has a defect", exc_info=error)
+            _log.error("the simulator has a bug", exc_info=error)
 
     async def _forget_tasks(self) -> None:
         tasks = list(self._tasks)
@@ -292,12 +298,12 @@ class Simulator(Generic[S]):
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _dice(settings: Settings) -> Random:
+def _generator(settings: Settings) -> Random:
     return Random(settings.seed)  # to be thrown again, not to keep a secret
 
 
 def _path(request: web.BaseRequest) -> str:
-    """Give the path and query as sent. Some clients send the whole address (RFC 9112, absolute-form)."""
+    """Return the path and query as sent. Some clients send the complete URL (RFC 9112, absolute-form)."""
     target = request.raw_path
     _, found, rest = target.partition("://")
     if target.startswith("/") or not found:
@@ -307,7 +313,7 @@ def _path(request: web.BaseRequest) -> str:
 
 
 def _task_name(refund: Refund) -> str:
-    return f"tell {refund.key}"
+    return f"notify {refund.key}"
 
 
 def _response(message: Message) -> web.Response:

@@ -1,7 +1,7 @@
-"""What a simulated provider can be told at its start, its keys, and how the command line finds it.
+"""The options of a simulated provider, its keys, and its registration with the command line.
 
-The rule of this module: nothing is guessed and nothing is overwritten: an unknown option is an error, and a key file
-that is there stays as it is.
+The rule of this module: nothing is guessed and nothing is overwritten: an unknown option is an error, and an
+existing key file stays as it is.
 """
 
 import json
@@ -24,20 +24,20 @@ Check = Callable[[str, Any], Any]
 
 
 def choice(*choices: str) -> Check:
-    """Make the check of an option that has so many values."""
+    """Return the check of an option with these values."""
 
     def check(field: str, value: Any) -> str:
         if value not in choices:
-            raise Invalid(field, f"is none of {', '.join(choices)}")
+            raise Invalid(field, f"must be one of {', '.join(choices)}")
         return str(value)
 
     return check
 
 
 def flag(field: str, value: Any) -> bool:
-    """Check an option that is true or false, as a text or as JSON."""
+    """Check an option that is true or false, as a string or as JSON."""
     if value not in (True, False, "true", "false") or (isinstance(value, int) and not isinstance(value, bool)):
-        raise Invalid(field, "is neither true nor false")
+        raise Invalid(field, "must be true or false")
     return value in (True, "true")
 
 
@@ -47,7 +47,7 @@ def _number(field: str, value: Any) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number <= 1_000_000:
-        raise Invalid(field, "is not a number from 0 to 1000000")
+        raise Invalid(field, "must be a number from 0 to 1000000")
     return number
 
 
@@ -60,9 +60,9 @@ def _seed(field: str, value: Any) -> int:
 
 
 def text(field: str, value: Any) -> str:
-    """Check a text of 1 to 1024 characters."""
+    """Check a string of 1 to 1024 characters."""
     if not isinstance(value, str) or not 1 <= len(value) <= 1024:
-        raise Invalid(field, "is not a text of 1 to 1024 characters")
+        raise Invalid(field, "must be a string of 1 to 1024 characters")
     return value
 
 
@@ -92,7 +92,7 @@ class Settings:
     time_scale: float = 1.0
     """The notification intervals are multiplied by this: 0.001 makes two minutes 0.12 seconds."""
     seed: int = 0
-    """Of the dice that faults with a probability throw."""
+    """Of the generator that faults with a probability throw."""
 
     OPTIONS: ClassVar[Mapping[str, Check]] = {
         "mode": choice("sync", "async"),
@@ -116,7 +116,7 @@ S = TypeVar("S", bound=Settings)
 
 
 def with_options(settings: S, options: Mapping[str, Any]) -> S:
-    """Change settings by name; `Invalid` names an unknown option or the rule a value breaks."""
+    """Return settings with other options; `Invalid` names an unknown option or the rule a value breaks."""
     for name in options:
         if name not in settings.OPTIONS:
             raise Invalid(name, f"is not an option of this simulator; it has {', '.join(settings.OPTIONS)}")
@@ -136,27 +136,27 @@ class Keys:
 
     @property
     def merchant(self) -> Path:
-        """Give the merchant's private key: the account signs with it."""
+        """Return the merchant's private key: the account signs with it."""
         return self.directory / "merchant.pem"
 
     @property
     def merchant_public(self) -> Path:
-        """Give the merchant's public key: the simulator verifies with it."""
+        """Return the merchant's public key: the simulator verifies with it."""
         return self.directory / "merchant.pub.pem"
 
     @property
     def provider(self) -> Path:
-        """Give the provider's private key: the simulator signs with it."""
+        """Return the provider's private key: the simulator signs with it."""
         return self.directory / "provider.pem"
 
     @property
     def provider_public(self) -> Path:
-        """Give the provider's public key: the account verifies with it."""
+        """Return the provider's public key: the account verifies with it."""
         return self.directory / "provider.pub.pem"
 
 
 def make_keys(directory: Path) -> Keys:
-    """Make both key pairs where they are missing; private files have mode 0600. Nothing is overwritten.
+    """Create the missing key pairs; private files have mode 0600. Nothing is overwritten.
 
     Raises `Invalid` naming the file if a key that is there cannot be read, if a public key is there without its private
     one, or is not that one's; then nothing is written.
@@ -208,7 +208,7 @@ def _make_pair(private: Path, public: Path) -> None:
 
 def _load_private(private: Path) -> rsa.RSAPrivateKey:
     try:
-        # Checking the primes takes most of a start, and the public key beside it says what a key of ours must be.
+        # Checking the primes takes most of a start, and the public key next to it is compared anyway.
         key = serialization.load_pem_private_key(private.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
@@ -237,7 +237,7 @@ class Running(Protocol):
 
     @property
     def url(self) -> str:
-        """Give its address, without a slash at the end."""
+        """Return its base URL, without a trailing slash."""
 
 
 @attrs.frozen(kw_only=True)
