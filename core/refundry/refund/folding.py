@@ -17,6 +17,31 @@ from refundry.refund.transitions import FINAL, TRANSITIONS, IllegalEvent, Status
 
 _State = dict[str, Any]
 
+# Members of enumerations as names of this module: looking them up on their classes makes the fold a fifth slower in
+# Python 3.11.
+_INFORMATIONAL: Final = OutcomeKind.INFORMATIONAL
+_RESUMED: Final = OutcomeKind.RESUMED
+_PENDING: Final = OutcomeKind.PENDING
+_NOT_SENT: Final = OutcomeKind.NOT_SENT
+_NOT_FOUND: Final = OutcomeKind.NOT_FOUND
+_UNKNOWN: Final = OutcomeKind.UNKNOWN
+_NEVER: Final = Resend.NEVER
+_INQUIRY: Final = Channel.INQUIRY
+_OPERATOR: Final = Channel.OPERATOR
+_BY_SUBMITTED: Final = Trigger.SUBMITTED
+_BY_INQUIRED: Final = Trigger.INQUIRED
+_BY_INQUIRED_PENDING: Final = Trigger.INQUIRED_PENDING
+_BY_INQUIRED_NOT_SENT: Final = Trigger.INQUIRED_NOT_SENT
+_BY_SETTLED: Final = Trigger.SETTLED
+_BY_OPERATOR_SETTLED: Final = Trigger.SETTLED_BY_OPERATOR
+_BY_FAILED: Final = Trigger.FAILED
+_BY_OPERATOR_FAILED: Final = Trigger.FAILED_BY_OPERATOR
+_SUBMITTED_LAST: Final = Last.SUBMITTED
+_INQUIRE: Final = NextStep.INQUIRE
+_DONE: Final = NextStep.DONE
+_SETTLED_LAST: Final = Last.SETTLED
+_FAILED_LAST: Final = Last.FAILED
+
 
 def fold(id: str, events: Iterable[Event]) -> Refund:
     """Return the refund that results from all its events, oldest first.
@@ -81,7 +106,7 @@ def _requested(state: _State, event: Requested) -> None:
 
 
 def _submitted(state: _State, event: Submitted) -> None:
-    _move(state, Trigger.SUBMITTED)
+    _move(state, _BY_SUBMITTED)
     if state.get("digest") not in (None, event.digest):
         raise IllegalEvent("another attempt with different bytes")
     state.update(
@@ -93,10 +118,10 @@ def _submitted(state: _State, event: Submitted) -> None:
         sent_at=event.at,
         unresolved_attempt=state.get("unresolved_attempt", False) or state.get("in_flight", False),
         in_flight=True,
-        last=Last.SUBMITTED,
+        last=_SUBMITTED_LAST,
         not_found=0,
         inquiries=0,
-        next_step=NextStep.INQUIRE,
+        next_step=_INQUIRE,
         next_at=event.next_at,
     )
 
@@ -107,40 +132,40 @@ def _submitted(state: _State, event: Submitted) -> None:
 def _inquired(state: _State, event: Inquired) -> None:
     outcome = event.outcome
     before = state.get("status")
-    if outcome is OutcomeKind.INFORMATIONAL and before is not None:
+    if outcome is _INFORMATIONAL and before is not None:
         # Not even the time of the last change: what is next, and when, was planned from there.
         state["notes"] = (*state.get("notes", ()), Note(event.at, event.cause or "", event.code, event.details))
         _raise_reviews(state, event)
         return
-    if outcome is OutcomeKind.RESUMED:
+    if outcome is _RESUMED:
         _check_named(event)
         state["review"] = ()
-    _move(state, _trigger(state, outcome), Trigger.INQUIRED)
+    _move(state, _trigger(state, outcome), _BY_INQUIRED)
     state["updated_at"] = event.at
     _raise_reviews(state, event)
     if before in FINAL:
         return
     state.update(last=_LAST[outcome], code=event.code, next_step=event.next_step, next_at=event.next_at)
-    if event.resend is Resend.NEVER:
-        state["resend"] = Resend.NEVER
-    elif state.get("resend") is not Resend.NEVER:
+    if event.resend is _NEVER:
+        state["resend"] = _NEVER
+    elif state.get("resend") is not _NEVER:
         state["resend"] = event.resend
     if event.provider_refund_id is not None:
         state["provider_refund_id"] = event.provider_refund_id
-    if event.channel is Channel.INQUIRY:
+    if event.channel is _INQUIRY:
         _count_inquiry(state, event)
-    if outcome is not OutcomeKind.NOT_FOUND:
+    if outcome is not _NOT_FOUND:
         state["not_found"] = 0
     _LEARN[outcome](state, event)
 
 
 def _trigger(state: _State, outcome: OutcomeKind) -> Trigger:
-    if outcome is OutcomeKind.PENDING:
-        return Trigger.INQUIRED_PENDING
+    if outcome is _PENDING:
+        return _BY_INQUIRED_PENDING
     # While an earlier attempt is unresolved, "this one was not sent" does not make it a refund that was never sent.
-    if outcome is OutcomeKind.NOT_SENT and not state.get("unresolved_attempt"):
-        return Trigger.INQUIRED_NOT_SENT
-    return Trigger.INQUIRED
+    if outcome is _NOT_SENT and not state.get("unresolved_attempt"):
+        return _BY_INQUIRED_NOT_SENT
+    return _BY_INQUIRED
 
 
 def _raise_reviews(state: _State, event: Inquired) -> None:
@@ -151,7 +176,7 @@ def _raise_reviews(state: _State, event: Inquired) -> None:
 def _count_inquiry(state: _State, event: Inquired) -> None:
     state["inquiries"] = state.get("inquiries", 0) + 1
     state["inquired_as"] = event.sender
-    inconsistent = event.review and event.outcome is OutcomeKind.UNKNOWN
+    inconsistent = event.review and event.outcome is _UNKNOWN
     state["inconsistent_answers"] = state.get("inconsistent_answers", 0) + 1 if inconsistent else 0
 
 
@@ -160,14 +185,14 @@ def _learn_succeeded(state: _State, event: Inquired) -> None:
 
 
 def _learn_pending(state: _State, event: Inquired) -> None:
-    state["resend"] = Resend.NEVER
+    state["resend"] = _NEVER
     state["backoffs"] = 0
     state["unconfirmed_failure"] = None
 
 
 def _learn_failed(state: _State, event: Inquired) -> None:
     if event.channel is not Channel.NOTIFICATION:
-        state["resend"] = Resend.NEVER
+        state["resend"] = _NEVER
         state["unconfirmed_failure"] = Failure(event.code or "", event.cause or "", event.advice or "")
 
 
@@ -227,9 +252,9 @@ _LAST: Final[Mapping[OutcomeKind, Last]] = {outcome: Last(outcome) for outcome i
 
 
 def _settled(state: _State, event: Settled) -> None:
-    _close(state, event, Trigger.SETTLED, Trigger.SETTLED_BY_OPERATOR)
+    _close(state, event, _BY_SETTLED, _BY_OPERATOR_SETTLED)
     state.update(
-        last=Last.SETTLED,
+        last=_SETTLED_LAST,
         review=(),
         provider_refund_id=event.provider_refund_id or state.get("provider_refund_id"),
         settled_at=event.settled_at,
@@ -243,10 +268,10 @@ def _settled(state: _State, event: Settled) -> None:
 
 
 def _failed(state: _State, event: Failed) -> None:
-    _close(state, event, Trigger.FAILED, Trigger.FAILED_BY_OPERATOR)
+    _close(state, event, _BY_FAILED, _BY_OPERATOR_FAILED)
     state.update(
-        last=Last.FAILED,
-        review=() if event.channel is Channel.OPERATOR else unreconciled(state.get("review", ())),
+        last=_FAILED_LAST,
+        review=() if event.channel is _OPERATOR else unreconciled(state.get("review", ())),
         failure=Failure(event.code, event.cause, event.advice),
         failed_by=event.by,
         code=event.code,
@@ -259,12 +284,12 @@ def _failed(state: _State, event: Failed) -> None:
 
 
 def _close(state: _State, event: Settled | Failed, trigger: Trigger, by_operator: Trigger) -> None:
-    if event.channel is Channel.OPERATOR:
+    if event.channel is _OPERATOR:
         _check_named(event)
         _move(state, by_operator, trigger)
     else:
         _move(state, trigger)
-    state.update(updated_at=event.at, blocked=None, in_flight=False, next_step=NextStep.DONE, next_at=None)
+    state.update(updated_at=event.at, blocked=None, in_flight=False, next_step=_DONE, next_at=None)
 
 
 def _check_named(event: Inquired | Settled | Failed) -> None:

@@ -67,7 +67,7 @@ def _not_wal(path: Path) -> None:
     [
         (_foreign, "not a Refundry store"),
         (_garbage, "not an SQLite database"),
-        (_of_another_version, f"has version {FORMAT + 1}"),
+        (_of_another_version, f"is in format {FORMAT + 1}"),
         (_not_wal, "journal_mode is delete"),
         (Path.mkdir, "is a directory"),
     ],

@@ -81,7 +81,7 @@ async def test_a_new_number_waits_for_an_answer_that_counts(tmp_path: Path, keys
         async with HttpTransport() as transport:
             await transport.send(late, 5)
         shop.clock.move(1)
-        with pytest.raises(Invalid, match="settled"):
+        with pytest.raises(Invalid, match="succeeded"):
             await shop.request("R2", retry_of=refund.id)
 
     assert {"R1": 1} == shop.moved()
