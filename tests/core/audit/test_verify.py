@@ -257,8 +257,8 @@ def test_the_last_good_checkpoint_is_named(path: Path) -> None:
     texts = [finding.text for finding in audited(path).findings if finding.kind in ("checkpoint", "rollback")]
 
     assert [
-        "the first 20 events are not those that were signed; those up to 10 are",
-        "30 events were signed, and the log has 20",
+        "the first 20 events are not those that were signed; the first 10 are",
+        "30 events were signed, but the log has only 20",
     ] == sorted(texts, key=lambda text: "first" not in text)
 
 
@@ -370,7 +370,7 @@ def test_what_was_erased_is_said(path: Path) -> None:
 
 
 def test_a_note_about_something_else(path: Path) -> None:
-    """A genuine note that speaks of another text does not excuse what is gone."""
+    """A genuine note about another record does not excuse a missing one."""
     each = life(1)
     note = made_of(path, each)
     _erase(path, each, each.digest(1), said=hashlib.sha256(b"other").hexdigest())

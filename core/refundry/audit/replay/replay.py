@@ -1,8 +1,8 @@
-"""Replay: the whole log is folded with today's code, and every kept answer is read again with today's plugins.
+"""Replay: the whole log is folded with the installed code, and every stored message is read again by its plugin.
 
-The rule of this module: it reads only. No private key is touched, no network, nothing is written; a store that is in
-use is read part by part, each in one snapshot. Memory is flat: refunds are read some at a time, in the order of their
-ids, beside their index rows. What was erased is said, and is no difference.
+The rule of this module: it only reads. It needs no private key and no network, and writes nothing; a store in use is
+read part by part, each part in one snapshot. Memory is flat: refunds are read in the order of their ids, some at a
+time, together with their index rows. Erased messages are reported, and are not a difference.
 """
 
 import multiprocessing
@@ -35,22 +35,22 @@ from refundry.refund import IllegalEvent, Refund, Status
 __all__ = ["Progress", "replay"]
 
 Progress = Callable[[int, int], None]
-"""Called now and then with how many events are done, and how many there are."""
+"""Called from time to time with the number of events done, and the number of all events."""
 
 PART: Final = 20_000
-"""Events that are replayed without a word, and that one process takes at a time."""
+"""How many events one process replays at a time, and between two reports of progress."""
 _CHUNK: Final = 1_000
 _TOTALS: Final = ("refunds", "requested", "settled", "failed", "open")
 
 _Bound = tuple[str | None, str | None]
-"""After which id a part begins, and with which it ends: None where nothing comes before or after it."""
+"""The id after which a part begins, and the id with which it ends; None at the beginning and at the end of the log."""
 _Totals = Counter[tuple[str, str, int, str]]
-"""What there is of each account, currency and number of decimals, by the names of `_TOTALS`."""
+"""The sums for each account, currency and number of decimals, by the names of `_TOTALS`."""
 
 
 @attrs.define
 class _Part:
-    """What came out of one part."""
+    """The result of one part."""
 
     events: int = 0
     findings: list[Found] = attrs.field(factory=list)
@@ -102,24 +102,24 @@ def _parts(
     path: Path, accounts: Mapping[str, Account], bounds: Sequence[_Bound], processes: int | None
 ) -> Iterator[_Part]:
     wanted = min(processes or os.cpu_count() or 1, len(bounds))
-    # A fork takes over what threads hold, so it is only made where there are none.
+    # A fork inherits locks that other threads hold, so it is only safe in a process with one thread.
     if wanted < 2 or threading.active_count() > 1:
         return (_replay_part(path, accounts, bound) for bound in bounds)
-    return _parts_beside(path, accounts, bounds, wanted)
+    return _parts_in_parallel(path, accounts, bounds, wanted)
 
 
-def _parts_beside(
+def _parts_in_parallel(
     path: Path, accounts: Mapping[str, Account], bounds: Sequence[_Bound], processes: int
 ) -> Iterator[_Part]:
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(processes, context, _take_over, (path, accounts)) as workers:
+    with ProcessPoolExecutor(processes, context, _set_up_process, (path, accounts)) as workers:
         yield from workers.map(_replay_mine, bounds)
 
 
 _mine: tuple[Path, Mapping[str, Account]]
 
 
-def _take_over(path: Path, accounts: Mapping[str, Account]) -> None:
+def _set_up_process(path: Path, accounts: Mapping[str, Account]) -> None:
     global _mine
     _mine = path, accounts
 
@@ -139,7 +139,7 @@ def _replay_part(path: Path, accounts: Mapping[str, Account], bound: _Bound) -> 
 
 
 def _replay_all(part: _Part, accounts: Mapping[str, Account], source: StoreSource, bound: _Bound) -> None:
-    """Walk over refunds and index rows side by side."""
+    """Walk over refunds and index rows together, in the order of their ids."""
     rows = _rows(part, source, bound)
     row = next(rows, None)
     for chunk in source.histories(*bound, _CHUNK):
@@ -165,7 +165,7 @@ def _rows(part: _Part, source: StoreSource, bound: _Bound) -> Iterator[StoredRow
         if isinstance(row.id, str):
             yield row
         else:
-            _say_unreadable(part, row, "its id is not text")
+            _report_unreadable(part, row, "its id is not text")
 
 
 def _read_row(part: _Part, stored: StoredRow | None) -> Row | None:
@@ -174,11 +174,11 @@ def _read_row(part: _Part, stored: StoredRow | None) -> Row | None:
         return None if stored is None else stored.read()
     except Invalid as error:
         assert stored is not None
-        _say_unreadable(part, stored, error.rule)
+        _report_unreadable(part, stored, error.rule)
         return None
 
 
-def _say_unreadable(part: _Part, row: StoredRow, why: str) -> None:
+def _report_unreadable(part: _Part, row: StoredRow, why: str) -> None:
     where = f"refund {plain(str(row.id))}"
     part.findings.append(Finding(ReplayKind.INDEX, where, f"row: cannot be read: {why}"))
 
@@ -207,24 +207,24 @@ class _Replayed:
         self._erased = erased
 
     def take(self, refund_id: str, stored: Sequence[StoredEvent], found: StoredRow | None) -> None:
-        """Fold it, compare it with its row, and read its answers again."""
+        """Fold a refund, compare it with its row, and read its messages again."""
         self._part.events += len(stored)
         try:
             history = [self._decode(event, version) for version, event in enumerate(stored, 1)]
             states = states_of(history)
         except (StoreError, IllegalEvent) as error:
-            self._say(ReplayKind.EVENT, f"refund {refund_id}", str(error))
+            self._add_finding(ReplayKind.EVENT, f"refund {refund_id}", str(error))
             row = _read_row(self._part, found)
             if row is not None:
                 _add(self._part.index, row, row.amount.minor)
             return
         refund = states[-1]
         _compare_row(self._part, refund, found)
-        self._miss(refund_id, history)
+        self._report_missing(refund_id, history)
         account = self._accounts.get(refund.account)
         if account is None:
             text = "is not in the configuration: its messages are not read again"
-            self._say(ReplayKind.ACCOUNT, refund.account, text)
+            self._add_finding(ReplayKind.ACCOUNT, refund.account, text)
             return
         self._read(account, history, states)
 
@@ -238,8 +238,8 @@ class _Replayed:
         words = None if private is None else self._kept.get(private.hex())
         return Recorded(position, refund_id, version, decode(topic, state, position, words))
 
-    def _miss(self, refund_id: str, history: Sequence[Recorded]) -> None:
-        """Say what is not there any more: erased, or gone."""
+    def _report_missing(self, refund_id: str, history: Sequence[Recorded]) -> None:
+        """Report evidence that is missing, or was erased."""
         gone = 0
         for recorded in history:
             for name in ("digest", "evidence"):
@@ -250,10 +250,10 @@ class _Replayed:
                     gone += 1
                 else:
                     text = f"{digest} is missing, and no signed note reports its erasure"
-                    self._say(ReplayKind.EVIDENCE, _place(recorded), text)
+                    self._add_finding(ReplayKind.EVIDENCE, _place(recorded), text)
         if gone:
             text = f"{counted(gone, 'message was', 'messages were')} erased and cannot be read again"
-            self._say(ReplayKind.ERASED, f"refund {refund_id}", text)
+            self._add_finding(ReplayKind.ERASED, f"refund {refund_id}", text)
 
     def _read(self, account: Account, history: Sequence[Recorded], states: Sequence[Refund]) -> None:
         for _, readings in read_again(account, history, states, self._kept):
@@ -263,13 +263,13 @@ class _Replayed:
     def _report(self, reading: Reading) -> None:
         text, place = reading_in_words(reading), _place(reading.recorded)
         if reading.sender is not None:
-            self._say(ReplayKind.SENDER, place, text)
+            self._add_finding(ReplayKind.SENDER, place, text)
         elif not reading.wording:
-            self._say(ReplayKind.READING, place, text)
+            self._add_finding(ReplayKind.READING, place, text)
         else:
             self._part.wordings.add(text, place)
 
-    def _say(self, kind: ReplayKind, where: str, text: str) -> None:
+    def _add_finding(self, kind: ReplayKind, where: str, text: str) -> None:
         self._part.findings.append(Finding(kind, where, plain(text)))
 
 
@@ -283,7 +283,7 @@ def _place(recorded: Recorded) -> str:
 def _compare_row(part: _Part, refund: Refund | None, found: StoredRow | None) -> None:
     """Compare a refund with its index row, and add both up."""
     as_stored = refund is not None and found is not None and found.matches(refund)
-    # Only what differs is worth reading.
+    # Parsing a row is slow, so only rows that differ are parsed.
     row = refund if as_stored else _read_row(part, found)
     if refund is not None:
         settled = refund.settled_amount

@@ -1,7 +1,7 @@
-"""The roots of a tree that streams by, at many sizes: what a log of any length is checked with, in little memory.
+"""The roots of a tree at many sizes, computed while its leaves stream by: a log of any length needs little memory.
 
-The rule of this module: pure, and the hashes are those of `refundry.journal.merkle`; what is here only takes them in
-batches, because a tree of ten million leaves is hashed for every check.
+The rule of this module: pure, and the hashes are those of `refundry.journal.merkle`. This module only computes them in
+batches, because every check may hash a tree of ten million leaves.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ __all__ = ["Batch", "pairs"]
 
 
 def pairs(hashes: Sequence[bytes]) -> list[bytes]:
-    """Hash neighbours in pairs; one that is left over is left out."""
+    """Return the hashes of neighbors in pairs, without a last one that has no neighbor."""
     return [sha256(b"\x01" + left + right).digest() for left, right in zip(hashes[::2], hashes[1::2], strict=False)]
 
 
@@ -28,14 +28,14 @@ class Batch:
 
     @classmethod
     def of(cls, before: Frontier, leaves: Sequence[bytes]) -> "Batch":
-        """Hash the leaves up to their roots."""
+        """Build all levels above the leaves."""
         levels: list[Sequence[bytes]] = [leaves]
         while len(levels[-1]) > 1:
             levels.append(pairs(levels[-1]))
         return cls(before, levels)
 
     def frontier(self, count: int | None = None) -> Frontier:
-        """Give the frontier of the tree with the first `count` of these leaves, or all of them."""
+        """Return the frontier of the tree with the first `count` of these leaves, or all of them."""
         taken = len(self.levels[0]) if count is None else count
         hashes = list(self.before.hashes)
         at = 0
@@ -46,7 +46,7 @@ class Batch:
         return Frontier(self.before.size + taken, _merged(self.before.size + taken, hashes))
 
     def root(self, count: int) -> bytes:
-        """Give the root of the tree with the first `count` of these leaves."""
+        """Return the root of the tree with the first `count` of these leaves."""
         return self.frontier(count).root()
 
 

@@ -1,6 +1,6 @@
-"""The tree over the events as they stream by, beside what is stored of it and what was signed.
+"""The tree over the events as they stream by, compared with the stored tree and with what was signed.
 
-The rule of this module: the tree is made from the events; leaves, frontier and checkpoints are only compared with it.
+The rule of this module: the tree is built from the events; leaves, frontier and checkpoints are only compared with it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,21 +27,21 @@ class Given:
     """A checkpoint that does not come from the database."""
 
     name: str
-    """Where it comes from, as findings say it."""
+    """Its source, as findings name it."""
     note: bytes = attrs.field(repr=False)
     outside: bool = True
-    """It was not handed over together with what is checked."""
+    """Whether it came from another source than the log that is checked."""
 
 
-# --- the events beside their leaves -----------------------------------------------------------------------------------
+# --- events and their leaves ------------------------------------------------------------------------------------------
 
 
 def paired(source: Source, findings: Findings) -> Iterator[tuple[Sequence[Event], Sequence[bytes | None]]]:
-    """Give events with their stored leaves; where the two do not run side by side, say so and join them by position."""
+    """Yield events with their stored leaves; if the two do not correspond, report it and join them by position."""
     events, index = source.events(), 0
     for some in events:
         kept = source.hashes(index, len(some))
-        # Positions rise, so that the first and the last of them say whether there is a gap.
+        # Positions are ascending, so the first and the last of them show whether there is a gap.
         if kept is None or (some[0][0], some[-1][0]) != (index + 1, index + len(some)):
             yield from _joined(index, chain(some, _flat(events)), _flat(source.leaves(index)), findings)
             return
@@ -100,7 +100,7 @@ _KNOWN: Final = 4_096
 
 
 class _Middles(dict[tuple[int, str], bytes]):
-    """Version and topic of an entry, each after its length: the same few come again and again."""
+    """Version and topic of an entry, each after its length; the same few values occur over and over."""
 
     def __missing__(self, key: tuple[int, str]) -> bytes:
         if len(self) > _KNOWN:
@@ -115,11 +115,11 @@ _MIDDLES: Final = _Middles()
 
 
 def leaves_of(events: Sequence[Event]) -> list[bytes]:
-    """Hash events into leaves."""
+    """Return the leaf hashes of events."""
     try:
         ids = [event[1].encode() for event in events]
         if set(map(len, ids)) == {_UUID} and {type(event[2]) for event in events} == {int}:
-            # The same bytes as `entry`, at a third of its cost: every id is as long, and the rest repeats itself.
+            # The same bytes as `entry` at a third of the cost: all ids have the same length, and the rest repeats.
             middles, length = _MIDDLES, _LENGTH
             return [
                 sha256(_HEAD + id + middles[number, topic] + length(len(state)) + state).digest()
@@ -131,7 +131,7 @@ def leaves_of(events: Sequence[Event]) -> list[bytes]:
 
 
 def _leaf(event: Event) -> bytes:
-    """Hash one event; what is not of the types that are recorded is hashed as nothing that could be one."""
+    """Return the leaf hash of one event; values of other types get a hash that no recorded event can have."""
     _, refund_id, version, topic, state = event
     try:
         if type(version) is int and type(state) is bytes:
@@ -160,14 +160,14 @@ class Tree:
         self._wrong = 0
 
     def take(self, events: Sequence[Event], stored: Sequence[bytes | None]) -> None:
-        """Take the next events; all but the last batch are full."""
+        """Add the next events; all batches but the last are full."""
         leaves = leaves_of(events)
         if leaves != stored:
             for event, leaf, kept in zip(events, leaves, stored, strict=True):
                 if leaf != kept and kept is not None:
                     text = "this event is not what was recorded at its place"
                     self._findings.add(FindingKind.EVENT, place_of(event), text)
-        # Batches may be cut short where events and leaves ran apart; a subtree needs full ones.
+        # Batches may be short if events and leaves did not correspond, but a subtree needs full ones.
         for start in range(0, len(leaves), BATCH):
             self._grow(leaves[start : start + BATCH])
 
@@ -201,16 +201,16 @@ class Tree:
             self._wrong += 1
             if self._wrong == 1:
                 text = f"the first {claim.size} events are not those that were signed"
-                since = f"; those up to {self.signed} are" if self.signed else ""
+                since = f"; the first {self.signed} are" if self.signed else ""
                 self._findings.add(FindingKind.CHECKPOINT, f"{claim.name} of size {claim.size}", text + since)
         self._claim = next(self._claims, None)
 
     def finish(self) -> None:
-        """Compare what is left once all events were read."""
+        """Compare the rest after all events have been read."""
         while self._claim is not None and self._claim.size == self.size == 0:
             self._compare(EMPTY_ROOT)
         while self._claim is not None:
-            text = f"{self._claim.size} events were signed, and the log has {self.size}"
+            text = f"{self._claim.size} events were signed, but the log has only {self.size}"
             self._findings.add(FindingKind.ROLLBACK, f"{self._claim.name} of size {self._claim.size}", text)
             self.checked += 1
             self._claim = next(self._claims, None)
@@ -227,12 +227,12 @@ class Tree:
         if stored is not None and stored != (self.size, self.frontier.to_bytes()):
             self._findings.add(FindingKind.TREE, "frontier", "the stored state of the tree is not that of the events")
         elif stored is None and self._source.is_store and self.size:
-            self._findings.add(FindingKind.TREE, "frontier", "the stored state of the tree is gone")
+            self._findings.add(FindingKind.TREE, "frontier", "the stored state of the tree is missing")
 
 
 @attrs.frozen
 class Claim:
-    """A root that somebody signed."""
+    """A signed root."""
 
     size: int
     root: bytes
@@ -240,7 +240,7 @@ class Claim:
 
 
 def _claims(source: Source, log: Verifier, given: Sequence[Given], findings: Findings) -> Iterator[Claim]:
-    """Give every genuine claim, smallest size first."""
+    """Yield every genuine claim, the smallest size first."""
     opened = [claim for each in given if (claim := open_claim(each.note, each.name, log, findings)) is not None]
     return merge(_stored_claims(source, log, findings), sorted(opened, key=_SIZE), key=_SIZE)
 
@@ -256,7 +256,7 @@ def _stored_claims(source: Source, log: Verifier, findings: Findings) -> Iterato
 
 
 def open_claim(note: bytes, name: str, log: Verifier, findings: Findings, size: int | None = None) -> Claim | None:
-    """Open a checkpoint; one that is not genuine, or not of the size under which it is kept, is a finding."""
+    """Open a checkpoint; report it if it is not genuine, or not of the size under which it is stored."""
     try:
         checkpoint: Checkpoint = open_checkpoint(note, log)
     except (BadNote, TypeError, AttributeError) as error:
@@ -264,6 +264,6 @@ def open_claim(note: bytes, name: str, log: Verifier, findings: Findings, size: 
         findings.add(FindingKind.CHECKPOINT, where, f"it is not genuine: {error}")
         return None
     if size is not None and checkpoint.size != size:
-        findings.add(FindingKind.CHECKPOINT, f"{name} of size {size}", f"it speaks of {checkpoint.size} events")
+        findings.add(FindingKind.CHECKPOINT, f"{name} of size {size}", f"it covers {checkpoint.size} events")
         return None
     return Claim(checkpoint.size, checkpoint.root, name)
