@@ -3,9 +3,11 @@
 import ipaddress
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import HealthCheck, settings
 
@@ -20,7 +22,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.en
 # Many tests start processes, which start in half the time with compiled modules. If bytecode is not wanted next to the
 # sources, it is kept elsewhere.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
-    os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(
+        Path(__file__).parents[1] / ".pytest_cache" / "bytecode"
+    )
+
+
+# To validate a private key takes longer than many a test, and most tests load the same few keys.
+serialization.load_pem_private_key = cache(serialization.load_pem_private_key)  # type: ignore[assignment]
 
 
 @pytest.hookimpl(tryfirst=True)
