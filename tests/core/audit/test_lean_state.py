@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refundry.audit.verification import lean_state as books
-from refundry.audit.verification.lean_state import Account
+from refundry.audit.verification import lean_state
+from refundry.audit.verification.lean_state import LeanState
 from refundry.journal.codec import encode
 from refundry.journal.index import review_text, row_of
 from refundry.journal.sqlite.rows import to_micros
@@ -75,13 +75,13 @@ def event_of(refund: Refund, fields: dict[str, Any], at: datetime) -> Event:
     return Inquired(at=at, next_at=None if due is None else at + timedelta(seconds=due), **fields)
 
 
-def said(event: Event) -> Any:
+def read(event: Event) -> Any:
     """Read the stored bytes as the audit does."""
-    return books.read_any(event.topic, encode(event))
+    return lean_state.read_any(event.topic, encode(event))
 
 
 def indexed(refund: Refund) -> dict[str, Any]:
-    """Give the columns of the real fold."""
+    """Return the columns of the real fold."""
     row = row_of(refund)
     due = None if row.due_at is None else to_micros(row.due_at)
     review = review_text((reason.code, reason.message, reason.since) for reason in row.review)
@@ -91,62 +91,63 @@ def indexed(refund: Refund) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def kept(account: Account, names: Any) -> dict[str, Any]:
-    """Give the same columns of the lean one."""
-    closed = copy.copy(account)
-    books.close(closed)
+def kept(state: LeanState, names: Any) -> dict[str, Any]:
+    """Return the same columns of the lean fold."""
+    closed = copy.copy(state)
+    lean_state.close(closed)
     return {name: getattr(closed, name) for name in names}
 
 
 @given(st.lists(kinds, max_size=12))
 def test_the_lean_fold_is_the_fold(steps: list[dict[str, Any]]) -> None:
-    """After every legal event the index row is the same; an illegal one is told."""
+    """After every legal event the index row is the same; an illegal one is a violation."""
     first = life(1).events[0]
     refund = fold("r", [first])
-    account = books.begin("r", said(first))
+    state = lean_state.begin("r", read(first))
     for number, fields in enumerate(steps, 1):
         event = event_of(refund, fields, AT + timedelta(seconds=number))
-        before = copy.copy(account)
-        told = books.step[event.topic](account, said(event))
+        before = copy.copy(state)
+        violation = lean_state.step[event.topic](state, read(event))
         try:
             refund = apply(refund, event)
         except IllegalEvent:
-            assert told is not None
-            account = before
+            assert violation is not None
+            state = before
             continue
-        account.version = refund.version
+        state.version = refund.version
 
-        assert told is None or told[0] in ("I4", "I5")
-        assert indexed(refund) == kept(account, indexed(refund))
+        assert violation is None or violation[0] in ("I4", "I5")
+        assert indexed(refund) == kept(state, indexed(refund))
 
 
 def test_an_answer_needs_an_attempt() -> None:
-    """A reply to nothing that was sent is told, and so is an attempt that was left out."""
+    """A reply without an attempt is a violation, and so is a skipped attempt."""
     events = life(1).events
-    account = books.begin("r", said(events[0]))
-    reply = books.step["inquired"](account, said(events[2]))
+    state = lean_state.begin("r", read(events[0]))
+    reply = lean_state.step["inquired"](state, read(events[2]))
     skipped = Submitted(at=AT, attempt=3, digest="d", sender="me", plugin="p", next_at=AT)
-    later = books.step["submitted"](books.begin("r", said(events[0])), said(skipped))
+    later = lean_state.step["submitted"](lean_state.begin("r", read(events[0])), read(skipped))
 
-    assert reply == ("I4", "an answer is recorded to an attempt that is not")
+    assert reply == ("I4", "an answer is recorded, but no attempt")
     assert later == ("I4", "attempt 3 follows attempt 0")
 
 
 def test_what_settles_is_what_was_requested() -> None:
-    """Another amount or currency than the one that was requested is told."""
+    """Settling another amount or currency than was requested is a violation."""
     first = life(1).events[0]
     for wrong in (Money(1234, "EUR", 2), Money(1233, "USD", 2), Money(1233, "EUR", 3)):
-        account = books.begin("r", said(first))
-        told = books.step["settled"](account, said(Settled(at=AT, channel=Channel.INQUIRY, amount=wrong)))
+        state = lean_state.begin("r", read(first))
+        violation = lean_state.step["settled"](state, read(Settled(at=AT, channel=Channel.INQUIRY, amount=wrong)))
 
-        assert told is not None
-        assert told[0] == "I7"
+        assert violation is not None
+        assert violation[0] == "I7"
 
 
 def test_what_is_no_event_is_not_read() -> None:
     """Other topics, other fields' types and no JSON are nothing."""
     found = [
-        books.read_any(*each) for each in (("paid", b"{}"), ("failed", b"{}"), ("failed", b"\xff"), ("failed", b"["))
+        lean_state.read_any(*each)
+        for each in (("paid", b"{}"), ("failed", b"{}"), ("failed", b"\xff"), ("failed", b"["))
     ]
 
     assert [None] * 4 == found

@@ -83,8 +83,8 @@ def test_a_whole_log(path: Path, interleaved: bool) -> None:
 def test_few_accounts_at_hand(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the same where accounts are let go and taken up again, and few digests are remembered."""
     note = make_store(path, 200, group=100, interleaved=True)
-    monkeypatch.setattr("refundry.audit.verification.invariants.AT_HAND", 3)
-    monkeypatch.setattr("refundry.audit.verification.contents.REMEMBERED", 5)
+    monkeypatch.setattr("refundry.audit.verification.refund_states.CACHED", 3)
+    monkeypatch.setattr("refundry.audit.verification.evidence_check.REMEMBERED", 5)
     monkeypatch.setattr("refundry.audit.verification.source.BATCH", 32)
     verdict = audited(path, note)
 

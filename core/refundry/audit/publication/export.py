@@ -1,7 +1,7 @@
-"""The export: a folder with which a stranger checks the log, or a part of it, with tools that are not ours.
+"""The export: a directory with which a third party checks the log, or a part of it, without using Refundry.
 
-The rule of this module: what is written is under a signed checkpoint, or nothing is written. The folder appears whole
-and under its name only when it is complete; nothing that is there is overwritten.
+The rule of this module: everything that is written is covered by a signed checkpoint, or nothing is written. The
+directory gets its name only when it is complete, and nothing that exists is overwritten.
 """
 
 import json
@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from refundry.audit.export_format import FORMAT, content_path, line_of
 from refundry.audit.signing.signed_notes import BadNote, Checkpoint, Verifier, open_checkpoint
-from refundry.audit.verification import lean_state as ledger
+from refundry.audit.verification import lean_state
 from refundry.audit.verification.source import Event
 from refundry.errors import Invalid, StoreError, Tampered
 from refundry.journal.log_source import StoreSource
@@ -31,14 +31,14 @@ from refundry.journal.merkle import Frontier, TileNodes, Tiles, entry, inclusion
 
 __all__ = ["Exported", "Part", "export"]
 
-_TILES_AT_HAND: Final = 4_096
+_TILES_CACHED: Final = 4_096
 
 Progress = Callable[[int, int], None]
 
 
 @attrs.frozen(kw_only=True)
 class Part:
-    """What of a log is exported; what is None does not narrow."""
+    """The part of a log that is exported; a field that is None does not narrow it."""
 
     account: str | None = None
     payment: str | None = None
@@ -49,16 +49,16 @@ class Part:
 
     @property
     def whole(self) -> bool:
-        """Say whether it is the whole log."""
+        """Return whether it is the whole log."""
         return not any(attrs.astuple(self))
 
     @property
     def timeless(self) -> bool:
-        """Say whether the refunds in it have all their events."""
+        """Return whether the refunds in it have all their events."""
         return self.since is None and self.until is None
 
     def as_json(self) -> dict[str, Any]:
-        """Show what was asked for."""
+        """Return what was selected as JSON."""
         times = {"from": self.since, "to": self.until}
         moments = {name: None if at is None else at.isoformat() for name, at in times.items()}
         return {"account": self.account, "payment": self.payment, "refund": self.refund} | moments
@@ -74,7 +74,7 @@ class Exported:
     refunds: int
     contents: int
     left_out: int
-    """How many events are newer than the checkpoint, and not in it."""
+    """How many events are newer than the checkpoint, and not in the export."""
 
 
 def export(
@@ -87,7 +87,7 @@ def export(
     *,
     prove: bool = False,
 ) -> Exported:
-    """Write a log, or a part of it with a proof for each event, to a folder that is not there yet.
+    """Write a log, or a part of it with a proof for each event, to a new directory.
 
     `notes` are checkpoints from outside the database. With `prove`, each event's proof is a file as well. Raises
     `Invalid` if the place is taken or nothing is found, `Tampered` if the log is not what was signed.
@@ -110,7 +110,7 @@ def export(
 
 
 def _newest(source: StoreSource, log: Verifier, notes: Sequence[bytes]) -> tuple[Checkpoint, bytes]:
-    """Give the largest genuine checkpoint that is not larger than the log."""
+    """Return the largest genuine checkpoint; raise `Tampered` if the log has fewer events."""
     count = source.count()
     found: list[tuple[Checkpoint, bytes]] = []
     for note in [*notes, *(note for _, note in source.checkpoints())]:
@@ -129,7 +129,7 @@ def _newest(source: StoreSource, log: Verifier, notes: Sequence[bytes]) -> tuple
 
 @contextmanager
 def _new_folder(place: Path) -> Iterator[Path]:
-    """Give a folder that takes its name only when everything is in it."""
+    """Yield a directory that gets its name only when everything is in it."""
     if place.exists() or place.is_symlink():
         raise Invalid("DIRECTORY", f"{place} is there already; nothing is overwritten")
     if not place.absolute().parent.is_dir():
@@ -159,7 +159,7 @@ class _Writer:
         self.count = self.contents = self.newer = 0
 
     def tree(self, checkpoint: Checkpoint, progress: Progress) -> None:
-        """Write the tiles, and refuse a log that has another root than the one that was signed."""
+        """Write the tiles; raise `Tampered` if the log does not have the root that was signed."""
         tiles, frontier, total = Tiles(self._tile), Frontier(), self._source.count()
         for events in self._source.events():
             leaves = [leaf_hash(entry(*event[1:])) for event in events[: checkpoint.size - frontier.size]]
@@ -181,17 +181,17 @@ class _Writer:
         path.write_bytes(content)
 
     def events(self, checkpoint: Checkpoint, note: bytes, *, prove: bool) -> None:
-        """Write the events that were asked for, and everything that they name."""
-        nodes = TileNodes(checkpoint.size, lru_cache(_TILES_AT_HAND)(self._read_tile))
+        """Write the selected events, and everything that they name."""
+        nodes = TileNodes(checkpoint.size, lru_cache(_TILES_CACHED)(self._read_tile))
         idx = 0
         with (self._folder / "events.jsonl").open("w", encoding="utf-8") as out:
             for events in self._source.events():
                 for event in events[: checkpoint.size - idx]:
-                    said: Any = ledger.read_any(event[3], event[4])
-                    if said is None or self._wanted(event, said):
+                    fields: Any = lean_state.read_any(event[3], event[4])
+                    if fields is None or self._wanted(event, fields):
                         proof = None if self._part.whole else inclusion_proof(idx, checkpoint.size, nodes)
                         out.write(line_of(event, idx, proof))
-                        self._named(event, said)
+                        self._named(event, fields)
                         if prove and proof is not None:
                             self._prove(event, idx, proof, note)
                     idx += 1
@@ -199,22 +199,22 @@ class _Writer:
     def _read_tile(self, level: int, index: int, width: int) -> bytes:
         return (self._folder / tile_path(level, index, width)).read_bytes()
 
-    def _wanted(self, event: Event, said: Any) -> bool:
+    def _wanted(self, event: Event, fields: Any) -> bool:
         part, id = self._part, event[1]
         if event[3] == "requested" and part.refund in (None, id):
-            wanted = part.account in (None, said.account) and part.payment in (None, said.payment)
+            wanted = part.account in (None, fields.account) and part.payment in (None, fields.payment)
             if wanted:
                 self.refunds.add(id)
         if id not in self.refunds:
             return False
-        return (part.since is None or said.at >= part.since) and (part.until is None or said.at < part.until)
+        return (part.since is None or fields.at >= part.since) and (part.until is None or fields.at < part.until)
 
-    def _named(self, event: Event, said: Any) -> None:
+    def _named(self, event: Event, fields: Any) -> None:
         self.count += 1
-        if said is None:
+        if fields is None:
             return
-        evidence = said.digest if event[3] == "submitted" else getattr(said, "evidence", None)
-        for folder, digest in (("evidence", evidence), ("private", said.private)):
+        evidence = fields.digest if event[3] == "submitted" else getattr(fields, "evidence", None)
+        for folder, digest in (("evidence", evidence), ("private", fields.private)):
             if digest is not None and not (self._folder / content_path(folder, digest)).exists():
                 self._content(event, folder, digest)
 
@@ -229,13 +229,13 @@ class _Writer:
             raise Tampered(f"the event at position {event[0]} names {digest}, which is not kept and was not erased")
 
     def _prove(self, event: Event, idx: int, proof: Sequence[bytes], note: bytes) -> None:
-        """Write what is hashed and https://c2sp.org/tlog-proof: the form in which a single event is handed on."""
+        """Write what is hashed, and its proof in the form of https://c2sp.org/tlog-proof, for a single event."""
         lines = ["c2sp.org/tlog-proof@v1", f"index {idx}", *(b64encode(each).decode() for each in proof), "", ""]
         self._put(f"proofs/{event[2]:04d}.tlog-proof", "\n".join(lines).encode() + note)
         self._put(f"proofs/{event[2]:04d}.entry", entry(*event[1:]))
 
 
-# --- what is said about it --------------------------------------------------------------------------------------------
+# --- the description of the export ------------------------------------------------------------------------------------
 
 
 def _describe(

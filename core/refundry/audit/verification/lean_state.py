@@ -1,9 +1,9 @@
-"""What a log says of each refund, as far as the audit must know it: a fold that is lean, for it runs over everything.
+"""The state of each refund as far as an audit needs it: a lean fold, because it runs over the whole log.
 
-The rule of this module: pure, it accuses nobody. It is not the fold that decides about money (`refundry.refund.fold`):
-it keeps what the index row, the transitions and the invariants need, checks them on the way, and gives what does not
-hold as a sentence. A test compares the two on histories of every kind. Names of invariants are those of the
-documentation (docs/explanation/audit.md).
+The rule of this module: pure. It is not the fold that decides about money (`refundry.refund.fold`): it keeps what the
+index row, the transitions and the invariants need, checks them on the way, and returns each violation as a sentence. A
+test compares the two folds on histories of every kind. The names of the invariants are those of the documentation
+(docs/explanation/audit.md).
 """
 
 import json
@@ -18,18 +18,18 @@ from refundry.journal.index import review_text
 from refundry.journal.log_source import INDEX_FIELDS
 from refundry.refund import FINAL, RECONCILIATION_REASONS, TRANSITIONS, NextStep, Status
 
-__all__ = ["Account", "Read", "Told", "begin", "close", "columns", "named_by", "read", "read_any", "step"]
+__all__ = ["LeanState", "Read", "Violation", "begin", "close", "columns", "named_by", "read", "read_any", "step"]
 
 _FINAL: Final = frozenset(map(str, FINAL))
 _UNRECONCILED: Final = frozenset(map(str, RECONCILIATION_REASONS))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICRO: Final = timedelta(microseconds=1)
 
-Told = tuple[str, str]
-"""Something that does not hold: which invariant, and the sentence."""
+Violation = tuple[str, str]
+"""An invariant that does not hold, and a sentence."""
 
 
-# --- what is read of an event -----------------------------------------------------------------------------------------
+# --- the fields that are read -----------------------------------------------------------------------------------------
 
 
 class _Amount(msgspec.Struct, gc=False):
@@ -105,11 +105,11 @@ _KINDS: Final[Mapping[str, type[Any]]] = {
 read: Final[Mapping[str, Callable[[bytes], Any]]] = {
     topic: msgspec.json.Decoder(kind).decode for topic, kind in _KINDS.items()
 }
-"""By topic: reads the bytes of an event; `msgspec.DecodeError` for what cannot be one."""
+"""Decoders by topic, which raise `msgspec.DecodeError` for bytes that are not an event."""
 
 
 def read_any(topic: str, state: bytes) -> Read | None:
-    """Read an event also where half of a surrogate pair keeps it from being UTF-8; None for what is no event."""
+    """Read an event even if half of a surrogate pair keeps it from being UTF-8; return None if it is not an event."""
     try:
         return cast("Read", read[topic](state))
     except (KeyError, TypeError, msgspec.ValidationError):
@@ -122,20 +122,20 @@ def read_any(topic: str, state: bytes) -> Read | None:
 
 
 def named_by(event: Any) -> list[str]:
-    """Give the digests that an event names."""
+    """Return the digests that an event names."""
     names = (getattr(event, name, None) for name in ("digest", "evidence", "private"))
     return [name for name in names if name is not None]
 
 
-# --- the account that is kept of a refund -----------------------------------------------------------------------------
+# --- the state of a refund --------------------------------------------------------------------------------------------
 
 _OTHERS: Final = ("attempts", "digest", "unresolved_attempt", "in_flight", "next_step", "blocked", "next_at")
 
 
-class Account:
-    """What is known of one refund, up to some event. Times are microseconds since 1970, amounts minor units.
+class LeanState:
+    """The state of one refund after some event. Times are microseconds since 1970, amounts minor units.
 
-    `review` holds the open reasons by code until `close` writes them as the index row does; None when there are none.
+    `review` holds the open reasons by code until `close` writes them as the index row does; None without any.
     """
 
     __slots__ = (*INDEX_FIELDS, *_OTHERS)
@@ -166,27 +166,27 @@ class Account:
 
     @property
     def ended(self) -> bool:
-        """It is settled or failed, and seldom something comes after that."""
+        """It is settled or failed; events after that are rare."""
         return self.status in _FINAL
 
 
 columns: Final = attrgetter(*INDEX_FIELDS)
-"""Gives what the index row of an account must be."""
+"""Returns what the index row of a state must be."""
 
 
 def micros(at: datetime) -> int:
-    """Give a time as microseconds since 1970."""
+    """Return a time as microseconds since 1970."""
     return (at - _EPOCH) // _MICRO
 
 
-def close(account: Account) -> None:
-    """Work out what follows from the state, once nothing more is to come."""
-    waits = account.status in _FINAL or account.next_step == NextStep.MANUAL_REVIEW or account.blocked is not None
-    account.due_at = None if waits else _as_micros(account.next_at)
-    account.updated_at = _as_micros(account.updated_at)
-    account.blocks_account = account.blocked == "account"
-    if account.review is not None:
-        account.review = review_text((code, *reason) for code, reason in account.review.items())
+def close(state: LeanState) -> None:
+    """Set the fields that follow from the others, once all events were applied."""
+    waits = state.status in _FINAL or state.next_step == NextStep.MANUAL_REVIEW or state.blocked is not None
+    state.due_at = None if waits else _as_micros(state.next_at)
+    state.updated_at = _as_micros(state.updated_at)
+    state.blocks_account = state.blocked == "account"
+    if state.review is not None:
+        state.review = review_text((code, *reason) for code, reason in state.review.items())
 
 
 def _as_micros(at: Any) -> Any:
@@ -201,157 +201,157 @@ _MOVES: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-def begin(id: str, event: _Requested) -> Account:
-    """Open the account of a refund with its first event."""
-    account = Account()
-    account.id = id
-    account.version = 1
-    account.account = event.account
-    account.refund_request_id = event.refund_request_id
-    account.payment = event.payment
+def begin(id: str, event: _Requested) -> LeanState:
+    """Return the state of a refund after its first event."""
+    state = LeanState()
+    state.id = id
+    state.version = 1
+    state.account = event.account
+    state.refund_request_id = event.refund_request_id
+    state.payment = event.payment
     amount, total = event.amount, event.payment_total
-    account.amount = amount.minor
-    account.currency = amount.currency
-    account.exponent = amount.exponent
-    account.payment_total = None if total is None else total.minor
-    account.retry_of = event.retry_of
-    account.status = "requested"
-    account.review = account.blocked = account.digest = account.due_at = None
-    account.requested_at = micros(event.at)
-    account.updated_at = account.requested_at
-    account.attempts = 0
-    account.unresolved_attempt = account.in_flight = account.blocks_account = False
-    account.next_step = "submit"
-    account.next_at = account.requested_at
-    return account
+    state.amount = amount.minor
+    state.currency = amount.currency
+    state.exponent = amount.exponent
+    state.payment_total = None if total is None else total.minor
+    state.retry_of = event.retry_of
+    state.status = "requested"
+    state.review = state.blocked = state.digest = state.due_at = None
+    state.requested_at = micros(event.at)
+    state.updated_at = state.requested_at
+    state.attempts = 0
+    state.unresolved_attempt = state.in_flight = state.blocks_account = False
+    state.next_step = "submit"
+    state.next_at = state.requested_at
+    return state
 
 
-def _again(account: Account, event: _Requested) -> Told:
-    return "I6", "a refund that was requested already cannot be requested again"
+def _again(state: LeanState, event: _Requested) -> Violation:
+    return "I6", "a refund cannot be requested twice"
 
 
-def _submitted(account: Account, event: _Submitted) -> Told | None:
-    target = _MOVES[account.status].get("submitted")
-    told: Told | None = None
+def _submitted(state: LeanState, event: _Submitted) -> Violation | None:
+    target = _MOVES[state.status].get("submitted")
+    violation: Violation | None = None
     if target is None:
-        return "I6", f"a refund that is {account.status} cannot be submitted"
-    if event.attempt != account.attempts + 1:
-        told = "I4", f"attempt {event.attempt} follows attempt {account.attempts}"
-    if account.digest is None:
-        account.digest = event.digest
-    elif account.digest != event.digest:
-        told = "I5", "an attempt has other bytes than the one before it, under the same id"
-    account.status = target
-    account.updated_at = event.at
-    account.attempts = event.attempt
-    account.unresolved_attempt = account.unresolved_attempt or account.in_flight
-    account.in_flight = True
-    account.next_step = "inquire"
-    account.next_at = event.next_at
-    return told
+        return "I6", f"a refund that is {state.status} cannot be submitted"
+    if event.attempt != state.attempts + 1:
+        violation = "I4", f"attempt {event.attempt} follows attempt {state.attempts}"
+    if state.digest is None:
+        state.digest = event.digest
+    elif state.digest != event.digest:
+        violation = "I5", "an attempt has different bytes from the previous one, under the same id"
+    state.status = target
+    state.updated_at = event.at
+    state.attempts = event.attempt
+    state.unresolved_attempt = state.unresolved_attempt or state.in_flight
+    state.in_flight = True
+    state.next_step = "inquire"
+    state.next_at = event.next_at
+    return violation
 
 
-def _inquired(account: Account, event: _Inquired) -> Told | None:
+def _inquired(state: LeanState, event: _Inquired) -> Violation | None:
     outcome = event.outcome
     if outcome == "informational":
-        _raise(account, event)
+        _raise(state, event)
         return None
-    before = account.status
+    before = state.status
     moves = _MOVES[before]
-    target = None if outcome == "not_sent" and account.unresolved_attempt else moves.get(f"inquired {outcome}")
+    target = None if outcome == "not_sent" and state.unresolved_attempt else moves.get(f"inquired {outcome}")
     if target is None:
         target = moves.get("inquired")
         if target is None:
             return "I6", f"a refund that is {before} cannot be inquired"
-    account.status = target
-    account.updated_at = event.at
-    told = _named(event) if outcome == "resumed" else None
-    if event.channel == "reply" and not account.attempts:
-        told = _unsent()
+    state.status = target
+    state.updated_at = event.at
+    violation = _named(event) if outcome == "resumed" else None
+    if event.channel == "reply" and not state.attempts:
+        violation = _unsent()
     if before in _FINAL:
         if outcome == "resumed":
-            account.review = None
-        _raise(account, event)
-        return told
-    account.next_step = event.next_step
-    account.next_at = event.next_at
+            state.review = None
+        _raise(state, event)
+        return violation
+    state.next_step = event.next_step
+    state.next_at = event.next_at
     if outcome == "resumed":
-        account.review = None
-    _raise(account, event)
-    _find(account, event, outcome)
-    return told
+        state.review = None
+    _raise(state, event)
+    _find(state, event, outcome)
+    return violation
 
 
-def _raise(account: Account, event: _Inquired) -> None:
+def _raise(state: LeanState, event: _Inquired) -> None:
     for raised in event.review:
-        if account.review is None:
-            account.review = {}
-        known = account.review.get(raised.code)
-        account.review[raised.code] = raised.message, event.at if known is None else known[1]
+        if state.review is None:
+            state.review = {}
+        known = state.review.get(raised.code)
+        state.review[raised.code] = raised.message, event.at if known is None else known[1]
 
 
-def _find(account: Account, event: _Inquired, outcome: str) -> None:
+def _find(state: LeanState, event: _Inquired, outcome: str) -> None:
     if outcome == "not_sent":
-        account.in_flight = account.unresolved_attempt
+        state.in_flight = state.unresolved_attempt
     elif outcome == "unknown":
         if event.scope is not None:
-            account.blocked = event.scope
+            state.blocked = event.scope
     elif outcome == "blocked":
-        account.blocked = event.scope
+        state.blocked = event.scope
         if event.channel == "reply":
-            account.in_flight = account.unresolved_attempt
+            state.in_flight = state.unresolved_attempt
     elif outcome == "resumed":
-        account.blocked = None
+        state.blocked = None
 
 
-def _settled(account: Account, event: _Settled) -> Told | None:
-    told = _ended(account, event, "settled")
+def _settled(state: LeanState, event: _Settled) -> Violation | None:
+    violation = _ended(state, event, "settled")
     amount = event.amount
-    if amount.minor != account.amount or amount.currency != account.currency or amount.exponent != account.exponent:
-        asked = f"{account.amount} minor units of {account.currency} were requested"
+    if amount.minor != state.amount or amount.currency != state.currency or amount.exponent != state.exponent:
+        asked = f"{state.amount} minor units of {state.currency} were requested"
         return "I7", f"{asked}, and {amount.minor} of {amount.currency} settled"
-    return told
+    return violation
 
 
-def _failed(account: Account, event: _Failed) -> Told | None:
-    reasons = account.review
-    told = _ended(account, event, "failed")
+def _failed(state: LeanState, event: _Failed) -> Violation | None:
+    reasons = state.review
+    violation = _ended(state, event, "failed")
     if reasons and event.channel != "operator":
         # A report that lists a refund does not agree with it because it failed.
-        account.review = {code: reason for code, reason in reasons.items() if code in _UNRECONCILED} or None
-    return told
+        state.review = {code: reason for code, reason in reasons.items() if code in _UNRECONCILED} or None
+    return violation
 
 
-def _ended(account: Account, event: _Settled | _Failed, topic: str) -> Told | None:
-    told: Told | None = None
-    moves = _MOVES[account.status]
+def _ended(state: LeanState, event: _Settled | _Failed, topic: str) -> Violation | None:
+    violation: Violation | None = None
+    moves = _MOVES[state.status]
     if event.channel == "operator":
-        told = _named(event)
+        violation = _named(event)
         target = moves.get(f"{topic} by an operator") or moves.get(topic)
     else:
         target = moves.get(topic)
-        if event.channel == "reply" and not account.attempts:
-            told = _unsent()
+        if event.channel == "reply" and not state.attempts:
+            violation = _unsent()
     if target is None:
-        return "I6", f"a refund that is {account.status} cannot be {topic} without a person who says so"
-    account.status = target
-    account.updated_at = event.at
-    account.review = account.blocked = account.next_at = None
-    account.in_flight = False
-    account.next_step = "done"
-    return told
+        return "I6", f"a refund that is {state.status} cannot become {topic} without an operator's decision"
+    state.status = target
+    state.updated_at = event.at
+    state.review = state.blocked = state.next_at = None
+    state.in_flight = False
+    state.next_step = "done"
+    return violation
 
 
-def _unsent() -> Told:
-    return "I4", "an answer is recorded to an attempt that is not"
+def _unsent() -> Violation:
+    return "I4", "an answer is recorded, but no attempt"
 
 
-def _named(event: _Inquired | _Settled | _Failed) -> Told | None:
+def _named(event: _Inquired | _Settled | _Failed) -> Violation | None:
     named = (event.by or "by" in event.apart) and (event.why or "why" in event.apart)
-    return None if named else ("I6", "a decision is recorded without the name of a person and the reason")
+    return None if named else ("I6", "a decision is recorded without the operator's name and the reason")
 
 
-step: Final[Mapping[str, Callable[[Account, Any], Told | None]]] = {
+step: Final[Mapping[str, Callable[[LeanState, Any], Violation | None]]] = {
     "requested": _again, "submitted": _submitted, "inquired": _inquired, "settled": _settled, "failed": _failed,
 }  # fmt: skip
-"""By topic: takes an event into an account, and says what does not hold."""
+"""By topic: applies an event to a state, and returns what does not hold."""

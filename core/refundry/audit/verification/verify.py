@@ -1,8 +1,8 @@
 """The check of a whole log: events against leaves, tree and checkpoints; evidence; invariants; the index.
 
-The rule of this module: nothing is believed but the key. The tree is made from the events themselves; what is stored of
-it is compared. It changes nothing, needs no network and no plugin, and reads everything once, in flat memory. What it
-cannot exclude it says.
+The rule of this module: only the key is trusted. The tree is built from the events themselves and compared with what
+is stored of it. The check changes nothing, needs no network and no plugin, and reads everything once, in flat memory.
+It reports what it cannot exclude.
 """
 
 import gc
@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from refundry.audit.erasure import open_tombstone
 from refundry.audit.signing.signed_notes import BadNote, Verifier
-from refundry.audit.verification.contents import Contents
+from refundry.audit.verification.event_check import EventCheck
+from refundry.audit.verification.evidence_check import EvidenceCheck
 from refundry.audit.verification.export_source import ExportSource
 from refundry.audit.verification.findings import FindingKind, Findings, Limit, LimitCode, Verdict
-from refundry.audit.verification.invariants import Ledger
-from refundry.audit.verification.reader import Reader
+from refundry.audit.verification.refund_states import RefundStates
 from refundry.audit.verification.source import BATCH, Source, in_batches, place_of
 from refundry.audit.verification.tree_check import Claim, Given, Tree, leaves_of, open_claim, paired
 from refundry.errors import StoreError
@@ -36,9 +36,9 @@ _PART: Final = "This is a part of the log: whether other refunds belong to it ca
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Let nobody look for cycles meanwhile: here are none, and looking takes a tenth of the time.
+    """Disable the cyclic garbage collector meanwhile: a check creates no cycles, and looking for them costs a tenth.
 
-    It holds for the whole process, so only a command of its own may want it.
+    This affects the whole process, so it is for commands that do nothing else.
     """
     was = gc.isenabled()
     gc.disable()
@@ -86,9 +86,9 @@ class _Audit:
         self._progress = progress
         self._findings = Findings()
         self._limits: list[Limit] = []
-        self._contents = Contents(source, self._findings)
-        self._ledger = Ledger(source)
-        self._reader = Reader(self._ledger, self._contents, self._findings)
+        self._evidence = EvidenceCheck(source, self._findings)
+        self._states = RefundStates(source)
+        self._events = EventCheck(self._states, self._evidence, self._findings)
         self._size = self._signed = self._checked = self._erased = 0
         self._root = b""
         self._totals: Sequence[Any] = ()
@@ -100,7 +100,7 @@ class _Audit:
             for where, text in self._source.condition():
                 self._findings.add(FindingKind.STORAGE, where, text)
         except (StoreError, OSError, OverflowError, UnicodeError) as error:
-            # Nobody's database fails like this but one that is damaged.
+            # Only a damaged store fails like this.
             self._findings.add(FindingKind.STORAGE, "file", f"it cannot be read to its end: {error}")
 
     def whole(self, given: Sequence[Given]) -> None:
@@ -110,7 +110,7 @@ class _Audit:
         try:
             for events, leaves in paired(self._source, self._findings):
                 tree.take(events, leaves)
-                self._reader.take(events)
+                self._events.take(events)
                 self._progress(tree.size, max(total, tree.size))
             tree.finish()
         finally:
@@ -142,9 +142,9 @@ class _Audit:
                     text = "this event is not in the tree that was signed"
                     self._findings.add(FindingKind.PROOF, place_of(event), text)
             if source.timeless:
-                self._reader.take(events)
+                self._events.take(events)
             else:
-                self._reader.look_up(events)
+                self._events.look_up(events)
             self._progress(self._size, claim.size)
         if source.timeless:
             self._between()
@@ -164,20 +164,20 @@ class _Audit:
 
     def _between(self) -> None:
         """Check what holds between refunds, and the index."""
-        ledger = self._ledger
-        ledger.finish()
-        for where, (invariant, text) in ledger.broken():
+        states = self._states
+        states.finish()
+        for where, (invariant, text) in states.broken():
             self._findings.add(FindingKind.INVARIANT, where, f"{invariant}: {text}")
         index = self._source.index
-        if self._source.is_store and not ledger.matched == self._reader.refunds == index.size():
+        if self._source.is_store and not states.matched == self._events.refunds == index.size():
             for refund_id in index.ids():
                 for field, text in index.differences(refund_id):
                     self._findings.add(FindingKind.INDEX, f"refund {refund_id}, {field}", text)
-        self._totals = ledger.totals()
+        self._totals = states.totals()
 
     def _kept(self) -> None:
         """Check the rest of what is kept, and the notes on what is not."""
-        self._contents.finish()
+        self._evidence.finish()
         for digest, refund_id, note in self._source.tombstones():
             try:
                 stone = open_tombstone(note, self._log)
@@ -194,13 +194,13 @@ class _Audit:
         self._limits.append(Limit(code, text))
 
     def verdict(self) -> Verdict:
-        """Say what was found."""
+        """Return what was found."""
         if self._erased:
             text = f"{counted(self._erased, 'record was', 'records were')} erased"
             self._limit(LimitCode.ERASED, f"{text}; signed notes state when, by whom and why.")
         return Verdict(
-            origin=self._log.name, events=self._size, refunds=self._reader.refunds, root=self._root,
-            signed=self._signed, checkpoints=self._checked, contents=self._contents.count, erased=self._erased,
+            origin=self._log.name, events=self._size, refunds=self._events.refunds, root=self._root,
+            signed=self._signed, checkpoints=self._checked, contents=self._evidence.count, erased=self._erased,
             totals=self._totals, findings=self._findings.all(), limits=self._limits,
         )  # fmt: skip
 

@@ -1,8 +1,8 @@
-"""Whether everything that events name is kept, and is what its digest says.
+"""The check of the evidence: everything that events name is stored, and has the digest under which it is stored.
 
-The rule of this module: everything that is kept is hashed once, and memory is flat. What an event names was stored with
-it, so the kept bytes are read alongside the log, and most names are found among what was just read; the others are
-looked up one by one.
+The rule of this module: every record is hashed once, and memory is flat. What an event names was stored together with
+it, so the records are read alongside the log, and most names are found among those just read. The others are looked up
+one by one.
 """
 
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from typing import Final
 from refundry.audit.verification.findings import FindingKind, Findings
 from refundry.audit.verification.source import BATCH, Source
 
-__all__ = ["Contents"]
+__all__ = ["EvidenceCheck"]
 
 REMEMBERED: Final = 50_000
-"""How many digests that nothing has named yet are remembered."""
+"""How many digests that no event has named yet are remembered."""
 AHEAD: Final = 3 * BATCH
-"""How many more are read for one batch of events before the rest is looked up."""
+"""How many more records are read for one batch of events before the rest is looked up."""
 
 
-class Contents:
-    """The kept bytes of a source, read once from beginning to end."""
+class EvidenceCheck:
+    """Reads the records of a source once, from beginning to end."""
 
     def __init__(self, source: Source, findings: Findings) -> None:
         self._source = source
@@ -31,7 +31,7 @@ class Contents:
         self.count = 0
 
     def look_up(self, named: Sequence[bytes]) -> Sequence[bytes]:
-        """Give those of the digests under which nothing is kept."""
+        """Return those of the digests under which nothing is stored."""
         wanted = set(named)
         wanted -= self._found(wanted)
         end = self.count + AHEAD
@@ -40,18 +40,18 @@ class Contents:
         return self._source.missing(list(wanted)) if wanted else ()
 
     def _found(self, wanted: set[bytes]) -> set[bytes]:
-        # What is named once is seldom named again: it is forgotten, and looked up should it be.
+        # What is named once is rarely named again: forget it, and look it up in that case.
         found = wanted & self._unnamed
         self._unnamed -= found
         return found
 
     def finish(self) -> None:
-        """Read what no event has asked for."""
+        """Read the records that no event has named."""
         while self._read():
             pass
 
     def _read(self) -> bool:
-        """Hash the next batch; say whether there was one."""
+        """Read and hash the next batch; return whether there was one."""
         batch = next(self._batches, ())
         if not batch:
             return False
