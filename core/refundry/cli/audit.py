@@ -117,7 +117,7 @@ def _bar(as_json: bool, description: str) -> Iterator[Any]:
 # --- verify -----------------------------------------------------------------------------------------------------------
 
 
-@audit.command("verify")
+@audit.command("verify", short_help="Verify the log, its checkpoints and its evidence.")
 @click.argument("place", required=False, type=click.Path())
 @click.option("--directory", type=_DIRECTORY, help="The signer's directory (default: the store's own).")
 @click.option("--key", metavar="VKEY", help="The log's public key, or a file that contains it.")
@@ -201,7 +201,7 @@ def _print_finding(finding: Finding[Any]) -> None:
 # --- export, proofs and reports ---------------------------------------------------------------------------------------
 
 
-@audit.command("export")
+@audit.command("export", short_help="Export the log for an independent auditor.")
 @click.argument("directory", type=_DIRECTORY)
 @click.option("--account", help="Only refunds of this account.")
 @click.option("--payment", help="Only refunds of this payment.")
@@ -229,7 +229,7 @@ async def export_(
         _export(source, where, own, directory, part, as_json, prove=False)
 
 
-@audit.command("prove")
+@audit.command("prove", short_help="Export one refund's history with proofs.")
 @click.argument("id")
 @click.argument("directory", type=_DIRECTORY)
 @click.option("--account", help=ACCOUNT_OF_ID)
@@ -271,7 +271,7 @@ def _print_exported(done: Exported, as_json: bool) -> None:
         click.echo(f"left out: {counted(done.left_out, 'newer event')} not covered by a checkpoint yet")
 
 
-@audit.command("report")
+@audit.command("report", short_help="Write a table or a page for people to read.")
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option("--account", help="Only refunds of this account.")
 @click.option("--payment", help="Only refunds of this payment.")
@@ -301,7 +301,7 @@ async def report_(
         click.echo(f"{file}: {counted(count, 'refund')}")
 
 
-@audit.command("checkpoint")
+@audit.command("checkpoint", short_help="Print the last signed checkpoint.")
 @click.option("--vkey", is_flag=True, help="Print the public key instead.")
 @click.option("--directory", type=_DIRECTORY, help="The signer's directory (default: the store's own).")
 @command
@@ -324,7 +324,7 @@ async def checkpoint_(config: str, as_json: bool, vkey: bool, directory: str | N
 # --- replay -----------------------------------------------------------------------------------------------------------
 
 
-@audit.command("replay")
+@audit.command("replay", short_help="Replay the log with the installed version.")
 @command
 async def replay_(config: str, as_json: bool) -> int:
     """Replay the log with the installed version, and read every stored message again with the installed plugins.

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from refundry import formatting
-from refundry.cli.base import command, moment, print_json, print_page
+from refundry.cli.base import POSITION, command, moment, print_json, print_page
 from refundry.errors import Invalid
 from refundry.gateway import Gateway
 from refundry.gateway.as_of import AsOf
@@ -20,9 +20,9 @@ _NAMES = ("requested", "settled", "failed", "open")
 
 def as_of_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--as-of` and `--as-of-position` to a command."""
-    function = click.option(
-        "--as-of-position", type=click.IntRange(min=0), metavar="N", help="State as of event N of the log."
-    )(function)
+    function = click.option("--as-of-position", type=POSITION, metavar="N", help="State as of event N of the log.")(
+        function
+    )
     return click.option("--as-of", metavar="TIME", help="State as of this time, such as 2026-11-22T09:30:00Z.")(
         function
     )

@@ -16,7 +16,7 @@ import click
 from refundry.audit.signing.signed_notes import Verifier
 from refundry.audit.signing.witness import Request, Witness, open_witness, request_over
 from refundry.audit.verification.export_source import ExportSource, is_export
-from refundry.cli.base import command, fail, print_json
+from refundry.cli.base import POSITION, command, fail, print_json
 from refundry.cli.exit_status import ExitStatus
 from refundry.config import read_config
 from refundry.errors import Invalid, Tampered
@@ -26,13 +26,13 @@ from refundry.journal.stores import read_store
 __all__ = ["witness"]
 
 
-@click.command("witness")
+@click.command("witness", short_help="Countersign the log as a second party.")
 @click.argument("place", required=False, type=click.Path())
 @click.option("--folder", type=click.Path(file_okay=False), help="The witness's own directory, created on first use.")
 @click.option("--name", help="The witness's name, such as platform.example/witness; required on first use.")
 @click.option("--log", metavar="VKEY", help="The log's public key, or a file that contains it; required on first use.")
 @click.option("--request", type=click.File("rb"), metavar="FILE", help="Read the request from FILE (- for stdin).")
-@click.option("--ask", type=click.IntRange(0), metavar="SIZE", help="Print a request for a witness that has seen SIZE.")
+@click.option("--ask", type=POSITION, metavar="SIZE", help="Print a request for a witness that has seen SIZE.")
 @command
 async def witness(
     config: str,
