@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from refundry.gateway import Gateway
+    from refundry.gateway.queries import Reader
 
 ACCOUNT_OF_ID: Final = "Account of the refund, if two accounts use the same id."
 BY: Final = "Who requests it (default: the OS user)."
@@ -152,6 +153,15 @@ async def open_gateway(config: str) -> AsyncIterator[Gateway]:
 
     async with Gateway.open(config) as gateway:
         yield gateway
+
+
+@asynccontextmanager
+async def open_reader(config: str) -> AsyncIterator[Reader]:
+    """Open the store of a configuration for reading; it needs no private key and writes nothing."""
+    from refundry.gateway.queries import Reader
+
+    async with Reader.open(config) as reader:
+        yield reader
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 The rule of this module: names and help lines are data. Listing and completing commands imports none of them.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -36,20 +37,23 @@ class LazyGroup(click.Group):
     def __init__(self, name: str | None = None, lazy: tuple[LazyCommand, ...] = (), **settings: Any) -> None:
         super().__init__(name, {str(command.name): command for command in lazy}, **settings)
 
+    def available(self, ctx: click.Context) -> Mapping[str, click.Command]:
+        """Return all commands by name, in the order of the help."""
+        return self.commands
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands in the order of the help."""
-        return list(self.commands)
+        return list(self.available(ctx))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of this name, importing its module; `None` if there is none."""
-        found = self.commands.get(cmd_name)
+        found = self.commands.get(cmd_name) or self.available(ctx).get(cmd_name)
         return found.load() if isinstance(found, LazyCommand) else found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help lines of all commands, a section for each group of them."""
         sections: dict[str, list[tuple[str, str]]] = {}
-        for name in self.list_commands(ctx):
-            command = self.commands[name]
+        for name, command in self.available(ctx).items():
             section = command.section if isinstance(command, LazyCommand) else "Commands of plugins"
             sections.setdefault(section, []).append((name, command.get_short_help_str(limit=200)))
         for section, rows in sections.items():
@@ -60,6 +64,9 @@ class LazyGroup(click.Group):
         """Return the commands and options that begin like this."""
         from click.shell_completion import CompletionItem
 
-        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
-        commands = [CompletionItem(name, help=self.commands[name].get_short_help_str(limit=200)) for name in names]
+        commands = [
+            CompletionItem(name, help=command.get_short_help_str(limit=200))
+            for name, command in self.available(ctx).items()
+            if name.startswith(incomplete)
+        ]
         return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]

@@ -6,6 +6,7 @@ Results go to stdout, errors are one line on stderr, and the exit status is an `
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Final, NoReturn
 
 import click
@@ -30,7 +31,7 @@ COMMANDS: Final = (
     LazyCommand(
         "totals",
         "refundry.cli.totals:totals",
-        "Add up what was requested, settled, failed and is open, for each account and currency.",
+        "Sum what was requested, settled, failed and is open, for each account and currency.",
         _REFUNDS,
     ),
     LazyCommand("inquire", "refundry.cli.operators:inquire", "Query the provider about a refund now.", _OPERATE),
@@ -52,7 +53,7 @@ COMMANDS: Final = (
     LazyCommand(
         "reconcile",
         "refundry.cli.reconcile:reconcile_",
-        "Compare our books with a provider's report, a CSV file.",
+        "Compare Refundry's records with a provider's CSV report.",
         _AUDIT,
     ),
     LazyCommand(
@@ -64,7 +65,7 @@ COMMANDS: Final = (
     LazyCommand(
         "erase",
         "refundry.cli.erase:erase",
-        "Erase reason, names, details and all evidence of a refund that is final.",
+        "Erase the reason, names, details and all evidence of a final refund.",
         _AUDIT,
     ),
     LazyCommand(
@@ -82,25 +83,14 @@ COMMANDS: Final = (
     LazyCommand("plugins", "refundry.cli.plugins:plugins", "List, check and create plugins.", _TOOLS),
     LazyCommand("completion", "refundry.cli.completion:completion", "Print a shell completion script.", _TOOLS),
 )
-_OWN: Final = {str(command.name): command for command in COMMANDS}
 
 
 class _CommandLine(LazyGroup):
     """The commands of Refundry and those of plugins, which are asked only when a list or an unknown name needs them."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands."""
-        self._add_plugin_commands(ctx)
-        return super().list_commands(ctx)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command of this name; one of Refundry's own is found without asking any plugin."""
-        if cmd_name not in _OWN:
-            self._add_plugin_commands(ctx)
-        return super().get_command(ctx, cmd_name)
-
-    def _add_plugin_commands(self, ctx: click.Context) -> None:
-        self.commands = {**_OWN, **plugin_commands(_OWN, ctx.find_root().obj or ())}
+    def available(self, ctx: click.Context) -> Mapping[str, click.Command]:
+        """Return the commands of Refundry, then those of plugins."""
+        return {**self.commands, **plugin_commands(self.commands, ctx.find_root().obj or ())}
 
 
 @click.group(cls=_CommandLine, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from refundry.cli.base import ACCOUNT_OF_ID, POSITION, command, open_gateway, print_json, print_page
+from refundry.cli.base import ACCOUNT_OF_ID, POSITION, command, open_reader, print_json, print_page
 from refundry.cli.totals import as_of_options, read_as_of
 from refundry.errors import Invalid
 from refundry.refund import Status
 
 if TYPE_CHECKING:
-    from refundry.gateway import Gateway
     from refundry.gateway.as_of import AsOf
+    from refundry.gateway.queries import Reader
     from refundry.journal import Selection
 
 __all__ = ["events", "evidence", "list_", "show"]
@@ -40,10 +40,10 @@ async def show(
     from refundry.refund import fold
 
     then = read_as_of(as_of, as_of_position)
-    async with open_gateway(config) as gateway:
-        history = await gateway.history(id, account=account, as_of=then)
+    async with open_reader(config) as reader:
+        history = await reader.history(id, account=account, as_of=then)
         refund = fold(history[0].refund_id, [item.event for item in history])
-        await show_refund(gateway, refund, as_json, history)
+        await show_refund(reader, refund, as_json, history)
 
 
 @click.command("list")
@@ -71,22 +71,22 @@ async def list_(
     then = read_as_of(as_of, as_of_position)
     if unmatched and (status or payment or needs_review or not then.now):
         raise Invalid("--unmatched", "can only be combined with --account")
-    async with open_gateway(config) as gateway:
+    async with open_reader(config) as reader:
         if unmatched:
-            await _list_unmatched(gateway, account, as_json)
+            await _list_unmatched(reader, account, as_json)
             return
         chosen = Status(status) if status else None
         selection = Selection(status=chosen, account=account, payment=payment, review=needs_review)
-        await _list_refunds(gateway, selection, then, as_json)
+        await _list_refunds(reader, selection, then, as_json)
 
 
-async def _list_refunds(gateway: "Gateway", selection: "Selection", then: "AsOf", as_json: bool) -> None:
+async def _list_refunds(reader: "Reader", selection: "Selection", then: "AsOf", as_json: bool) -> None:
     from refundry import views
     from refundry.gateway.as_of import select_as_of
 
     columns = ("id", "account", "refund_request_id", "payment", "amount", "status", "review")
     after = ""
-    while rows := await select_as_of(gateway.journal, selection, then, after=after, limit=_PAGE):
+    while rows := await select_as_of(reader.journal, selection, then, after=after, limit=_PAGE):
         if as_json:
             for row in rows:
                 print_json(views.row_as_json(row))
@@ -97,11 +97,11 @@ async def _list_refunds(gateway: "Gateway", selection: "Selection", then: "AsOf"
         print_page(columns, [], True)
 
 
-async def _list_unmatched(gateway: "Gateway", account: str | None, as_json: bool) -> None:
+async def _list_unmatched(reader: "Reader", account: str | None, as_json: bool) -> None:
     from refundry import views
     from refundry.formatting import plain
 
-    found = [unmatched for unmatched in await gateway.unmatched() if account in (None, unmatched.account)]
+    found = [unmatched for unmatched in await reader.unmatched() if account in (None, unmatched.account)]
     shown = [views.unmatched_as_json(unmatched) for unmatched in found]
     for unmatched in shown if as_json else ():
         print_json(unmatched)
@@ -120,8 +120,8 @@ async def evidence(config: str, as_json: bool, digest: str) -> None:
     """
     from refundry.formatting import kept
 
-    async with open_gateway(config) as gateway:
-        content = await gateway.evidence(digest)
+    async with open_reader(config) as reader:
+        content = await reader.evidence(digest)
     if as_json:
         print_json({"digest": digest, "base64": base64.b64encode(content).decode("ascii")})
     elif sys.stdout.isatty():
@@ -139,13 +139,13 @@ async def events(config: str, as_json: bool, id: str | None, account: str | None
     """Print the log: of one refund, or all of it."""
     from refundry.views import event_as_json
 
-    async with open_gateway(config) as gateway:
+    async with open_reader(config) as reader:
         if id is not None:
-            for item in await gateway.history(id, account=account):
+            for item in await reader.history(id, account=account):
                 if item.position > after:
                     _print_event(item.refund_id, event_as_json(item), as_json)
         else:
-            async for item in gateway.journal.log(after):
+            async for item in reader.journal.log(after):
                 _print_event(item.refund_id, event_as_json(item), as_json)
 
 

@@ -11,7 +11,7 @@ from refundry import views
 from refundry.audit.replay.reinterpretation import reading_as_json, reading_in_words
 from refundry.cli.base import console, new_table, print_json, print_table
 from refundry.formatting import moment, plain
-from refundry.gateway import Gateway
+from refundry.gateway.queries import Reader
 from refundry.journal import Recorded
 from refundry.refund import Refund
 from refundry.refund.policy import ManualReview, Step
@@ -19,14 +19,12 @@ from refundry.refund.policy import ManualReview, Step
 __all__ = ["show_refund"]
 
 
-async def show_refund(
-    gateway: Gateway, refund: Refund, as_json: bool, history: Sequence[Recorded] | None = None
-) -> None:
+async def show_refund(reader: Reader, refund: Refund, as_json: bool, history: Sequence[Recorded] | None = None) -> None:
     """Print a refund with its history, by default all of it."""
-    history = history or await gateway.history(refund.id)
-    step = await gateway.next_step(refund) if refund.account in gateway.accounts else None
+    history = history or await reader.history(refund.id)
+    step = await reader.next_step(refund) if refund.account in reader.accounts else None
     shown = views.refund_as_json(refund, history, step)
-    readings = await gateway.readings(history)
+    readings = await reader.readings(history)
     if as_json:
         print_json(
             shown

@@ -9,9 +9,8 @@ from typing import Any
 import click
 
 from refundry import formatting
-from refundry.cli.base import POSITION, command, moment, print_json, print_page
+from refundry.cli.base import POSITION, command, moment, open_reader, print_json, print_page
 from refundry.errors import Invalid
-from refundry.gateway import Gateway
 from refundry.gateway.as_of import AsOf
 from refundry.gateway.totals import Total, total_as_json
 
@@ -45,8 +44,8 @@ async def totals(
 ) -> None:
     """Sum what was requested, settled, failed and is open, for each account and currency."""
     then = read_as_of(as_of, as_of_position)
-    async with Gateway.open(config) as gateway:
-        found = await gateway.totals(account=account, by_payment=by_payment, as_of=then)
+    async with open_reader(config) as reader:
+        found = await reader.totals(account=account, by_payment=by_payment, as_of=then)
     if as_json:
         for total in found:
             print_json(total_as_json(total))

@@ -267,7 +267,7 @@ def test_a_blocked_account_is_said(run: Run, provider: Provider) -> None:
     worked = run("work", "--until-idle", "--json")
 
     assert (3, [], "manual_review") == (waits.status, waits.one["review"], waits.one["next"]["step"])
-    assert "account shop is blocked" in waits.one["next"]["reason"]
+    assert "account shop is blocked" in waits.one["next"]["reason"]["message"]
     assert "on hold: the account shop is blocked" in shown
     assert {"settled": 0, "failed": 0, "in_progress": 0, "on_hold": 2} == worked.one
 
@@ -386,7 +386,7 @@ def test_evidence_is_given_raw(run: Run, provider: Provider) -> None:
     assert (sent, raw.out.encode()) == (coded["digest"], base64.b64decode(coded["base64"]))
     assert "R1" == json.loads(raw.out)["refundRequestId"]
     assert run("evidence", heard).out
-    assert is_refused(run("evidence", "00" * 32), "nothing is kept")
+    assert is_refused(run("evidence", "00" * 32), "there is no evidence")
 
 
 def test_parked_notifications_are_listed(run: Run, place: Path, provider: Provider) -> None:
@@ -634,7 +634,8 @@ def test_only_defects_exit_with_1(run: Run, monkeypatch: pytest.MonkeyPatch, err
     async def failing(*_: object, **__: object) -> Any:
         raise error
 
-    monkeypatch.setattr("refundry.gateway.Gateway.history", failing)
+    run(*ASK, "--amount", "1", "--id", "R1", "--record-only")
+    monkeypatch.setattr("refundry.gateway.queries.Reader.history", failing)
     result = run("show", "R1")
 
     assert (status, "", f"refundry: {error}\n") == (result.status, result.out, result.err)

@@ -1,12 +1,14 @@
 """The control run: what a platform without Refundry would write, under the same faults.
 
 The rule of this module: it is a real client. It signs and reads with the providers' own plugins and pays through the
-same simulators; only the loop around a call is naive. No response within the timeout, a broken connection or a response
-that cannot be used is an error; after an error the call is made again with a new request id, as any HTTP helper does
-that creates the id when it builds the request; and what is still an error after three calls is recorded as failed.
+same simulators; only the loop around a call is naive. A lost response, a timeout, HTTP 4xx and 5xx, a body that is not
+JSON and a result code that calls for another attempt are errors. After an error the call is made again with a new
+request id, as an HTTP helper does that creates the id when it builds the request; what is still an error after three
+calls is recorded as failed. Every other response is a success: signatures, amounts and ids are not compared.
 """
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,7 +20,18 @@ import attrs
 
 from refundry.cli.demo.providers import LATE, DemoRefund, Simulators
 from refundry.money import Money
-from refundry.provider import Answer, DefinitiveFailure, Outcome, Pending, RefundInstruction, Succeeded
+from refundry.provider import (
+    Answer,
+    Blocked,
+    DefinitiveFailure,
+    Informational,
+    NotFound,
+    Outcome,
+    Pending,
+    RefundInstruction,
+    Succeeded,
+    Unknown,
+)
 
 __all__ = ["Belief", "ControlRun", "run_naive_loop"]
 
@@ -82,22 +95,29 @@ async def _refund(session: aiohttp.ClientSession, refund: DemoRefund, calls: Cou
         calls[refund.payment] += 1
         try:
             outcome = await _call(session, refund, request_id)
-        except (aiohttp.ClientError, OSError, ValueError):  # TimeoutError is an OSError
+        except (aiohttp.ClientError, OSError, ValueError, RecursionError):  # a timeout is an OSError
             continue
-        if isinstance(outcome, Succeeded | Pending):
-            return Belief.PAID
-        if isinstance(outcome, DefinitiveFailure):
-            return Belief.FAILED
+        match outcome:
+            case DefinitiveFailure():
+                return Belief.FAILED
+            case Succeeded() | Pending() | Unknown(code=None):
+                return Belief.PAID
+            case Unknown() | NotFound() | Blocked() | Informational():
+                continue
     return Belief.FAILED
 
 
 async def _call(session: aiohttp.ClientSession, refund: DemoRefund, request_id: str) -> Outcome:
+    """Make one call and return what the plugin reads in the response; raise whatever goes wrong on the way."""
     instruction = RefundInstruction(request_id, refund.payment, refund.amount)
     call = refund.account.opened.provider.refund(instruction, datetime.now(UTC))
     request = call.sign()
     headers = dict(request.headers)
     async with session.request(request.method, request.url, data=request.body, headers=headers) as response:
-        return call.read(Answer(response.status, tuple(response.headers.items()), await response.read()))
+        response.raise_for_status()
+        body = await response.read()
+        json.loads(body)
+        return call.read(Answer(response.status, tuple(response.headers.items()), body))
 
 
 async def _settled_ledgers(simulators: Simulators) -> Mapping[str, Any]:
