@@ -12,8 +12,10 @@ import attrs
 
 from refundry.provider import Breaker, Code, CodeClass, ProviderPlugin
 
-__all__ = ["RETRIED", "Planned", "plan_faults"]
+__all__ = ["LATEST", "RETRIED", "Planned", "plan_faults"]
 
+LATEST: Final = 4.5
+"""Seconds after which a simulator may still process a request whose client has given up."""
 EACH: Final = 1
 """How many refunds of each account meet each fault."""
 RETRIED: Final = "-R"
@@ -24,7 +26,7 @@ FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "the response is dropped": {"fault": "drop_response", "operation": "refund"},
     "the response never comes": {"fault": "drop_response", "operation": "refund", "how": "hang"},
     "the response is delayed": {"fault": "delay", "operation": "refund", "seconds": "1"},
-    "the refund is processed late": {"fault": "delay", "operation": "refund", "seconds": "3.5", "late": True},
+    "the refund is processed late": {"fault": "delay", "operation": "refund", "seconds": f"{LATEST}", "late": True},
     "the request arrives twice": {"fault": "duplicate", "operation": "refund"},
     "the notification overtakes the response": {"fault": "reorder", "operation": "refund", "hold": "0.5"},
     "an HTML page": {"fault": "corrupt", "operation": "refund", "kind": "html"},

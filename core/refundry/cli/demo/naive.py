@@ -18,6 +18,7 @@ from typing import Any, Final
 import aiohttp
 import attrs
 
+from refundry.cli.demo.faults import LATEST
 from refundry.cli.demo.providers import LATE, DemoRefund, Simulators
 from refundry.money import Money
 from refundry.provider import (
@@ -36,10 +37,8 @@ from refundry.provider import (
 __all__ = ["Belief", "ControlRun", "run_naive_loop"]
 
 CALLS: Final = 3
-TIMEOUT: Final = 2.0
-_AT_ONCE: Final = 16
-_STRAGGLERS: Final = 2.0
-"""Seconds after the last call in which a simulator may still process a request that it received."""
+TIMEOUT: Final = 3.0
+_AT_ONCE: Final = 8
 _PATIENCE: Final = 20.0
 
 
@@ -122,7 +121,7 @@ async def _call(session: aiohttp.ClientSession, refund: DemoRefund, request_id: 
 
 async def _settled_ledgers(simulators: Simulators) -> Mapping[str, Any]:
     """Return the ledgers once the simulators have finished everything that they received."""
-    await asyncio.sleep(_STRAGGLERS + LATE)
+    await asyncio.sleep(LATEST - TIMEOUT + LATE)
     async with asyncio.timeout(_PATIENCE):
         while True:
             ledgers = await simulators.ledgers()

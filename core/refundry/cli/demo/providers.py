@@ -86,7 +86,7 @@ class Simulators:
         """Return the ledger of each account's simulator."""
         async with aiohttp.ClientSession() as session:
             return {
-                account.name: await _control(session, "GET", f"{account.url}/control/books", None)
+                account.name: await _control(session, "GET", f"{account.url}/control/ledger", None)
                 for account in self.accounts
             }
 

@@ -12,13 +12,14 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, closing
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 from rich.console import Console
 
-from refundry.cli.demo.faults import RETRIED, plan_faults
+from refundry.cli.demo.faults import LATEST, RETRIED, plan_faults
 from refundry.cli.demo.ledgers import Comparison, compare
 from refundry.cli.demo.naive import ControlRun, run_naive_loop
 from refundry.cli.demo.processes import CommandLine
@@ -185,6 +186,10 @@ class _Demo:
         """Decide refunds on hold as an operator does who asks the provider; return whether there are any."""
         rows = await gateway.list(review=True, limit=2 * self._count)
         on_hold = [row for row in rows if row.due_at is None and row.status not in FINAL]
+        if on_hold:
+            # "No record of it" means something only once a request can no longer be processed late.
+            newest = max(row.updated_at for row in on_hold)
+            await asyncio.sleep(max(0.0, LATEST + 1 - (datetime.now(UTC) - newest).total_seconds()))
         ledgers = await simulators.ledgers() if on_hold else {}
         for row in on_hold:
             await self._decide_one(gateway, row, ledgers[row.account])
