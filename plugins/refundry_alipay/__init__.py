@@ -1,6 +1,6 @@
-"""Refunds through the Alipay Open Platform (gateway.do): a plugin that comes with Refundry.
+"""Refunds through the Alipay Open Platform (gateway.do): a plugin that ships with Refundry.
 
-The rule of this module: it only registers. The simulator is imported when somebody asks for it, and not before.
+The rule of this module: it only registers. The simulator is imported when its hook is called, and not before.
 """
 
 from typing import Any, Final
@@ -16,7 +16,7 @@ _hook = pluggy.HookimplMarker("refundry")
 
 @_hook
 def refundry_providers() -> list[ProviderPlugin]:
-    """Give the provider `alipay`."""
+    """Return the provider `alipay`."""
     from refundry_alipay.provider import PLUGIN
 
     return [PLUGIN]
@@ -24,7 +24,7 @@ def refundry_providers() -> list[ProviderPlugin]:
 
 @_hook
 def refundry_simulators() -> list[Any]:
-    """Give the simulator of Alipay."""
+    """Return the simulator of Alipay."""
     from refundry_alipay.simulator import PLUGIN
 
     return [PLUGIN]

@@ -1,6 +1,6 @@
-"""Refunds through AlphaPay (Canada), API version 2.0: a plugin that comes with Refundry.
+"""Refunds through AlphaPay (Canada), API version 2.0: a plugin that ships with Refundry.
 
-The rule of this module: it only registers. The simulator is imported when somebody asks for it, and not before.
+The rule of this module: it only registers. The simulator is imported when its hook is called, and not before.
 """
 
 from typing import Any, Final
@@ -16,7 +16,7 @@ _hook = pluggy.HookimplMarker("refundry")
 
 @_hook
 def refundry_providers() -> list[ProviderPlugin]:
-    """Give the provider `alphapay`."""
+    """Return the provider `alphapay`."""
     from refundry_alphapay.provider import PLUGIN
 
     return [PLUGIN]
@@ -24,7 +24,7 @@ def refundry_providers() -> list[ProviderPlugin]:
 
 @_hook
 def refundry_simulators() -> list[Any]:
-    """Give the simulator of AlphaPay."""
+    """Return the simulator of AlphaPay."""
     from refundry_alphapay.simulator import PLUGIN
 
     return [PLUGIN]

@@ -1,6 +1,6 @@
-"""Refunds through Antom (Alipay global): the plugin that comes with Refundry.
+"""Refunds through Antom (Alipay global): a plugin that ships with Refundry.
 
-The rule of this module: it only registers. The simulator is imported when somebody asks for it, and not before.
+The rule of this module: it only registers. The simulator is imported when its hook is called, and not before.
 """
 
 from typing import Any, Final
@@ -16,7 +16,7 @@ _hook = pluggy.HookimplMarker("refundry")
 
 @_hook
 def refundry_providers() -> list[ProviderPlugin]:
-    """Give the provider `antom`."""
+    """Return the provider `antom`."""
     from refundry_antom.provider import PLUGIN
 
     return [PLUGIN]
@@ -24,7 +24,7 @@ def refundry_providers() -> list[ProviderPlugin]:
 
 @_hook
 def refundry_simulators() -> list[Any]:
-    """Give the simulator of Antom."""
+    """Return the simulator of Antom."""
     from refundry_antom.simulator import PLUGIN
 
     return [PLUGIN]

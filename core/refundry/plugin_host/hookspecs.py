@@ -25,28 +25,28 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 
 
 class Hooks:
-    """Every hook there is; docs/reference/hooks.md says of each when it is called and what happens if it fails."""
+    """Every hook; docs/reference/hooks.md states when each is called and what happens if it fails."""
 
     @hookspec
     def refundry_providers(self) -> "Iterable[ProviderPlugin]":  # type: ignore[empty-body]  # a specification
-        """Give the providers that this plugin brings."""
+        """Return the providers that this plugin provides."""
 
     @hookspec
     def refundry_simulators(self) -> "Iterable[SimulatorPlugin]":  # type: ignore[empty-body]  # a specification
-        """Give the simulators that this plugin brings."""
+        """Return the simulators that this plugin provides."""
 
     @hookspec
     def refundry_recorded(self, events: "Sequence[Recorded]") -> None:
-        """Observe events that have become durable."""
+        """Process events once they are durable."""
 
     @hookspec
     def refundry_commands(self) -> "Iterable[click.Command]":  # type: ignore[empty-body]  # a specification
-        """Give commands to add to the `refundry` command line."""
+        """Return commands to add to the `refundry` command line."""
 
     @hookspec
     def refundry_audit_signer(self) -> "Iterable[SigningKey]":  # type: ignore[empty-body]  # a specification
-        """Give keys that can sign the log, for `key = "plugin:NAME"` in `[audit]`."""
+        """Return keys that can sign the log, for `key = "plugin:NAME"` in `[audit]`."""
 
     @hookspec
     def refundry_audit_anchors(self) -> "Iterable[AnchorPlugin]":  # type: ignore[empty-body]  # a specification
-        """Give anchors, for `[[audit.anchors]]`."""
+        """Return anchors for `[[audit.anchors]]`."""

@@ -1,13 +1,19 @@
-"""What the gateway asks of a provider: the one file a plugin author reads first.
+"""The interface between the gateway and a provider: the first file that a plugin author reads.
 
 The rule of this module, and of every plugin: no I/O, no clock, no randomness, no store. A provider is a translator. It
-turns a refund into an `ProviderCall` (what to send, and how to read the answer) and a notification into a
-`VerifiedNotification`; the gateway does the sending, the waiting and the remembering. Whatever an answer says, reading
-it ends in one of the outcomes below; an exception from a reader is a defect of the plugin and counts as `Unknown`.
+turns a refund into a `ProviderCall` (what to send, and how to read the answer) and a notification into a
+`VerifiedNotification`. The gateway sends, waits and records. Reading an answer always ends in one of the outcomes in
+`refundry.provider.outcomes`; an exception from a reader is a bug in the plugin, and the gateway treats it as `Unknown`.
 
-To add a provider: write a class with the members of `Provider` (and `parse_notification` of `NotificationHandler` if
-the provider sends notifications), describe it with a `ProviderPlugin`, and return that from the `refundry_providers`
-hook.
+To add a provider:
+
+1. Write a class with the members of `Provider`, and with `parse_notification` of `NotificationHandler` if the provider
+   sends notifications.
+2. Describe it with a `ProviderPlugin`.
+3. Return that from the `refundry_providers` hook.
+
+Amounts are `Money`: an integer of minor units with its currency and number of decimals. Times are aware `datetime`s.
+Durations are seconds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,25 +31,26 @@ Headers = Sequence[tuple[str, str]]
 
 @attrs.frozen(slots=True)
 class RefundInstruction:
-    """One refund, as a provider needs to know it. Equal orders must give equal bytes, for ever."""
+    """One refund, as a provider needs to know it. Equal instructions must always produce equal bytes."""
 
     refund_request_id: str
-    """Our id of the refund at the provider: one for life, whatever is repeated."""
+    """The id of the refund at the provider. It never changes, and every attempt sends the same one."""
     payment: str
-    """The provider's own id of the payment; `merchant:NUMBER` names it by the merchant's order number."""
+    """The provider's id of the payment, or `merchant:NUMBER` with the merchant's order number."""
     amount: Money
     reason: str | None = None
+    """A text for the provider and, with some providers, for the buyer."""
     provider_refund_id: str | None = None
-    """The provider's id of the refund, once it told us."""
+    """The provider's id of the refund, once it is known."""
     details: Mapping[str, Any] | None = None
-    """Further fields of the request under the provider's own names, as the platform gave them: JSON values."""
+    """Further fields of the request under the provider's own names, as the platform supplied them: JSON values."""
     sent: bytes | None = None
-    """The body of the first attempt. A resend is these bytes and no others."""
+    """The body of the first attempt. A resend must have exactly these bytes."""
 
 
 @attrs.frozen(slots=True)
 class Request:
-    """An HTTP request, signed and ready to leave. Tokens may be in its query and its headers: neither is shown."""
+    """A signed HTTP request. Its query and its headers may contain tokens, so its repr shows neither."""
 
     method: str
     url: str = attrs.field(repr=lambda url: repr(url.partition("?")[0]))
@@ -53,20 +60,20 @@ class Request:
 
 @attrs.frozen(slots=True)
 class Answer:
-    """An HTTP answer, exactly as it came: the bytes are what was signed."""
+    """An HTTP response, exactly as it arrived: the provider signed these bytes."""
 
     status: int
     headers: Headers
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """Give the value of a header, whatever the case of its name; `None` if it is absent or stands twice."""
+        """Return the value of a header, by its name in any case, or `None` if it is absent or appears twice."""
         return _one_header(self.headers, name)
 
 
 @attrs.frozen(slots=True)
 class Notification:
-    """What a provider posted to us, exactly as it came. `path` includes the query."""
+    """An HTTP request from a provider, exactly as it arrived. `path` includes the query."""
 
     method: str
     path: str
@@ -74,7 +81,7 @@ class Notification:
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """Give the value of a header, whatever the case of its name; `None` if it is absent or stands twice."""
+        """Return the value of a header, by its name in any case, or `None` if it is absent or appears twice."""
         return _one_header(self.headers, name)
 
 
@@ -86,7 +93,7 @@ def _one_header(headers: Headers, name: str) -> str | None:
 
 @attrs.frozen(slots=True)
 class Acknowledgement:
-    """The exact answer to a notification, sent once what was heard is durable."""
+    """The exact HTTP response to a notification, sent once the notification is durable."""
 
     status: int
     headers: Headers
@@ -97,74 +104,77 @@ class Acknowledgement:
 class ProviderCall:
     """One call to the provider.
 
-    `sign` builds the signed request; it needs the private key and may take a millisecond, so the gateway runs it in a
-    thread. `read` turns the answer into an outcome and needs no private key, so an audit can read again.
+    `sign` returns the signed request. It needs the private key and may take a millisecond, so the gateway runs it in a
+    thread. `read` returns the outcome of an answer. It needs no private key, so that an audit can repeat it.
     """
 
     body: bytes
-    """The bytes that will leave: their digest is in the log before they do."""
+    """The bytes to send. Their digest is in the log before the first of them leaves."""
     sign: Callable[[], Request]
     read: Callable[[Answer], Outcome]
     key_version: str | None = None
-    """Which of our keys signs, as the provider counts them."""
+    """The version or serial number of the signing key, as the provider names it."""
 
 
 @attrs.frozen(slots=True)
 class VerifiedNotification:
-    """A notification that is the provider's own: which refund it names, and what it says of it."""
+    """A notification with a valid signature: the refund that it names, and how to read it."""
 
     refund_request_id: str | None
-    """None for a notification that speaks of no refund: it is acknowledged, so that it stops, and not kept."""
+    """`None` if the notification is not about a refund: the gateway acknowledges it, so that the provider stops sending
+    it, and does not keep it."""
     at: datetime | None
-    """When the provider says it sent it, if it says so; the core judges freshness by it."""
+    """When the provider sent it, if it states that; the gateway decides by it whether the notification is fresh."""
     read: Callable[[RefundInstruction], Outcome]
-    """Compare with the order and say what it means."""
+    """Compares the notification with the instruction and returns its outcome."""
     acknowledgement: Acknowledgement
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class Terms:
-    """The provider's rules of the game as data, in seconds; the core enforces them. An account may override numbers."""
+    """The provider's rules as data, durations in seconds. The core enforces them; an account may override numbers."""
 
     timeout: float = 20.0
-    """How long one call may take, in all."""
+    """How long one call may take in total."""
     first_inquiry: float = 10.0
-    """How long after sending an inquiry says anything."""
+    """How long after an attempt the first inquiry is meaningful."""
     inquiry_intervals: tuple[float, ...] = (15.0, 30.0, 60.0, 300.0)
     """The waits between inquiries; the last one repeats."""
     not_found_interval: float = 15.0
     not_found_tries: int = 3
-    """How many more times "not found" must be heard, that far apart, before it means "not placed"."""
+    """How many more inquiries, `not_found_interval` apart, must answer "not found" before the refund counts as not
+    received."""
     resend_after: frozenset[Resend] = frozenset({Resend.SAME, Resend.AFTER_NOT_FOUND})
-    """After which kinds of answer the same id may be sent again by itself; empty where nothing is promised."""
+    """The kinds of answer after which the same id may be sent again automatically. Empty if the provider does not
+    promise that a repeated id pays once."""
     resend_delay: float = 5.0
     """The first back-off before a resend; it doubles up to five minutes."""
     replays_refusals: bool = True
-    """A repeated id is answered with its first final answer, so a refusal that comes again after its cause was mended
-    is final. False where the same id may pay once the cause is mended, however often it was refused before: there a
-    refusal speaks for its own attempt, and "not found" does not confirm it for an earlier one without an answer."""
+    """Whether a repeated id receives its first final answer again, so that a refusal that is repeated after its cause
+    was fixed is final. False if the same id may pay once the cause is fixed: a refusal is then about its own attempt
+    only, and "not found" does not confirm it for an earlier attempt without an answer."""
     max_attempts: int = 20
-    """How often one refund leaves before a person is called; with the default delays that is more than an hour."""
+    """How often a refund is sent before it is flagged for review; with the default delays, after more than an hour."""
     id_horizon: float | None = None
-    """For how long the provider honours an id; nothing is resent after half of it. None: for ever."""
+    """How long the provider remembers an id; nothing is resent after half of that. `None`: permanently."""
     inquire_by: tuple[str, ...] = ("refund_request_id", "provider_refund_id")
-    """Which ids an inquiry can use."""
+    """The ids that an inquiry can use."""
     escalate_after: float = 7 * 86_400.0
-    """After how long without a final answer a person is called. Nothing is decided by it."""
+    """How long to wait for a final answer before the refund is flagged for review. It never decides an outcome."""
     notification_freshness: float = 300.0
-    """How old a notification may be to count as an answer; an older one ends nothing."""
+    """How old a notification may be to decide an outcome; an older one only triggers an inquiry."""
     requests_per_second: float | None = None
-    """How many calls the account may make; None: as many as there are."""
+    """How many calls the account may make per second; `None`: no limit."""
     id_length: int = 64
     id_characters: str = "A-Za-z0-9_-"
-    """What a refund_request_id may hold, as the inside of a character class."""
+    """The characters of a refund_request_id, as the inside of a regular expression's character class."""
     payment_length: int = 64
-    """Of the number alone: `merchant:` before it does not count."""
+    """The longest id of a payment, without `merchant:`."""
     reason_length: int = 256
 
 
 class Secret:
-    """Bytes that are never shown: not by repr, str, format or an error."""
+    """Bytes that no repr, str, format or error shows."""
 
     __slots__ = ("_value",)
 
@@ -172,7 +182,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> bytes:
-        """Give the bytes, to be used and not kept."""
+        """Return the bytes, to be used and not kept."""
         return self._value
 
     def __repr__(self) -> str:
@@ -180,11 +190,11 @@ class Secret:
 
 
 class PublicKeyPem(bytes):
-    """A setting that names a PEM file (a public key, a certificate) or `env:NAME`; the plugin gets its bytes."""
+    """A setting that names a PEM file (a public key, a certificate) or `env:NAME`; the plugin receives its bytes."""
 
 
 class HttpUrl(str):
-    """A setting that must be an https address, or http to a loopback address, without a slash at its end."""
+    """A setting that must be an https URL, or an http URL of a loopback address, without a trailing slash."""
 
     __slots__ = ()
 
@@ -195,23 +205,23 @@ class Provider(Protocol):
 
     @property
     def identity(self) -> str:
-        """Who asks, and where: client id and address. "Not found" counts only from the identity that sent."""
+        """The client id and the URL that it calls. "Not found" is conclusive only for the identity that sent."""
 
     @property
     def terms(self) -> Terms:
-        """The rules for this account."""
+        """The terms of this account."""
 
     def exponent(self, currency: str) -> int:
-        """Give the provider's number of decimals for a currency; `Invalid` if it cannot exist there."""
+        """Return the number of decimals of a currency at the provider; raise `Invalid` if it has no such currency."""
 
     def check(self, instruction: RefundInstruction) -> None:
-        """Raise `Invalid`, naming the field and the rule, for an order the provider cannot take."""
+        """Raise `Invalid`, with the field and the rule, if the provider cannot accept the instruction."""
 
     def refund(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
-        """Ask for the refund. `instruction.sent`, if set, is the body to send."""
+        """Return the call that requests the refund now, which is `at`. Its body is `instruction.sent`, if set."""
 
     def inquire(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
-        """Ask what became of it."""
+        """Return the call that inquires about the refund now, which is `at`."""
 
 
 @runtime_checkable
@@ -219,43 +229,46 @@ class NotificationHandler(Protocol):
     """A provider that also sends notifications."""
 
     def parse_notification(self, notification: Notification) -> VerifiedNotification:
-        """Verify the raw bytes and read them; `Forged` if they are not the provider's, `Unreadable` if not readable."""
+        """Return a notification whose raw bytes the provider signed.
+
+        Raise `Forged` if the signature is missing or wrong, and `Unreadable` if the content cannot be read.
+        """
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class ReportFormat:
-    """A report of the provider's as a CSV file: which rows are refunds, and in which column what stands.
+    """A provider's report as a CSV file: which rows are refunds, and which column contains what.
 
-    Spaces and tabs around a value do not count. Amounts may have a sign: what is refunded is its size.
+    Spaces and tabs around a value are ignored. Amounts may have a sign; the refunded amount is the absolute value.
     """
 
     name: str
     refund_request_id: str
-    """The column with our id of the refund."""
+    """The column with the refund_request_id."""
     amount: str
-    """The column with what was refunded, a decimal amount."""
+    """The column with the refunded amount, a decimal number."""
     currency: str
-    """The column with the currency; or the currency itself, where the report has no such column."""
+    """The column with the currency, or the currency itself if the report has no such column."""
     provider_refund_id: str | None = None
-    """The column with the provider's id of the refund, if there is one."""
+    """The column with the provider's id of the refund, if the report has one."""
     refunds: Mapping[str, str] = attrs.field(factory=dict)
-    """The value that a column has in the rows that are refunds; all rows are if nothing is named."""
+    """Columns with the value that marks a row as a refund; empty if every row is one."""
     settled: Mapping[str, str] = attrs.field(factory=dict)
-    """The value that a column has in the rows of refunds that are done; all are if nothing is named."""
+    """Columns with the value that marks a refund as done; empty if every refund in the report is."""
     minor_units: bool = False
-    """The amounts are whole minor units instead."""
+    """Whether the amounts are integers of minor units."""
     encoding: str = "utf-8"
     comment: str | None = None
-    """Lines that begin with it are no rows."""
+    """The beginning of lines to skip."""
     end: str | None = None
-    """The line after the last row."""
+    """The line that follows the last row."""
     source: str = ""
-    """Where the provider documents it."""
+    """Where the provider documents the report."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class ProviderPlugin:
-    """What the `refundry_providers` hook returns: one kind of provider."""
+    """One provider, as the `refundry_providers` hook returns it."""
 
     name: str
     """The value of `provider` in refundry.toml."""
@@ -266,14 +279,14 @@ class ProviderPlugin:
     Types may be str, int, bool, tuple[str, ...], HttpUrl, Secret, PublicKeyPem, each also with `| None`.
     """
     build: Callable[[Any, Terms], Provider]
-    """Make the account's provider from its settings and terms; raise `Invalid` naming the key that is wrong.
+    """Returns the provider of an account from its settings and terms; raises `Invalid` with the key that is wrong.
 
-    A setting of type `Secret | None` is None when the log is only read: reading must work without it.
+    A setting of type `Secret | None` is `None` if the log is only read; reading must work without it.
     """
     codes: Mapping[str, Mapping[str, Code]]
-    """For every operation (`refund`, `inquire`) its table of documented codes."""
+    """The documented codes of each operation: `refund` and `inquire`."""
     terms: Terms = Terms()
     reports: tuple[ReportFormat, ...] = ()
-    """The reports that `refundry reconcile` reads without being told how."""
+    """The reports that `refundry reconcile` recognizes."""
     notifications: bool = False
-    """Whether what `build` makes is a `NotificationHandler` too; the contract compares."""
+    """Whether `build` returns a `NotificationHandler`; the contract checks it."""
