@@ -45,7 +45,7 @@ def layers() -> list[list[str]]:
     """Return the layers of the core, from the top, as pyproject.toml has them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = project["tool"]["importlinter"]["contracts"]
-    (rows,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    (rows,) = [contract["layers"] for contract in contracts if contract.get("containers") == ["refundry"]]
     return [[name.strip(" ()") for name in row.replace(":", "|").split("|")] for row in rows]
 
 
