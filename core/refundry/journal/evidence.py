@@ -1,4 +1,4 @@
-"""The provider's words as kept bytes: what came over the wire, in a form a person can read and a program can read back.
+"""The provider's messages as evidence: what came over the wire, readable for people and for programs.
 
 The rule of this module: byte-exact. The body is kept as it came; the first line and the headers stand before it, as in
 HTTP. The digest of these bytes is what an event names.
@@ -11,7 +11,7 @@ from refundry.provider import Answer, Headers, Notification
 
 
 def digest_of(data: bytes) -> str:
-    """Give the SHA-256 of the bytes in hex: the name under which they are kept."""
+    """Return the SHA-256 of the bytes in hex: the name under which they are stored."""
     return hashlib.sha256(data).hexdigest()
 
 

@@ -109,7 +109,7 @@ class LogSource(Protocol):
         """Return the hashes of `count` leaves from an index on; None if one is missing or of an event elsewhere."""
 
     def tree(self) -> tuple[int, bytes] | None:
-        """Return the size and the frontier that are stored; None if there are none."""
+        """Return the stored size and frontier; None if they are missing."""
 
     def checkpoints(self) -> Iterator[tuple[int, bytes]]:
         """Yield the stored checkpoints by the size under which they are stored, smallest first."""

@@ -1,7 +1,7 @@
-"""The Merkle tree over the log: RFC 6962 with SHA-256, and the tiles in which it is handed out.
+"""The Merkle tree over the log: RFC 6962 with SHA-256, and the tiles in which it is published.
 
-The rule of this module: pure, and it knows no database. Whoever stores the log calls `extend` with the bytes of the
-tree's frontier and the new entries, and stores what comes out. A leaf hashes an event's stored bytes as they are.
+The rule of this module: pure, and it knows no database. The store of a log calls `extend` with the bytes of the
+tree's frontier and the new entries, and stores the result. A leaf hashes an event's stored bytes as they are.
 
 The hashes and proofs are those of RFC 6962, section 2.1; the tiles are those of https://c2sp.org/tlog-tiles.
 """
@@ -46,7 +46,7 @@ _LENGTH: Final = Struct(">I").pack
 _SIZE: Final = Struct(">Q")
 
 Nodes = Callable[[int, int], bytes]
-"""Gives the hash of a complete subtree by its level and its index in that level: level 0 are the leaves."""
+"""Returns the hash of a complete subtree by its level and its index in that level; level 0 has the leaves."""
 
 
 # --- entries and leaves -----------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ _EVENT: Final = _prefixed(b"refundry/event/1")
 
 
 def entry(refund_id: str, version: int, topic: str, state: bytes) -> bytes:
-    """Give the bytes that stand for an event in the tree: its parts, each after its length in 4 bytes."""
+    """Return the bytes that represent an event in the tree: its parts, each after its length in 4 bytes."""
     id, number, kind = refund_id.encode(), b"%d" % version, topic.encode()
     return b"".join(
         (_EVENT, _LENGTH(len(id)), id, _LENGTH(len(number)), number, _LENGTH(len(kind)), kind,
@@ -69,7 +69,7 @@ def entry(refund_id: str, version: int, topic: str, state: bytes) -> bytes:
 
 
 def leaf_hash(entry: bytes) -> bytes:
-    """Hash an entry into a leaf."""
+    """Return the hash of an entry as a leaf."""
     return sha256(b"\x00" + entry).digest()
 
 
@@ -78,7 +78,7 @@ def _node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def _parents(hashes: Sequence[bytes]) -> list[bytes]:
-    """Hash pairs; one that is left over is left out."""
+    """Return the hashes of pairs; a last one without a partner is left out."""
     return [sha256(b"\x01" + left + right).digest() for left, right in zip(hashes[::2], hashes[1::2], strict=False)]
 
 
@@ -87,7 +87,7 @@ def _parents(hashes: Sequence[bytes]) -> list[bytes]:
 
 @attrs.frozen(slots=True)
 class Frontier:
-    """All that a tree needs to grow and to say its root: its size, and the hashes of its complete subtrees.
+    """What a tree needs to grow and to compute its root: its size, and the hashes of its complete subtrees.
 
     There is one hash for each bit that is set in the size, the largest subtree first.
     """
@@ -97,14 +97,14 @@ class Frontier:
 
     @classmethod
     def from_bytes(cls, stored: bytes) -> "Frontier":
-        """Read what `to_bytes` wrote; `Invalid` if it is something else."""
+        """Read what `to_bytes` wrote; raise `Invalid` for anything else."""
         size = cls.checked_size(stored)
         starts = range(_SIZE.size, len(stored), HASH_BYTES)
         return cls(size, tuple(stored[start : start + HASH_BYTES] for start in starts))
 
     @staticmethod
     def checked_size(stored: bytes) -> int:
-        """Give the size out of what `to_bytes` wrote; `Invalid` if it is something else."""
+        """Return the size from what `to_bytes` wrote; raise `Invalid` for anything else."""
         if len(stored) < _SIZE.size:
             raise Invalid("frontier", "is too short")
         size: int = _SIZE.unpack_from(stored)[0]
@@ -114,16 +114,16 @@ class Frontier:
 
     @staticmethod
     def size_of(stored: bytes) -> int:
-        """Give the size alone out of what `to_bytes` wrote."""
+        """Return only the size from what `to_bytes` wrote."""
         size: int = _SIZE.unpack_from(stored)[0]
         return size
 
     def to_bytes(self) -> bytes:
-        """Give the size in 8 bytes and the hashes, largest subtree first."""
+        """Return the size in 8 bytes and the hashes, largest subtree first."""
         return _SIZE.pack(self.size) + b"".join(self.hashes)
 
     def extend(self, leaves: Sequence[bytes]) -> "Frontier":
-        """Give the frontier of the tree with more leaves."""
+        """Return the frontier of the tree with more leaves."""
         there, kept = list(self.hashes), []
         hashes, size = list(leaves), self.size
         # Level by level: what is left over on the right of a level is one of the new frontier.
@@ -136,11 +136,11 @@ class Frontier:
         return Frontier(self.size + len(leaves), (*there, *reversed(kept)))
 
     def append(self, leaf: bytes) -> "Frontier":
-        """Give the frontier of the tree with one more leaf."""
+        """Return the frontier of the tree with one more leaf."""
         return self.extend((leaf,))
 
     def root(self) -> bytes:
-        """Give the root of the tree."""
+        """Return the root of the tree."""
         if not self.hashes:
             return EMPTY_ROOT
         *rest, root = self.hashes
@@ -153,12 +153,12 @@ EMPTY_FRONTIER: Final = Frontier().to_bytes()
 
 
 def _levels(size: int) -> Iterator[int]:
-    """Give the levels of the complete subtrees of a tree, highest first."""
+    """Return the levels of the complete subtrees of a tree, highest first."""
     return (level for level in reversed(range(size.bit_length())) if size >> level & 1)
 
 
 def extend(frontier: bytes, entries: Iterable[bytes]) -> tuple[bytes, list[bytes]]:
-    """Add entries to the tree with this frontier: give the new frontier's bytes and the leaves' hashes."""
+    """Add entries to the tree with this frontier; return the new frontier's bytes and the leaves' hashes."""
     leaves = [sha256(b"\x00" + entry).digest() for entry in entries]
     if len(leaves) == 1:
         return _with_one_more(frontier, leaves[0]), leaves
@@ -166,7 +166,7 @@ def extend(frontier: bytes, entries: Iterable[bytes]) -> tuple[bytes, list[bytes
 
 
 def _with_one_more(stored: bytes, leaf: bytes) -> bytes:
-    """Add one leaf to a frontier as it is stored: an event that comes alone shall not pay for a whole group."""
+    """Add one leaf to a frontier as it is stored, so that a single event does not cost as much as a group."""
     size, end = Frontier.checked_size(stored), len(stored)
     filled = size
     while filled & 1:
@@ -177,7 +177,7 @@ def _with_one_more(stored: bytes, leaf: bytes) -> bytes:
 
 
 def root_of(leaves: Sequence[bytes]) -> bytes:
-    """Give the root of the tree with these leaves."""
+    """Return the root of the tree with these leaves."""
     return Frontier().extend(leaves).root()
 
 
@@ -185,7 +185,7 @@ def root_of(leaves: Sequence[bytes]) -> bytes:
 
 
 def nodes_of(leaves: Sequence[bytes]) -> Nodes:
-    """Give every complete subtree of a tree that is held in memory."""
+    """Return the hash of any complete subtree of a tree that is held in memory."""
     levels = [list(leaves)]
     while len(levels[-1]) > 1:
         levels.append(_parents(levels[-1]))
@@ -193,7 +193,7 @@ def nodes_of(leaves: Sequence[bytes]) -> Nodes:
 
 
 def _range_root(start: int, end: int, nodes: Nodes) -> bytes:
-    """Give the root over the leaves from `start` to before `end`; `start` is where a subtree of that size begins."""
+    """Return the root over the leaves from `start` to before `end`; a subtree of that size begins at `start`."""
     found: list[bytes] = []
     at = start
     for level in _levels(end - start):
@@ -206,12 +206,12 @@ def _range_root(start: int, end: int, nodes: Nodes) -> bytes:
 
 
 def _split(size: int) -> int:
-    """Give the largest power of two that is smaller than `size`."""
+    """Return the largest power of two that is smaller than `size`."""
     return 1 << (size - 1).bit_length() - 1
 
 
 def inclusion_proof(index: int, size: int, nodes: Nodes) -> list[bytes]:
-    """Give the audit path of a leaf in the tree of `size` leaves (RFC 6962, section 2.1.1)."""
+    """Return the audit path of a leaf in the tree of `size` leaves (RFC 6962, section 2.1.1)."""
     if not 0 <= index < size:
         raise Invalid("index", f"there is no leaf {index} in a tree of {size}")
     path: list[bytes] = []
@@ -247,7 +247,7 @@ def consistency_proof(old: int, new: int, nodes: Nodes) -> list[bytes]:
 
 
 def prove_over(batches: Iterable[Sequence[bytes]], prove: Callable[[Nodes], list[bytes]]) -> list[bytes]:
-    """Make a proof over leaves that stream by, in little memory: `prove` is given `Nodes` and makes the proof.
+    """Return a proof over leaves that stream by, in little memory: `prove` receives `Nodes` and returns the proof.
 
     `Invalid` if the leaves end before what the proof is about.
     """
@@ -270,7 +270,7 @@ def prove_over(batches: Iterable[Sequence[bytes]], prove: Callable[[Nodes], list
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
-    """Say whether the proof shows that this leaf is at `index` in the tree of `size` leaves with this root."""
+    """Return whether the proof shows that this leaf is at `index` in the tree of `size` leaves with this root."""
     if not 0 <= index < size:
         return False
     # RFC 9162, section 2.1.3.2: the same proofs, with the verification spelt out.
@@ -289,7 +289,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
 
 
 def verify_consistency(old: int, new: int, proof: Sequence[bytes], old_root: bytes, new_root: bytes) -> bool:
-    """Say whether the proof shows that the tree of `new` leaves begins with the tree of `old`."""
+    """Return whether the proof shows that the tree of `new` leaves begins with the tree of `old`."""
     if not 0 <= old <= new:
         return False
     if old == new:
@@ -321,7 +321,7 @@ def verify_consistency(old: int, new: int, proof: Sequence[bytes], old_root: byt
 
 
 def tile_path(level: int, index: int, width: int = TILE_WIDTH) -> str:
-    """Give the path of a tile, such as `tile/0/x001/x234/067` or, with 7 hashes, `tile/1/000.p/7`."""
+    """Return the path of a tile, such as `tile/0/x001/x234/067` or, with 7 hashes, `tile/1/000.p/7`."""
     name = f"{index % 1000:03d}"
     while index := index // 1000:
         name = f"x{index % 1000:03d}/{name}"
@@ -329,7 +329,7 @@ def tile_path(level: int, index: int, width: int = TILE_WIDTH) -> str:
 
 
 class Tiles:
-    """Cuts a stream of leaves into tiles; it holds one tile of each level and nothing more.
+    """Cuts a stream of leaves into tiles; it holds only one tile of each level.
 
     `emit` is called with level, index and hashes of each full tile when it is full, and of the others at `finish`.
     """
@@ -355,21 +355,21 @@ class Tiles:
             self.extend(roots, level + 1)
 
     def finish(self) -> None:
-        """Emit the tiles that are not full."""
+        """Write the tiles that are not full."""
         for level, (index, hashes) in enumerate(self._open):
             if hashes:
                 self._emit(level, index, b"".join(hashes))
 
 
 class TileNodes:
-    """`Nodes` out of the tiles of a tree of `size` leaves; `read` gives a tile by level, index and width."""
+    """`Nodes` from the tiles of a tree of `size` leaves; `read` returns a tile by level, index and width."""
 
     def __init__(self, size: int, read: Callable[[int, int, int], bytes]) -> None:
         self._size = size
         self._read = read
 
     def __call__(self, level: int, index: int) -> bytes:
-        """Give the hash of a complete subtree; `Invalid` if a tile does not have the length that the size demands."""
+        """Return the hash of a complete subtree; raise `Invalid` if a tile does not have the length for this size."""
         tile_level, height = divmod(level, TILE_HEIGHT)
         tile, offset = divmod(index << height, TILE_WIDTH)
         width = min(TILE_WIDTH, (self._size >> TILE_HEIGHT * tile_level) - tile * TILE_WIDTH)

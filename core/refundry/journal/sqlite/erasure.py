@@ -1,7 +1,7 @@
-"""Erasing in SQLite: finding what only one refund names, and overwriting it where it lies.
+"""Erasing in SQLite: finding the records that only one refund names, and overwriting them in place.
 
-The rule of this module: synchronous. Bytes are replaced by as many zeros, which SQLite writes in place: a row that is
-removed makes it move its neighbours, and what was moved can stay behind in the free part of a page.
+The rule of this module: synchronous. Bytes are replaced by as many zeros, which SQLite writes in place. Removing a row
+would move its neighbors, and a copy of what was moved can remain in the free part of a page.
 """
 
 import sqlite3
@@ -18,13 +18,13 @@ from refundry.refund import Requested
 _OVERWRITE: Final = "UPDATE evidence SET bytes=zeroblob(length(bytes)) WHERE digest=?"
 _VERSION: Final = "SELECT max(originator_version) FROM stored_events WHERE originator_id=?"
 _CHECKPOINT_WAIT: Final = 1_000
-"""Milliseconds for which a checkpoint waits for others; writers wait as long."""
+"""Milliseconds for which truncating the log waits for other processes; writers wait as long."""
 
 Reader = sqlite3.Connection | sqlite3.Cursor
 
 
 def find_erasable(connection: sqlite3.Connection, refund_id: str) -> Erasable:
-    """Find what is kept of a refund and of no other; reads the whole log once."""
+    """Find the records that this refund names and no other; this reads the whole log once."""
     connection.execute("BEGIN")
     try:
         (position,) = connection.execute("SELECT coalesce(max(rowid), 0) FROM stored_events").fetchone()
@@ -36,7 +36,7 @@ def find_erasable(connection: sqlite3.Connection, refund_id: str) -> Erasable:
 
 
 def _named(connection: Reader, refund_id: str) -> list[bytes]:
-    """Give every digest that the refund's events name, and those of its notifications that came too early."""
+    """Return every digest that the refund's events name, and those of its notifications that came too early."""
     found: dict[bytes, None] = {}
     rows = connection.execute("SELECT rowid, topic, state FROM stored_events WHERE originator_id=?", (refund_id,))
     for position, topic, state in rows.fetchall():
@@ -62,7 +62,7 @@ def _kept(connection: Reader, digests: Iterable[bytes]) -> list[bytes]:
 
 
 def _shared(connection: Reader, refund_id: str, digests: Sequence[bytes], after: int) -> set[bytes]:
-    """Give those of the digests that another refund names, unless it was erased itself."""
+    """Return those of the digests that another refund names, unless that one was erased."""
     if not digests:
         return set()
     texts = {digest.hex().encode(): digest for digest in digests}
@@ -76,11 +76,11 @@ def _shared(connection: Reader, refund_id: str, digests: Sequence[bytes], after:
         named = {digest for text, digest in texts.items() if text in state}
         if connection.execute("SELECT 1 FROM erased WHERE refund_id=?", (other,)).fetchone() is None:
             found |= named
-    return found | {digest for digest in digests if _waits_elsewhere(connection, refund_id, digest)}
+    return found | {digest for digest in digests if _unmatched_elsewhere(connection, refund_id, digest)}
 
 
-def _waits_elsewhere(connection: Reader, refund_id: str, digest: bytes) -> bool:
-    """Say whether the same bytes wait as a notification about something else."""
+def _unmatched_elsewhere(connection: Reader, refund_id: str, digest: bytes) -> bool:
+    """Return whether an unmatched notification about something else has the same bytes."""
     statement = """SELECT 1 FROM unmatched_notifications AS other WHERE evidence=? AND NOT EXISTS (
         SELECT 1 FROM refund_index
         WHERE id=? AND account=other.account AND refund_request_id=other.refund_request_id)"""
@@ -88,11 +88,11 @@ def _waits_elsewhere(connection: Reader, refund_id: str, digest: bytes) -> bool:
 
 
 def overwrite(refund_id: str, version: int, position: int, notes: Mapping[str, bytes], cursor: sqlite3.Cursor) -> None:
-    """Overwrite the bytes and keep the notes; `Stale`, and nothing is done, if somebody else wrote meanwhile."""
+    """Overwrite the bytes and store the notes; raise `Stale`, and change nothing, if another write came first."""
     digests = [bytes.fromhex(digest) for digest in notes]
     (there,) = cursor.execute(_VERSION, (refund_id,)).fetchone()
     if there != version or _shared(cursor, refund_id, digests, position):
-        raise Stale(f"refund {refund_id} has moved on meanwhile; look at it again and decide again")
+        raise Stale(f"refund {refund_id} has changed meanwhile; reload it and decide again")
     cursor.executemany(_OVERWRITE, [(digest,) for digest in digests])
     cursor.executemany(
         "INSERT OR IGNORE INTO erased (digest, refund_id, note) VALUES (?,?,?)",
@@ -101,7 +101,7 @@ def overwrite(refund_id: str, version: int, position: int, notes: Mapping[str, b
 
 
 def truncate_wal(path: Path) -> bool:
-    """Copy the write-ahead log into the database and cut it off; False if somebody is reading what it holds."""
+    """Copy the write-ahead log into the database and truncate it; return False if another process is reading it."""
     connection = connect(path)
     try:
         connection.execute(f"PRAGMA busy_timeout={_CHECKPOINT_WAIT}")

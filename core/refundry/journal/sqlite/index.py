@@ -100,7 +100,7 @@ def _compare_one(connection: sqlite3.Connection, id: str) -> Iterator[IndexDiffe
 
 
 def rebuild(ids: Sequence[str], cursor: sqlite3.Cursor) -> int:
-    """Write the index rows of these refunds anew from the log; return how many there are."""
+    """Rebuild the index rows of these refunds from the log; return how many there are."""
     count = 0
     for id in ids:
         cursor.execute("DELETE FROM refund_index WHERE id=?", (id,))

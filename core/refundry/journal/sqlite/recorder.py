@@ -1,8 +1,8 @@
-"""The tables in SQLite, on eventsourcing's recorder: how a store is made, opened, checked and written to.
+"""The tables in SQLite, on eventsourcing's recorder: how a store is created, opened, checked and written to.
 
-The rule of this module: synchronous, and every write transaction takes the write lock at its start, carries everything
-that belongs together, and is on the disk when it returns. A setting that would lose acknowledged writes in a power cut
-is refused, not warned about.
+The rule of this module: synchronous, and every write transaction takes the write lock at its start, contains everything
+that belongs together, and is on the disk when it returns. A setting that would lose acknowledged writes in a power
+failure is refused, not warned about.
 """
 
 import os
@@ -29,7 +29,7 @@ from refundry.journal.sqlite.rows import STATEMENTS, Change, admit_one, admit_to
 from refundry.journal.sqlite.tree import TreeWriter
 
 APPLICATION_ID: Final = 0x52466479
-"""In the header of every store ("RFdy"), so that no other database is taken for one."""
+"""In the header of every store ("RFdy"), so that no other database is mistaken for one."""
 FORMAT: Final = 3
 """The version of the tables below."""
 LOCK_TIMEOUT: Final = 30.0
@@ -41,7 +41,7 @@ _SETTINGS: Final = (
     "synchronous=FULL",
     "fullfsync=1",  # without it, fsync on macOS leaves the data in the disk's own cache
     "mmap_size=0",  # an I/O error must be an error, not a signal
-    "secure_delete=1",  # what is moved or removed leaves no copy behind, so that erasing it is enough
+    "secure_delete=1",  # what is moved or removed leaves no copy behind, so erasing it is sufficient
     "wal_autocheckpoint=4000",  # 16 MiB: a page that changes in every commit is copied a quarter as often
 )
 
@@ -59,7 +59,7 @@ _TABLES: Final = (
     "CREATE INDEX refund_review ON refund_index (id) WHERE review IS NOT NULL",
     "CREATE INDEX refund_blocks ON refund_index (account) WHERE blocks_account = 1",
     "CREATE INDEX refund_lease ON refund_index (lease_holder) WHERE lease_holder IS NOT NULL",
-    # With a rowid: bytes of any length lie in the order they came, and only the digests are sorted.
+    # With a rowid: bytes of any length stay in the order of arrival, and only the digests are sorted.
     "CREATE TABLE evidence (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL)",
     """CREATE TABLE unmatched_notifications (
         at INTEGER NOT NULL, account TEXT NOT NULL, refund_request_id TEXT NOT NULL, evidence BLOB NOT NULL,
@@ -68,7 +68,7 @@ _TABLES: Final = (
     "CREATE TABLE audit_leaf (idx INTEGER PRIMARY KEY, position INTEGER NOT NULL, hash BLOB NOT NULL)",
     "CREATE TABLE audit_tree (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, frontier BLOB NOT NULL)",
     "CREATE TABLE audit_checkpoint (size INTEGER PRIMARY KEY, at INTEGER NOT NULL, note BLOB NOT NULL)",
-    # What was erased, by the digest that an event names: a signed note says when and why.
+    # What was erased, by the digest that an event names: a signed note states when and why.
     "CREATE TABLE erased (digest BLOB PRIMARY KEY, refund_id TEXT NOT NULL, note BLOB NOT NULL)",
     """CREATE TABLE observed (
         observer TEXT PRIMARY KEY, position INTEGER NOT NULL, lease_until INTEGER NOT NULL, lease_holder TEXT NOT NULL)
@@ -80,7 +80,7 @@ _TABLES: Final = (
 
 
 def connect(path: Path, cache: int = READER_CACHE) -> sqlite3.Connection:
-    """Open a connection with the settings that every promise rests on, and check that they hold."""
+    """Open a connection with the settings that every promise depends on, and check them."""
     connection = sqlite3.connect(
         path,
         timeout=LOCK_TIMEOUT,
@@ -134,7 +134,7 @@ def pragma(connection: sqlite3.Connection, name: str) -> Any:
 
 
 def check_settings(connection: sqlite3.Connection) -> None:
-    """Refuse a connection that could lose what was acknowledged, or a database that is not ours: `ConfigError`."""
+    """Raise `ConfigError` for a connection that could lose acknowledged writes, or a database that is not a store."""
     if pragma(connection, "application_id") != APPLICATION_ID:
         raise ConfigError("store", "this SQLite database is not a Refundry store")
     version = pragma(connection, "user_version")
@@ -182,7 +182,7 @@ class _Pool(SQLiteConnectionPool):
 
 
 class Datastore(SQLiteDatastore):
-    """The library's datastore on our connections."""
+    """The library's datastore with these connections."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path), originator_id_type="text")
@@ -204,18 +204,18 @@ class Recorder(SQLiteApplicationRecorder):
         self._tree = TreeWriter()
 
     def construct_create_table_statements(self) -> list[str]:
-        """Give the library's tables and ours."""
+        """Return the library's tables and the store's own."""
         return [*super().construct_create_table_statements(), *_TABLES]
 
     def insert_changes(self, changes: Sequence[Change]) -> Sequence[Sequence[int] | Exception]:
-        """Commit a group as one; give each change its positions in the log, or why it was refused."""
+        """Write a group in one commit; return the positions in the log of each change, or why it was refused."""
         try:
             return self._insert_together(changes)
         except Exception as error:
             code = sqlite_code(error)
             if code not in (0, sqlite3.SQLITE_CONSTRAINT):
                 raise
-            # Not the database failed but one of the changes. Each by itself, so that it fails alone.
+            # One of the changes failed, not the database: write them one by one, so that it fails alone.
             if len(changes) > 1:
                 return [self.insert_changes([change])[0] for change in changes]
             disagree = StoreError(f"store: the index and the log disagree; rebuild the index ({error})")
@@ -223,7 +223,7 @@ class Recorder(SQLiteApplicationRecorder):
 
     def _insert_together(self, changes: Sequence[Change]) -> Sequence[Sequence[int] | Exception]:
         if len(changes) > 1:
-            # Where some change is refused, which one and why only shows one by one.
+            # If a change is refused, only writing them one by one shows which one and why.
             with suppress(_OneByOne), self.datastore.transaction(commit=True) as c:
                 if not admit_together(c.sqlite_cursor, changes):
                     raise _OneByOne
@@ -259,7 +259,7 @@ class Recorder(SQLiteApplicationRecorder):
         cursor = c.sqlite_cursor
         rows = [(e.originator_id, e.originator_version, e.topic, e.state) for e in stored_events]
         in_many_rows(cursor, self._insert_many, rows)
-        # We hold the write lock, so the rows have numbers in a row.
+        # This connection holds the write lock, so the row numbers are consecutive.
         last = cursor.lastrowid or 0
         positions = range(last + 1 - len(rows), last + 1)
         self._tree.grow(cursor, stored_events, positions.start)
@@ -267,11 +267,11 @@ class Recorder(SQLiteApplicationRecorder):
         return positions
 
 
-# --- making and opening a store --------------------------------------------------------------------------------------
+# --- creating and opening a store -------------------------------------------------------------------------------------
 
 
 def open_recorder(name: str | Path) -> Recorder:
-    """Open the store in this file, or make it; `ConfigError` or `StoreError`, in one line, if it cannot be used."""
+    """Open the store in this file, or create it; raise `ConfigError` or `StoreError` if it cannot be used."""
     path = _check_place(str(name))
     try:
         _make_if_new(path)
@@ -285,7 +285,7 @@ def open_recorder(name: str | Path) -> Recorder:
 def _check_place(name: str) -> Path:
     path = Path(name)
     if not name or ":memory:" in name or "mode=memory" in name:
-        raise ConfigError("store", "must be a file; a database in memory would forget refunds")
+        raise ConfigError("store", "must be a file; a database in memory would lose refunds")
     if path.is_dir():
         raise ConfigError("store", f"{path} is a directory, not a database file")
     if not path.parent.is_dir():
@@ -319,7 +319,7 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Switch to write-ahead logging; processes that do so at once make each other fail, whatever the timeout."""
+    """Switch to write-ahead logging; processes that do so at the same time make each other fail despite the timeout."""
     until = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
@@ -333,7 +333,7 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 # --- errors ----------------------------------------------------------------------------------------------------------
 
-_SAID: Final = {
+_MESSAGES: Final = {
     sqlite3.SQLITE_FULL: "the disk is full; nothing was stored",
     sqlite3.SQLITE_BUSY: f"another process has kept it locked for {LOCK_TIMEOUT:.0f} seconds; nothing was stored",
     sqlite3.SQLITE_READONLY: "it cannot be written; nothing was stored",
@@ -344,7 +344,7 @@ _SAID: Final = {
 
 
 def sqlite_code(error: BaseException) -> int:
-    """Give SQLite's primary result code behind an exception of sqlite3 or eventsourcing; 0 if there is none."""
+    """Return SQLite's primary result code behind an exception of sqlite3 or eventsourcing; 0 without one."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, sqlite3.Error):
@@ -354,8 +354,8 @@ def sqlite_code(error: BaseException) -> int:
 
 
 def store_error(error: BaseException) -> StoreError:
-    """Say in one line what is wrong with the store."""
+    """Return an error that states in one line what is wrong with the store."""
     if isinstance(error, UnicodeDecodeError):
-        # SQLite's own words quote a part of the file that is no text any more.
-        return StoreError(f"store: {_SAID[sqlite3.SQLITE_CORRUPT]}")
-    return StoreError(f"store: {_SAID.get(sqlite_code(error), f'the database failed: {error}')}")
+        # SQLite's own message quotes a part of the file that is not text.
+        return StoreError(f"store: {_MESSAGES[sqlite3.SQLITE_CORRUPT]}")
+    return StoreError(f"store: {_MESSAGES.get(sqlite_code(error), f'the database failed: {error}')}")

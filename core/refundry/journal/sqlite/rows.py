@@ -1,7 +1,7 @@
 """The index rows in SQLite: what their columns hold, and whether a change may write its own.
 
-The rule of this module: synchronous, inside a write transaction that its caller began. Every step into SQLite gives the
-interpreter away to other threads and has to get it back, so a group is written in few statements of many rows.
+The rule of this module: synchronous, inside a write transaction of the caller. Every call into SQLite releases the
+interpreter to other threads and has to reacquire it, so a group is written in a few statements of many rows.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ from refundry.refund import Refund, Status
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 ROW: Final = """version, status, review, due_at, blocks_account, updated_at, id, account, refund_request_id, payment,
     currency, exponent, amount, payment_total, retry_of, requested_at"""
-"""The columns of an index row, in the order in which `whole_row` gives them and `read_row` reads them."""
+"""The columns of an index row, in the order in which `whole_row` returns them and `read_row` reads them."""
 ROW_ID: Final = 6
 _NEW_ROW: Final = f"INTO refund_index ({ROW}) VALUES "
 _NEW_VALUES: Final = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
@@ -49,7 +49,7 @@ STATEMENTS: Final = 7 * ROWS_AT_ONCE
 
 
 def in_many_rows(cursor: sqlite3.Cursor, statement: Callable[[int], str], rows: Sequence[Sequence[Any]]) -> int:
-    """Execute `statement(n)` for all rows, up to `ROWS_AT_ONCE` at a time, and give how many rows changed."""
+    """Execute `statement(n)` for all rows, up to `ROWS_AT_ONCE` at a time, and return how many rows changed."""
     changed = 0
     for start in range(0, len(rows), ROWS_AT_ONCE):
         some = rows[start : start + ROWS_AT_ONCE]
@@ -60,13 +60,13 @@ def in_many_rows(cursor: sqlite3.Cursor, statement: Callable[[int], str], rows: 
 
 @cache
 def insert_evidence(rows: int) -> str:
-    """Give the statement that keeps so many pieces of evidence, each once."""
+    """Return the statement that stores so many pieces of evidence, each once."""
     return f"INSERT OR IGNORE INTO evidence (digest, bytes) VALUES {','.join(['(?,?)'] * rows)}"
 
 
 @cache
 def insert_rows(rows: int) -> str:
-    """Give the statement that adds so many index rows, leaving out those whose id or request id is taken."""
+    """Return the statement that adds so many index rows, except those whose id or request id is taken."""
     return f"INSERT OR IGNORE {_NEW_ROW}{','.join([_NEW_VALUES] * rows)}"
 
 
@@ -90,13 +90,13 @@ def _siblings_of(payments: int) -> str:
 
 
 def to_micros(at: datetime) -> int:
-    """Give a time as whole microseconds since 1970, in UTC."""
+    """Return a time as microseconds since 1970, in UTC."""
     since = at - EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_micros(micros: int) -> datetime:
-    """Give the time that `to_micros` wrote."""
+    """Return the time that `to_micros` wrote."""
     return EPOCH + timedelta(microseconds=micros)
 
 
@@ -125,7 +125,7 @@ def read_row(values: Sequence[Any]) -> Row:
 
 @attrs.frozen(slots=True)
 class Change:
-    """A `Write`, made ready for the tables before it waits for the writer."""
+    """A `Write`, prepared for the tables before it waits for the writer."""
 
     write: Write
     stored: list[StoredEvent]
@@ -137,7 +137,7 @@ class Change:
 
     @classmethod
     def of(cls, write: Write, random: Callable[[int], bytes]) -> "Change":
-        """Encode everything: what cannot be written fails here, alone."""
+        """Encode a write, so that one that cannot be written fails alone."""
         refund = write.refund
         first = refund.version - len(write.events) + 1
         if first == 1:
@@ -154,7 +154,7 @@ class Change:
 
     @property
     def expected(self) -> int:
-        """The version that the refund has if nobody else wrote to it; 0 for a new one."""
+        """The version that the refund has if no other write came first; 0 for a new one."""
         return self.write.refund.version - self.count
 
 
@@ -179,7 +179,7 @@ def _changing(refund: Refund) -> tuple[Any, ...]:
 
 
 def whole_row(refund: Refund) -> tuple[Any, ...]:
-    """Give what a refund's index row must hold, in the order of `ROW`."""
+    """Return what a refund's index row must contain, in the order of `ROW`."""
     return *_changing(refund), *_lasting(refund)
 
 
@@ -202,7 +202,7 @@ def _lasting(refund: Refund) -> tuple[Any, ...]:
 
 
 def admit_together(cursor: sqlite3.Cursor, changes: Sequence[Change]) -> bool:
-    """Write the index rows of a group; False if one of them must not be written, and the caller has to roll back."""
+    """Write the index rows of a group; return False if one of them is refused, and the caller must roll back."""
     new = [change for change in changes if not change.expected]
     old = [(*change.changing, change.expected) for change in changes if change.expected]
     if in_many_rows(cursor, _update_rows, old) != len(old):
@@ -243,7 +243,7 @@ def _read_siblings(
 
 
 def admit_one(cursor: sqlite3.Cursor, change: Change) -> Exception | None:
-    """Write the index row of a change; if it must not happen, write nothing and give the reason."""
+    """Write the index row of a change; if it is refused, write nothing and return the reason."""
     refund = change.write.refund
     if change.expected:
         cursor.execute(_UPDATE_ROW, (*change.changing, change.expected))
@@ -252,18 +252,18 @@ def admit_one(cursor: sqlite3.Cursor, change: Change) -> Exception | None:
     try:
         check_total(refund.amount, refund.payment_total, [sibling for _, sibling in siblings])
     except Invalid as refusal:
-        # Asked twice is asked once: that the first took what was left of the payment is no reason to refuse.
+        # A repeated request is not refused because the first one took what was left of the payment.
         return _taken(cursor, refund) or refusal
     cursor.execute(insert_rows(1), (*change.changing, *_lasting(refund)))
     return None if cursor.rowcount == 1 else _taken(cursor, refund) or _replaced(cursor, refund) or _stale(refund)
 
 
 def _stale(refund: Refund) -> Stale:
-    return Stale(f"refund {refund.refund_request_id!r} has moved on meanwhile; look at it again and decide again")
+    return Stale(f"refund {refund.refund_request_id!r} has changed meanwhile; reload it and decide again")
 
 
 def _replaced(cursor: sqlite3.Cursor, refund: Refund) -> Invalid | None:
-    """Only a new id can pay twice: a failed refund has one replacement, and that one's failure another, in a row."""
+    """Return the refusal if the failed refund already has a replacement, because only a new id can pay twice."""
     found = cursor.execute("SELECT refund_request_id FROM refund_index WHERE retry_of=?", (refund.retry_of,)).fetchone()
     return None if found is None else Invalid("retry_of", f"has been replaced already, by {found[0]!r}")
 

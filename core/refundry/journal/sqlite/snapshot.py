@@ -36,7 +36,7 @@ class Snapshot:
             return cursor.fetchall() if most is None else cursor.fetchmany(most)
 
     def row(self, statement: str, values: Values = ()) -> Any:
-        """Return the first row; None if there is none."""
+        """Return the first row, or None."""
         with _store_errors():
             return self.connection.execute(statement, values).fetchone()
 

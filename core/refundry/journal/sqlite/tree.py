@@ -1,8 +1,8 @@
 """The tree over the log in SQLite: its leaves, its frontier and the checkpoints that were signed.
 
-The rule of this module: what the tree is, `refundry.journal.merkle` says; here it is only kept. Leaves and frontier are
-written in the transaction of their events. The frontier follows from the leaves: where it is lost, it is made again,
-so that no refund waits for it; whether that is the tree that was signed, the signer says.
+The rule of this module: `refundry.journal.merkle` defines the tree; this module only stores it. Leaves and frontier are
+written in the transaction of their events. The frontier follows from the leaves: if it is lost, it is rebuilt, so that
+no refund waits for it. Whether that is the tree that was signed is for the signer to check.
 """
 
 import logging
@@ -67,7 +67,7 @@ class TreeWriter:
 
 
 def read_tree(connection: Readable) -> bytes:
-    """Give the frontier of the tree."""
+    """Return the frontier of the tree."""
     found = connection.execute(_TREE).fetchone()
     frontier, last = found if found is not None else (None, _last_leaf(connection))
     if frontier is None and last is None:
@@ -77,7 +77,7 @@ def read_tree(connection: Readable) -> bytes:
             return bytes(frontier)
     except (Invalid, TypeError):
         pass
-    _log.critical("the tree over the log does not fit its leaves: somebody changed the store; run audit verify")
+    _log.critical("the tree over the log does not match its leaves: the store was changed; run refundry audit verify")
     return _tree_of_leaves(connection)
 
 
@@ -96,7 +96,7 @@ def _tree_of_leaves(connection: Readable) -> bytes:
 
 
 def read_leaves(connection: Readable, start: int, end: int) -> list[bytes]:
-    """Give the hashes of the leaves from `start` to before `end`; `Tampered` if one is missing."""
+    """Return the hashes of the leaves from `start` to before `end`; raise `Tampered` if one is missing."""
     leaves = _in_a_row(connection.execute(_LEAVES, (start, end)).fetchall(), start)
     if len(leaves) != end - start:
         raise Tampered(f"store: the leaf {start + len(leaves)} of the tree over the log is missing")
@@ -111,12 +111,12 @@ def _in_a_row(rows: Sequence[tuple[int, bytes]], start: int) -> list[bytes]:
 
 
 def keep_checkpoint(cursor: sqlite3.Cursor, checkpoint: StoredCheckpoint) -> None:
-    """Keep a signed checkpoint; the first of a size stays."""
+    """Store a signed checkpoint; the first one of a size stays."""
     cursor.execute(_KEEP_CHECKPOINT, (checkpoint.size, to_micros(checkpoint.at), checkpoint.note))
 
 
 def read_checkpoints(connection: Readable, after: int, limit: int) -> list[StoredCheckpoint]:
-    """Give signed checkpoints, smallest first, from the one after the size `after`."""
+    """Return signed checkpoints, smallest first, starting after the size `after`."""
     return [
         StoredCheckpoint(size, from_micros(at), note)
         for size, at, note in connection.execute(_CHECKPOINTS, (after, limit))
@@ -124,6 +124,6 @@ def read_checkpoints(connection: Readable, after: int, limit: int) -> list[Store
 
 
 def read_last_checkpoint(connection: Readable) -> StoredCheckpoint | None:
-    """Give the signed checkpoint of the largest tree."""
+    """Return the signed checkpoint of the largest tree."""
     found = connection.execute(_LAST_CHECKPOINT).fetchone()
     return None if found is None else StoredCheckpoint(found[0], from_micros(found[1]), found[2])
