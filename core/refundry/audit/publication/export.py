@@ -24,9 +24,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from refundry.audit.export_format import FORMAT, content_path, line_of
 from refundry.audit.signing.signed_notes import BadNote, Checkpoint, Verifier, open_checkpoint
 from refundry.audit.verification import lean_state
-from refundry.audit.verification.source import Event
 from refundry.errors import Invalid, StoreError, Tampered
-from refundry.journal.log_source import StoreSource
+from refundry.journal.log_source import StoredEvent, StoreSource
 from refundry.journal.merkle import Frontier, TileNodes, Tiles, entry, inclusion_proof, leaf_hash, tile_path
 
 __all__ = ["Exported", "Part", "export"]
@@ -199,7 +198,7 @@ class _Writer:
     def _read_tile(self, level: int, index: int, width: int) -> bytes:
         return (self._folder / tile_path(level, index, width)).read_bytes()
 
-    def _wanted(self, event: Event, fields: Any) -> bool:
+    def _wanted(self, event: StoredEvent, fields: Any) -> bool:
         part, id = self._part, event[1]
         if event[3] == "requested" and part.refund in (None, id):
             wanted = part.account in (None, fields.account) and part.payment in (None, fields.payment)
@@ -209,7 +208,7 @@ class _Writer:
             return False
         return (part.since is None or fields.at >= part.since) and (part.until is None or fields.at < part.until)
 
-    def _named(self, event: Event, fields: Any) -> None:
+    def _named(self, event: StoredEvent, fields: Any) -> None:
         self.count += 1
         if fields is None:
             return
@@ -218,7 +217,7 @@ class _Writer:
             if digest is not None and not (self._folder / content_path(folder, digest)).exists():
                 self._content(event, folder, digest)
 
-    def _content(self, event: Event, folder: str, digest: str) -> None:
+    def _content(self, event: StoredEvent, folder: str, digest: str) -> None:
         content, note = self._source.content(bytes.fromhex(digest))
         if note is not None:
             self._put(content_path("erased", digest), note)
@@ -228,7 +227,7 @@ class _Writer:
         else:
             raise Tampered(f"the event at position {event[0]} names {digest}, which is not kept and was not erased")
 
-    def _prove(self, event: Event, idx: int, proof: Sequence[bytes], note: bytes) -> None:
+    def _prove(self, event: StoredEvent, idx: int, proof: Sequence[bytes], note: bytes) -> None:
         """Write what is hashed, and its proof in the form of https://c2sp.org/tlog-proof, for a single event."""
         lines = ["c2sp.org/tlog-proof@v1", f"index {idx}", *(b64encode(each).decode() for each in proof), "", ""]
         self._put(f"proofs/{event[2]:04d}.tlog-proof", "\n".join(lines).encode() + note)

@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 
 from refundry.audit.verification import lean_state
+from refundry.audit.verification.batches import place_of
 from refundry.audit.verification.evidence_check import EvidenceCheck
 from refundry.audit.verification.findings import FindingKind, Findings
 from refundry.audit.verification.refund_states import RefundStates, check_replacement
-from refundry.audit.verification.source import Event, place_of
+from refundry.journal.log_source import StoredEvent
 
 __all__ = ["EventCheck"]
 
@@ -26,7 +27,7 @@ class EventCheck:
         self._findings = findings
         self.refunds = 0
 
-    def take(self, events: Sequence[Event]) -> None:
+    def take(self, events: Sequence[StoredEvent]) -> None:
         """Check a batch."""
         cached, read, step = self._states.cached, lean_state.read, lean_state.step
         named: list[str] = []
@@ -56,13 +57,13 @@ class EventCheck:
         self._look_up(named, events)
         self._states.evict()
 
-    def look_up(self, events: Sequence[Event]) -> None:
+    def look_up(self, events: Sequence[StoredEvent]) -> None:
         """Check only what events name, because the histories of their refunds are not complete."""
         found = [lean_state.read_any(topic, content) for _, _, _, topic, content in events]
         named = [name for fields in found if fields is not None for name in lean_state.named_by(fields)]
         self._look_up(named, events)
 
-    def _apply_out_of_order(self, event: Event, fields: Any) -> None:
+    def _apply_out_of_order(self, event: StoredEvent, fields: Any) -> None:
         """Apply an event that is not the next one of a cached refund."""
         position, id, version, topic, _ = event
         if topic == "requested" and version == 1 and id not in self._states.cached:
@@ -80,7 +81,7 @@ class EventCheck:
         if violation is not None:
             self._report(event, *violation)
 
-    def _begin(self, event: Event, fields: Any) -> None:
+    def _begin(self, event: StoredEvent, fields: Any) -> None:
         position, id, *_ = event
         self.refunds += 1
         state = self._states.cached[id] = lean_state.begin(id, fields)
@@ -89,10 +90,10 @@ class EventCheck:
             if violation is not None:
                 self._report(event, *violation)
 
-    def _report(self, event: Event, invariant: str, text: str) -> None:
+    def _report(self, event: StoredEvent, invariant: str, text: str) -> None:
         self._findings.add(FindingKind.INVARIANT, place_of(event), f"{invariant}: {text}")
 
-    def _look_up(self, named: Sequence[str], events: Iterable[Event]) -> None:
+    def _look_up(self, named: Sequence[str], events: Iterable[StoredEvent]) -> None:
         try:
             digests = [bytes.fromhex(digest) for digest in set(named)]
         except ValueError:

@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Final
 
 from refundry.audit.verification.findings import FindingKind, Findings
-from refundry.audit.verification.source import BATCH, Source
+from refundry.journal.log_source import BATCH, LogSource
 
 __all__ = ["EvidenceCheck"]
 
@@ -23,7 +23,7 @@ AHEAD: Final = 3 * BATCH
 class EvidenceCheck:
     """Reads the records of a source once, from beginning to end."""
 
-    def __init__(self, source: Source, findings: Findings) -> None:
+    def __init__(self, source: LogSource, findings: Findings) -> None:
         self._source = source
         self._findings = findings
         self._batches = source.contents()

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from refundry.audit.verification import lean_state
 from refundry.audit.verification.lean_state import LeanState, Violation, close, columns
-from refundry.audit.verification.source import Source
-from refundry.journal.log_source import Totals
+from refundry.journal.log_source import LogSource, Totals
 
 __all__ = ["RefundStates", "check_replacement"]
 
@@ -22,7 +21,7 @@ CACHED: Final = 20_000
 class RefundStates:
     """The states of refunds by id."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: LogSource) -> None:
         self._source = source
         self.cached: dict[str, LeanState] = {}
         self.matched = 0

@@ -14,9 +14,10 @@ from typing import Any, Final
 import attrs
 
 from refundry.audit.signing.signed_notes import BadNote, Checkpoint, Verifier, open_checkpoint
+from refundry.audit.verification.batches import in_batches, place_of
 from refundry.audit.verification.findings import FindingKind, Findings
-from refundry.audit.verification.source import BATCH, Event, Leaf, Source, in_batches, place_of
 from refundry.audit.verification.streamed_roots import Batch
+from refundry.journal.log_source import BATCH, LogSource, StoredEvent, StoredLeaf
 from refundry.journal.merkle import EMPTY_ROOT, Frontier, entry, leaf_hash
 
 __all__ = ["Claim", "Given", "Tree", "leaves_of", "open_claim", "paired"]
@@ -36,7 +37,7 @@ class Given:
 # --- events and their leaves ------------------------------------------------------------------------------------------
 
 
-def paired(source: Source, findings: Findings) -> Iterator[tuple[Sequence[Event], Sequence[bytes | None]]]:
+def paired(source: LogSource, findings: Findings) -> Iterator[tuple[Sequence[StoredEvent], Sequence[bytes | None]]]:
     """Yield events with their stored leaves; if the two do not correspond, report it and join them by position."""
     events, index = source.events(), 0
     for some in events:
@@ -55,15 +56,15 @@ def _flat(batches: Iterator[Sequence[Any]]) -> Iterator[Any]:
 
 
 def _joined(
-    start: int, events: Iterator[Event], leaves: Iterator[Leaf], findings: Findings
-) -> Iterator[tuple[Sequence[Event], Sequence[bytes | None]]]:
+    start: int, events: Iterator[StoredEvent], leaves: Iterator[StoredLeaf], findings: Findings
+) -> Iterator[tuple[Sequence[StoredEvent], Sequence[bytes | None]]]:
     for batch in in_batches(_merged(start, events, leaves, findings)):
         yield [event for event, _ in batch], [hash for _, hash in batch]
 
 
 def _merged(
-    start: int, events: Iterator[Event], leaves: Iterator[Leaf], findings: Findings
-) -> Iterator[tuple[Event, bytes | None]]:
+    start: int, events: Iterator[StoredEvent], leaves: Iterator[StoredLeaf], findings: Findings
+) -> Iterator[tuple[StoredEvent, bytes | None]]:
     leaf = next(leaves, None)
     for index, event in enumerate(events, start):
         position = event[0]
@@ -88,7 +89,7 @@ def _at_least(position: object, least: int) -> bool:
     return isinstance(position, int) and position >= least
 
 
-def _place(leaf: Leaf) -> str:
+def _place(leaf: StoredLeaf) -> str:
     return f"position {leaf[1]}"
 
 
@@ -114,7 +115,7 @@ _HEAD: Final = b"\x00" + entry("-" * _UUID, 1, "", b"").partition(b"-")[0]
 _MIDDLES: Final = _Middles()
 
 
-def leaves_of(events: Sequence[Event]) -> list[bytes]:
+def leaves_of(events: Sequence[StoredEvent]) -> list[bytes]:
     """Return the leaf hashes of events."""
     try:
         ids = [event[1].encode() for event in events]
@@ -130,7 +131,7 @@ def leaves_of(events: Sequence[Event]) -> list[bytes]:
     return [_leaf(event) for event in events]
 
 
-def _leaf(event: Event) -> bytes:
+def _leaf(event: StoredEvent) -> bytes:
     """Return the leaf hash of one event; values of other types get a hash that no recorded event can have."""
     _, refund_id, version, topic, state = event
     try:
@@ -147,7 +148,7 @@ def _leaf(event: Event) -> bytes:
 class Tree:
     """The tree over the events as they stream by, compared with leaves, frontier and checkpoints."""
 
-    def __init__(self, source: Source, log: Verifier, given: Sequence[Given], findings: Findings) -> None:
+    def __init__(self, source: LogSource, log: Verifier, given: Sequence[Given], findings: Findings) -> None:
         self._source = source
         self._log = log
         self._findings = findings
@@ -159,7 +160,7 @@ class Tree:
         self.checked = 0
         self._wrong = 0
 
-    def take(self, events: Sequence[Event], stored: Sequence[bytes | None]) -> None:
+    def take(self, events: Sequence[StoredEvent], stored: Sequence[bytes | None]) -> None:
         """Add the next events; all batches but the last are full."""
         leaves = leaves_of(events)
         if leaves != stored:
@@ -239,7 +240,7 @@ class Claim:
     name: str
 
 
-def _claims(source: Source, log: Verifier, given: Sequence[Given], findings: Findings) -> Iterator[Claim]:
+def _claims(source: LogSource, log: Verifier, given: Sequence[Given], findings: Findings) -> Iterator[Claim]:
     """Yield every genuine claim, the smallest size first."""
     opened = [claim for each in given if (claim := open_claim(each.note, each.name, log, findings)) is not None]
     return merge(_stored_claims(source, log, findings), sorted(opened, key=_SIZE), key=_SIZE)
@@ -248,7 +249,7 @@ def _claims(source: Source, log: Verifier, given: Sequence[Given], findings: Fin
 _SIZE: Final = attrgetter("size")
 
 
-def _stored_claims(source: Source, log: Verifier, findings: Findings) -> Iterator[Claim]:
+def _stored_claims(source: LogSource, log: Verifier, findings: Findings) -> Iterator[Claim]:
     for size, note in source.checkpoints():
         claim = open_claim(note, "the database's checkpoint", log, findings, size)
         if claim is not None:

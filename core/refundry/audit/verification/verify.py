@@ -12,15 +12,16 @@ from typing import Any, Final
 
 from refundry.audit.erasure import open_tombstone
 from refundry.audit.signing.signed_notes import BadNote, Verifier
+from refundry.audit.verification.batches import in_batches, place_of
 from refundry.audit.verification.event_check import EventCheck
 from refundry.audit.verification.evidence_check import EvidenceCheck
 from refundry.audit.verification.export_source import ExportSource
 from refundry.audit.verification.findings import FindingKind, Findings, Limit, LimitCode, Verdict
 from refundry.audit.verification.refund_states import RefundStates
-from refundry.audit.verification.source import BATCH, Source, in_batches, place_of
 from refundry.audit.verification.tree_check import Claim, Given, Tree, leaves_of, open_claim, paired
 from refundry.errors import StoreError
 from refundry.formatting import counted
+from refundry.journal.log_source import BATCH, LogSource
 from refundry.journal.merkle import verify_inclusion
 
 __all__ = ["Given", "verify", "verify_part", "without_collector"]
@@ -36,7 +37,7 @@ _PART: Final = "This is a part of the log: whether other refunds belong to it ca
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Disable the cyclic garbage collector meanwhile: a check creates no cycles, and looking for them costs a tenth.
+    """Run without the cyclic garbage collector: a check creates no cycles, and looking for them costs a tenth.
 
     This affects the whole process, so it is for commands that do nothing else.
     """
@@ -50,7 +51,7 @@ def without_collector() -> Iterator[None]:
 
 
 def verify(
-    source: Source,
+    source: LogSource,
     log: Verifier,
     given: Sequence[Given] = (),
     progress: Progress = lambda done, total: None,
@@ -80,7 +81,7 @@ def verify_part(
 
 
 class _Audit:
-    def __init__(self, source: Source, log: Verifier, progress: Progress) -> None:
+    def __init__(self, source: LogSource, log: Verifier, progress: Progress) -> None:
         self._source = source
         self._log = log
         self._progress = progress
