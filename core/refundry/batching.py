@@ -1,8 +1,8 @@
-"""Many pieces of work, one hop to a thread: group commit, and signing many requests at once.
+"""Batching: many small pieces of work share one hop to a thread, for group commit and for signing.
 
-The rule of this module: it knows nothing of the work. It collects what is asked for while a group is under way, hands
-all of it to one thread, and gives each caller its own answer. A caller that goes away harms nobody: what was not handed
-over is dropped, what was is done.
+The rule of this module: it knows nothing about the work. While a group is being processed it collects what is
+submitted, then passes all of it to one thread, and returns to each caller its own result. If a caller is canceled, its
+item is dropped unless it was passed on already.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ _Waiting = tuple[T, asyncio.Future[R]]
 
 
 class Grouped(Generic[T, R]):
-    """One thread for everything of a kind in a process, such as writing to a store.
+    """One thread for all work of one type in a process, such as writing to a store.
 
-    `work` is called in the thread with one group at a time. It gives back one result for each member, in order, where
-    an exception is the answer for that member alone; an exception that it raises is everybody's. `share` says how much
-    of a group a member takes: the shares of a group do not exceed 1.
+    `work` is called in the thread with one group at a time. It returns one result for each member, in order; an
+    exception among the results is raised for that member alone, and an exception that it raises is raised for all of
+    them. `share` is the part of a group that a member takes: the shares of a group do not exceed 1.
     """
 
     def __init__(
@@ -43,14 +43,14 @@ class Grouped(Generic[T, R]):
         self._closed = False
 
     def submit(self, item: T) -> asyncio.Future[R]:
-        """Have `item` done with whatever else is waiting; the future has, or raises, what `work` says about it."""
+        """Add `item` to the next group; return a future with the result of `work` for it."""
         self._check_open()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         self._waiting.append((item, future))
         if self._idle.is_set():
             self._idle.clear()
-            # Not at once: whatever else is ready in this turn of the loop belongs in the same group.
+            # Not immediately: what else is submitted in this turn of the loop belongs to the same group.
             loop.call_soon(self._next)
         return future
 
@@ -60,7 +60,7 @@ class Grouped(Generic[T, R]):
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
 
     async def close(self) -> None:
-        """Do what is waiting, take nothing more and end the thread."""
+        """Process what was submitted, accept nothing more and stop the thread."""
         self._closed = True
         await self._idle.wait()
         await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
@@ -101,12 +101,12 @@ class Grouped(Generic[T, R]):
                 future.set_exception(result)
             else:
                 future.set_result(result)
-        # After those who were answered: their next writes join the next group.
+        # Scheduled after the callers above, so that their next items join the next group.
         asyncio.get_running_loop().call_soon(self._next)
 
 
 def _copy(error: BaseException) -> BaseException:
-    """Give every caller an exception of its own: raising adds to its traceback."""
+    """Return an exception of its own for every caller: raising adds to its traceback."""
     if isinstance(error, StoreError):
         copy = StoreError(*error.args)
         copy.__cause__ = error.__cause__

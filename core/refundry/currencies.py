@@ -1,12 +1,12 @@
 """The exponent of every ISO 4217 currency that has a minor unit, withdrawn ones included.
 
-The rule of this module: data only. An exponent says how many decimals the currency's unit has: 2 for EUR, 0 for JPY.
+The rule of this module: data only. An exponent is the number of decimals of the currency's unit: 2 for EUR, 0 for JPY.
 
 Sources: the active codes are ISO 4217 list one as published on 2026-01-01 (the `iso4217` package, 1.16.20260101; a
 test compares it with this table). The withdrawn codes (list three, which states no minor units) have the default
 fraction digits of `java.util.Currency` in OpenJDK 17, which OpenJDK 25 repeats; both agree with list one on every
 active code they know. Codes withdrawn before that table began are absent, and so are metals, funds and test codes
-without a minor unit (XAU, XDR, XXX). Withdrawn codes stay for ever: an old log must still be read.
+without a minor unit (XAU, XDR, XXX). Withdrawn codes stay permanently: an old log must still be readable.
 """
 
 from collections.abc import Mapping

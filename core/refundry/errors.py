@@ -1,6 +1,6 @@
-"""What can go wrong, named for whose fault it was; `next` says what the caller may do.
+"""Errors, named for who is at fault; `next` states what the caller may do.
 
-No message in here ever holds a secret: fields and rules are named, values of keys are not.
+The rule of this module: no message contains a secret. Fields and rules are named, the values of keys are not.
 """
 
 from typing import ClassVar
@@ -21,9 +21,9 @@ __all__ = [
 
 
 class RefundryError(Exception):
-    """The root of every error that Refundry raises on purpose."""
+    """The base class of every error that Refundry raises on purpose."""
 
-    next: ClassVar[str] = "report this: it is a defect in Refundry"
+    next: ClassVar[str] = "report this: it is a bug in Refundry"
 
 
 class Invalid(RefundryError):
@@ -48,7 +48,7 @@ class UnknownAccount(Invalid):
 
 
 class ConfigError(Invalid):
-    """The configuration breaks a rule, or names something that is not there."""
+    """The configuration breaks a rule, or names something that does not exist."""
 
     next = "correct the configuration and start again"
 
@@ -56,7 +56,7 @@ class ConfigError(Invalid):
 class Conflict(RefundryError):
     """The id is in use for a refund with other data. Nothing was stored."""
 
-    next = "use the first data again, or a new id if this is a new refund"
+    next = "repeat the request with the original data, or use a new id if this is a new refund"
 
 
 class UnknownRefund(RefundryError):
@@ -66,34 +66,34 @@ class UnknownRefund(RefundryError):
 
 
 class Stale(RefundryError):
-    """Somebody else added to this refund first; our write was refused whole."""
+    """The refund changed meanwhile: another process recorded something first, and nothing of this write is stored."""
 
-    next = "load the refund again and decide again"
+    next = "read the refund again and decide again"
 
 
 class StoreError(RefundryError):
     """The store cannot be used, or refused to write.
 
-    Nothing of a refused write is stored. After an I/O error while committing only the log itself can say whether it is:
-    the message says so, and asking again with the same id is safe either way.
+    Nothing of a refused write is stored. Only after an I/O error during a commit is it unknown whether the write is
+    stored: the message says so, and a repeated request with the same id is safe either way.
     """
 
-    next = "mend the store; every refund goes on from its log"
+    next = "fix the store; every refund continues from its log"
 
 
 class PluginError(RefundryError):
     """A plugin cannot be loaded, or broke a rule of the interface."""
 
-    next = "mend or remove the plugin"
+    next = "fix or remove the plugin"
 
 
 class Forged(RefundryError):
-    """A message claims to be the provider's and its signature does not say so."""
+    """A message claims to come from the provider, and its signature does not prove it."""
 
-    next = "refuse it; nothing of it is believed"
+    next = "reject the message; nothing of it was used"
 
 
 class Tampered(RefundryError):
-    """The log is not the one that was signed before: it shrank, or what is in it was changed."""
+    """The log is not the one that was signed before: events are missing, or were changed."""
 
     next = "keep the store as it is, and run `refundry audit verify` to see what was changed and where"

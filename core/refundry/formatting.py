@@ -1,31 +1,27 @@
-"""Values as text and JSON: amounts, moments, and text that is safe on a terminal.
+"""Values as text and JSON: amounts, times, and text that is safe on a terminal.
 
-The rule of this module: what a provider wrote is shown without control characters, for it may be hostile.
+The rule of this module: text from a provider is shown without control characters, because it may be hostile.
 """
 
 import json
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from refundry.money import Money
 
 __all__ = ["counted", "json_line", "kept", "moment", "money", "plain"]
 
-if TYPE_CHECKING:
-    pass
-
-
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def money(amount: Money) -> dict[str, str]:
-    """Show an amount as a decimal and a currency."""
+    """Return an amount as a JSON object: a decimal and a currency."""
     return {"value": str(amount), "currency": amount.currency}
 
 
 def moment(at: datetime) -> str:
-    """Show a moment in UTC, to the microsecond if it has any."""
+    """Return a time in UTC, with microseconds if it has any."""
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -35,16 +31,16 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 
 
 def plain(text: str) -> str:
-    """Take out what could move a terminal's cursor or turn the reading direction."""
+    """Replace characters that could move a terminal's cursor or change the reading direction."""
     return _CONTROL.sub("\ufffd", text)
 
 
 def json_line(value: Any) -> str:
-    """Write a value as JSON in one line, with what `plain` would take out escaped."""
+    """Write a value as JSON in one line, with the characters escaped that `plain` replaces."""
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
 def kept(content: bytes) -> str:
-    """Show kept bytes on a terminal: lines stay lines, and what is no text or could steer the terminal is escaped."""
+    """Return evidence as text for a terminal: lines stay lines, and all other control characters are escaped."""
     lines = content.decode("utf-8", "backslashreplace").split("\n")
     return "\n".join(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", line) for line in lines)

@@ -1,6 +1,6 @@
-"""Exact money: whole minor units, a currency and the exponent that says how many of them make one.
+"""Exact money: integer minor units, a currency, and the exponent between its minor unit and its unit.
 
-The rule of this module: an amount is an `int` from text to text. No float enters, nothing is rounded.
+The rule of this module: an amount is an `int` from input to output. No float is accepted, and nothing is rounded.
 """
 
 import re
@@ -14,7 +14,7 @@ from refundry.errors import Invalid
 __all__ = ["MAX_DIGITS", "Money", "exponent_of"]
 
 MAX_DIGITS: Final = 16
-"""No provider known to us takes longer amounts (Antom: `value` has at most 16 digits)."""
+"""No supported provider accepts longer amounts (Antom: `value` has at most 16 digits)."""
 
 _MAX_SHOWN: Final = 40
 
@@ -37,13 +37,13 @@ class Money:
     def __attrs_post_init__(self) -> None:
         # `type`, because True is an int to isinstance, and 2.0 equals 2.
         if type(self.minor) is not int or self.minor < 0:
-            raise Invalid("amount", "is not a whole number of minor units")
+            raise Invalid("amount", "is not an integer number of minor units")
         if type(self.exponent) is not int or self.exponent < 0:
-            raise Invalid("exponent", "is not a whole number of decimals")
+            raise Invalid("exponent", "is not an integer number of decimals")
 
     @classmethod
     def parse(cls, text: str, currency: str, exponent: int | None = None, *, field: str = "amount") -> "Money":
-        """Read `12.33` of `EUR`; `exponent` is the provider's where it deviates from ISO 4217.
+        """Read `12.33` of `EUR`; pass the provider's `exponent` if it deviates from ISO 4217.
 
         Raises `Invalid`, naming `field`, for anything but a positive ASCII decimal that the currency can hold.
         """
@@ -55,7 +55,7 @@ class Money:
         if len(fraction) > places:
             raise Invalid(field, f"{_shown(text)} has {len(fraction)} decimals; {currency} has {places}")
         if len(whole) + places > MAX_DIGITS:
-            raise Invalid(field, f"more than {MAX_DIGITS} digits in minor units")
+            raise Invalid(field, f"has more than {MAX_DIGITS} digits in minor units")
         minor = int(whole + fraction.ljust(places, "0"))
         if minor == 0:
             raise Invalid(field, "must be more than zero")
@@ -80,12 +80,12 @@ class Money:
         return f"{digits[: -self.exponent]}.{digits[-self.exponent :]}"
 
     def same_unit(self, other: "Money") -> bool:
-        """Say whether the two may be compared and added at all."""
+        """Return True if the amounts have the same currency and exponent, so that they can be compared and added."""
         return self.currency == other.currency and self.exponent == other.exponent
 
 
 def exponent_of(currency: str) -> int:
-    """Give the ISO 4217 exponent of a currency, withdrawn ones included; `Invalid` if there is no such code."""
+    """Return the ISO 4217 exponent of a currency, also a withdrawn one; raise `Invalid` if there is no such code."""
     try:
         return EXPONENTS[currency]
     except (KeyError, TypeError):
@@ -93,6 +93,6 @@ def exponent_of(currency: str) -> int:
 
 
 def _shown(value: object) -> str:
-    # ASCII, so that a full-width digit is seen for what it is; short, so that the error stays one line.
+    # ASCII, so that a full-width digit is visible; short, so that the error stays on one line.
     text = ascii(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

@@ -1,6 +1,6 @@
-"""What the pure parts must not make for themselves: time, randomness, ids, and the named steps of a refund's way.
+"""Time, randomness and ids, which the pure parts must not make themselves, and the named steps of processing.
 
-Everything that has these is given a `Ports`. Tests and simulations give their own; nothing else in the core asks the
+Code that needs them receives a `Ports`. Tests and simulations pass their own; nothing else in the core asks the
 operating system for the time or for random bytes.
 """
 
@@ -27,7 +27,7 @@ STEPS: Final = (
     "notification recorded",
     "work taken",
 )
-"""Every named step of a refund's way, each reported to `Ports.step` when it is done."""
+"""The named steps of processing, each reported to `Ports.step` when it is done."""
 
 
 def _utc_now() -> datetime:
@@ -35,9 +35,9 @@ def _utc_now() -> datetime:
 
 
 class _Entropy:
-    """Random bytes of the operating system, taken some kilobytes at a time: asking is dear beside what is asked for.
+    """Random bytes of the operating system, read some kilobytes at a time, because a read costs more than the bytes.
 
-    A child made by fork forgets what its parent took, so that no two processes make the same ids.
+    A forked child discards what its parent read, so that no two processes make the same ids.
     """
 
     _TAKEN: Final = 4096
@@ -62,23 +62,24 @@ _entropy: Final = _Entropy()
 
 
 def _nothing(step: str) -> None:
-    """Do nothing: in production a step is only a name."""
+    pass
 
 
 @attrs.frozen
 class Ports:
-    """The outside world, as far as the gateway may touch it without a network or a store."""
+    """The outside world of the gateway, other than the network and the store."""
 
     now: Callable[[], datetime] = _utc_now
     """The time, always in UTC."""
     random: Callable[[int], bytes] = _entropy
-    """Random bytes, so many."""
+    """Returns the given number of random bytes."""
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    """Waits for the given number of seconds."""
     step: Callable[[str], None] = _nothing
-    """Called with the name of each step that is done; a test may end the process here."""
+    """Called with the name of each step when it is done; a test may kill the process at that point."""
 
     def new_id(self) -> str:
-        """Make a time-ordered id (UUID version 7, RFC 9562) in the usual text form."""
+        """Return a new time-ordered id (UUID version 7, RFC 9562) in the usual text form."""
         milliseconds = int(self.now().timestamp() * 1000)
         value = int.from_bytes(self.random(10), "big") | (milliseconds << 80)
         value = value & ~(0xF << 76) | (0x7 << 76)

@@ -1,6 +1,6 @@
 """Refunds, events and rows as JSON values for programs and as lines for people.
 
-The rule of this module: nothing is left out and nothing is made up.
+The rule of this module: it omits nothing and adds nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ def as_json_value(value: object) -> Any:
 
 
 def event_as_json(recorded: Recorded) -> dict[str, Any]:
-    """Show an event as it stands in the log, without the fields that it does not have."""
+    """Return an event of the log as a JSON object, without the fields that are empty."""
     event: Event = recorded.event
     shown = {"position": recorded.position, "version": recorded.version, "event": type(event).__name__}
     fields = {field.name: as_json_value(getattr(event, field.name)) for field in attrs.fields(type(event))}
@@ -49,7 +49,7 @@ def event_as_json(recorded: Recorded) -> dict[str, Any]:
 
 
 def refund_as_json(refund: Refund, history: Sequence[Recorded], step: policy.Step | None) -> dict[str, Any]:
-    """Show a refund with its events."""
+    """Return a refund with its events as a JSON object."""
     at = getattr(step, "at", None)
     return {
         "id": refund.id,
@@ -96,7 +96,7 @@ def review_as_json(review: Review) -> dict[str, str]:
 
 
 def row_as_json(row: Row) -> dict[str, Any]:
-    """Show a row of the index."""
+    """Return a row of the index as a JSON object."""
     return {
         "id": row.id,
         "account": row.account,
@@ -112,13 +112,13 @@ def row_as_json(row: Row) -> dict[str, Any]:
 
 
 def row_in_words(row: Row) -> tuple[str, ...]:
-    """Show a row of the index as the cells of a table."""
+    """Return a row of the index as the cells of a table."""
     amount, review = f"{row.amount} {row.amount.currency}", plain("; ".join(review.message for review in row.review))
     return row.id, row.account, row.refund_request_id, row.payment, amount, str(row.status), review
 
 
 def event_in_words(shown: Mapping[str, Any]) -> str:
-    """Say in one line what an event tells besides its name and time."""
+    """Return the content of an event in one line, without its name and time."""
     parts = []
     for name, value in shown.items():
         if name in ("position", "version", "event", "at"):
@@ -136,7 +136,7 @@ def _in_words(value: object) -> str:
 
 
 def unmatched_as_json(unmatched: UnmatchedNotification) -> dict[str, str]:
-    """Show a notification about a refund that the store does not know."""
+    """Return a notification that matches no refund as a JSON object."""
     return {
         "at": moment(unmatched.at),
         "account": unmatched.account,

@@ -1,7 +1,7 @@
 """Many refunds from one CSV file.
 
-The rule of this module: every row is checked before the first is stored, also against what the store would refuse, and
-a file that is imported again goes on where it stopped, for the same id is the same refund.
+The rule of this module: every row is checked before the first is stored, also against what the store would reject. A
+file can be imported again and continues where it stopped, because the same id is the same refund.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ Progress = Callable[[str, int, int | None], None]
 
 @attrs.frozen
 class Imported:
-    """How an import ended: rows in the file, refunds that this run recorded, rows whose refund was there already."""
+    """The result of an import: rows in the file, refunds that it recorded, and rows whose refund already existed."""
 
     rows: int
     recorded: int
@@ -63,9 +63,9 @@ async def import_file(
 ) -> Imported:
     """Check every row, then record them all for the workers; with `dry_run` only check.
 
-    Raises `Invalid` or `Conflict` naming the line, the column and the rule; then nothing is stored. Only what happens
-    after the check, somebody else's refund of the same payment or a store that fails, stops an import in the middle:
-    the rows are recorded in their order, some hundred at once, and the error says which lines are recorded.
+    Raises `Invalid` or `Conflict` with the line, the column and the rule; then nothing is stored. Only an event after
+    the check stops an import in the middle: another process refunds the same payment, or the store fails. Rows are
+    recorded in order, some hundred at once, and the error states which lines were recorded.
     """
     steps: Counter[str] = Counter()
     outside = ports or Ports()
@@ -79,7 +79,7 @@ async def import_file(
         if dry_run:
             return Imported(rows, 0, known)
         await _record_all(gateway, path, by, rows, progress)
-    # Somebody else may have recorded some of them meanwhile.
+    # Another process may have recorded some of them meanwhile.
     recorded = steps["refund recorded"]
     return Imported(rows, recorded, rows - recorded)
 
@@ -88,7 +88,7 @@ async def import_file(
 
 
 async def _check(gateway: Gateway, path: Path, by: str, progress: Progress) -> tuple[int, int]:
-    """Give how many rows there are, and how many of them are refunds that are there already."""
+    """Return the number of rows, and how many of their refunds exist already."""
     ahead = _Ahead(gateway)
     rows = known = 0
     for row in _rows(path, by):
@@ -103,9 +103,9 @@ async def _check(gateway: Gateway, path: Path, by: str, progress: Progress) -> t
 
 
 class _Ahead:
-    """What the store would say, were the rows recorded in turn.
+    """Predicts what the store would reject if the rows were recorded in order.
 
-    Digests and sums, so that memory stays small with millions of rows.
+    It keeps only digests and sums, so that memory stays small with millions of rows.
     """
 
     def __init__(self, gateway: Gateway) -> None:
@@ -114,10 +114,10 @@ class _Ahead:
         self._payments: dict[bytes, Sibling | None] = {}
 
     async def is_new(self, row: _Row, refund: Refund) -> bool:
-        """Say whether the row is a refund that is not there; raise what the store would."""
+        """Return True if the row is a new refund; raise what the store would raise."""
         payment = _digest(refund.account, refund.payment)
         if payment not in self._payments:
-            # Before the refund is looked for: what is stored in between then counts never, and not twice.
+            # Before the refund is looked up: what is stored in between is then missed rather than counted twice.
             self._payments[payment] = await self._stored(refund)
         first = self._is_first(row)
         there = await self._gateway.journal.find(refund.account, refund.refund_request_id)
@@ -139,11 +139,11 @@ class _Ahead:
         return together
 
     def _is_first(self, row: _Row) -> bool:
-        """Two rows of one id must be the same refund."""
+        """Return True for the first row of an id; raise `Conflict` if an earlier row has other data."""
         key = _digest(row.request.account, row.request.refund_request_id)
         whole = _digest(row.request)
         if self._ids.get(key, whole) != whole:
-            raise Conflict(f"id: {row.request.refund_request_id!r} stands in an earlier line with other data")
+            raise Conflict(f"id: {row.request.refund_request_id!r} is used in an earlier line with different data")
         first = key not in self._ids
         self._ids[key] = whole
         return first
@@ -155,7 +155,7 @@ def _sibling(row: Row) -> Sibling:
 
 
 def _together(earlier: Sibling | None, more: Iterable[Sibling]) -> Sibling | None:
-    """Give one refund that stands for all of a payment: their sum, and the smallest total."""
+    """Return one sibling for all refunds of a payment, with their sum and the smallest total."""
     for sibling in more:
         amount = attrs.evolve(sibling.amount, minor=sibling.amount.minor if sibling.counts else 0)
         if earlier is None:
@@ -193,7 +193,7 @@ async def _record(gateway: Gateway, row: _Row) -> None:
 
 
 def _recorded(lines: Sequence[int], errors: Sequence[BaseException | None]) -> str:
-    """Say which lines are recorded."""
+    """Return in words which lines were recorded."""
     spans = []
     for recorded, group in groupby(zip(lines, errors, strict=True), key=lambda pair: pair[1] is None):
         span = [line for line, _ in group]
@@ -202,17 +202,17 @@ def _recorded(lines: Sequence[int], errors: Sequence[BaseException | None]) -> s
     return f"recorded: line {', '.join(spans)}" if spans else "no line is recorded"
 
 
-def _with(error: BaseException, said: str) -> BaseException:
+def _with(error: BaseException, progress: str) -> BaseException:
     if isinstance(error, Invalid):
-        return Invalid(error.field, f"{error.rule}; {said}")
-    return type(error)(f"{error}; {said}") if isinstance(error, RefundryError) else error
+        return Invalid(error.field, f"{error.rule}; {progress}")
+    return type(error)(f"{error}; {progress}") if isinstance(error, RefundryError) else error
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
 class _Line:
-    """Name the line in every error of the caller's making."""
+    """Adds the line to every error about the content of a row."""
 
     def __init__(self, line: int) -> None:
         self._line = line
@@ -242,7 +242,7 @@ def _read(reader: "_csv.Reader", by: str) -> Iterator[_Row]:
     try:
         header = next(reader, None)
         if header is None:
-            raise Invalid("FILE", "is empty; the first line names the columns")
+            raise Invalid("FILE", "is empty; the first line must name the columns")
         _check_header(header)
         for cells in reader:
             if not cells:
@@ -259,12 +259,12 @@ def _read(reader: "_csv.Reader", by: str) -> Iterator[_Row]:
 def _check_header(header: list[str]) -> None:
     for column in REQUIRED:
         if column not in header:
-            raise Invalid("line 1", f"the column {column} is missing; needed are {', '.join(REQUIRED)}")
+            raise Invalid("line 1", f"column {column!r} is missing; required: {', '.join(REQUIRED)}")
     for column in header:
         if column not in REQUIRED + OPTIONAL:
-            raise Invalid("line 1", f"there is no column {column!r}; there are {', '.join(REQUIRED + OPTIONAL)}")
+            raise Invalid("line 1", f"unknown column {column!r}; known: {', '.join(REQUIRED + OPTIONAL)}")
         if header.count(column) > 1:
-            raise Invalid("line 1", f"the column {column} stands twice")
+            raise Invalid("line 1", f"column {column!r} appears twice")
 
 
 def _request(cells: dict[str, str], by: str) -> RefundRequest:

@@ -1,7 +1,7 @@
-"""Reconciliation: our books beside a provider's report.
+"""Reconciliation: Refundry's records compared with a provider's report.
 
-The rule of this module: it compares and tells, and changes nothing that was recorded. The whole report is read before
-anything is told; what does not agree calls a person to the refund, with the row of the report as evidence.
+The rule of this module: it compares and reports, and changes nothing that was recorded. The whole report is read before
+the first finding; a refund that does not match is flagged for review, with the row of the report as evidence.
 """
 
 import csv
@@ -38,7 +38,7 @@ __all__ = [
 
 MAX_LINE: Final = 64 * 1024
 MAX_ID: Final = 200
-"""Characters of an id: a longer one is none, and would not fit into what a person is told."""
+"""The largest number of characters of an id: a longer one would not fit into the reasons for a review."""
 _PAGE: Final = 500
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _AMOUNT: Final = re.compile(r"[+-]?([0-9]{1,18}(?:\.[0-9]{1,6})?)", re.ASCII)
@@ -56,19 +56,19 @@ class Line:
     provider_refund_id: str | None
     amount: Money
     settled: bool
-    """The report says that it is done."""
+    """Whether the report shows the refund as settled."""
     text: str
-    """The row as it stands there."""
+    """The row as it appears in the report."""
 
 
 @attrs.frozen
 class Finding:
-    """One comparison: `matched`, `missing_in_report`, `missing_in_ledger` or `different`."""
+    """One comparison: `matched`, `missing_in_report`, `missing_in_ledger` or `mismatched`."""
 
     kind: str
     refund_request_id: str
     text: str = ""
-    """What does not agree, in a sentence."""
+    """What does not match, in a sentence."""
     refund_id: str | None = None
     line: int | None = None
     reasons: tuple[RaisedReview, ...] = ()
@@ -77,13 +77,13 @@ class Finding:
 
 @attrs.frozen
 class Period:
-    """From when until before when a refund was settled to be expected in the report; None does not narrow."""
+    """When a refund must have settled to be expected in the report: from `start` until before `end`, if given."""
 
     start: datetime | None = None
     end: datetime | None = None
 
     def has(self, at: datetime) -> bool:
-        """Say whether a moment is in it."""
+        """Return True if a time is in the period."""
         return (self.start is None or at >= self.start) and (self.end is None or at < self.end)
 
 
@@ -120,7 +120,7 @@ def _check_value(key: str, value: object) -> None:
 
 
 def read_report(path: Path, kind: ReportFormat, exponent: Callable[[str], int]) -> Iterator[Line]:
-    """Give every refund of a report; `Invalid` names the line, the column and the rule."""
+    """Yield every refund of a report; raise `Invalid` with the line, the column and the rule."""
     try:
         with path.open(encoding=kind.encoding, errors="strict", newline="") as file:
             yield from _lines(file, kind, exponent)
@@ -195,7 +195,7 @@ def _check_head(head: list[str], kind: ReportFormat) -> None:
     wanted += [kind.currency] if _CURRENCY.fullmatch(kind.currency) is None else []
     for column in wanted:
         if head.count(column) != 1:
-            there = "stands twice" if column in head else "is missing"
+            there = "appears twice" if column in head else "is missing"
             raise Invalid(f"column {column}", f"{there}; the columns are: {', '.join(head)[:500]}")
 
 
@@ -244,14 +244,14 @@ async def reconcile(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> AsyncIterator[Finding]:
-    """Compare a report with the refunds of an account, and call a person to each that does not agree.
+    """Compare a report with the refunds of an account, and flag each refund that does not match for review.
 
-    Raises `Invalid` for a report that cannot be read, before anything is told. With `dry_run` nobody is called.
+    Raises `Invalid` before the first finding if the report cannot be read. With `dry_run` no refund is flagged.
     """
     provider = gateway.account(account).provider
     total = sum(1 for _ in read_report(path, kind, provider.exponent))
     why = f"reconciliation with {path.name}, SHA-256 {_digest(path)}"
-    say = progress or (lambda *_: None)
+    report_progress = progress or (lambda *_: None)
     seen: set[str] = set()
     for count, line in enumerate(read_report(path, kind, provider.exponent), 1):
         refund = await _find(gateway, account, line.refund_request_id)
@@ -261,9 +261,9 @@ async def reconcile(
             await gateway.flag_for_review(
                 finding.refund_id, finding.reasons, Operator(by=by, why=why), evidence=line.text.encode()
             )
-        say("comparing", count, total)
+        report_progress("comparing", count, total)
         yield finding
-    async for finding in _missing_there(gateway, account, seen, period):
+    async for finding in _missing_in_report(gateway, account, seen, period):
         if finding.refund_id is not None and not dry_run:
             await gateway.flag_for_review(finding.refund_id, finding.reasons, Operator(by=by, why=why))
         yield finding
@@ -279,11 +279,11 @@ async def _find(gateway: Gateway, account: str, request_id: str) -> Refund | Non
 
 def _compare(line: Line, refund: Refund | None, *, twice: bool) -> Finding:
     if refund is None:
-        text = f"the report has a refund of {_shown(line.amount)} that is not in these books"
+        text = f"the report has a refund of {_shown(line.amount)} that is not in Refundry"
         return Finding("missing_in_ledger", line.refund_request_id, text, None, line.number)
     reasons = tuple(_differences(line, refund, twice))
     text = "; ".join(reason.message for reason in reasons)
-    kind = "different" if reasons else "matched"
+    kind = "mismatched" if reasons else "matched"
     return Finding(kind, line.refund_request_id, text, refund.id, line.number, reasons)
 
 
@@ -302,7 +302,7 @@ def _differences(line: Line, refund: Refund, twice: bool) -> Iterator[RaisedRevi
         yield RaisedReview(ReviewReason.RECONCILIATION_REFUND_ID, text)
 
 
-async def _missing_there(gateway: Gateway, account: str, seen: set[str], period: Period) -> AsyncIterator[Finding]:
+async def _missing_in_report(gateway: Gateway, account: str, seen: set[str], period: Period) -> AsyncIterator[Finding]:
     after = ""
     while rows := await gateway.list(account=account, status=Status.SETTLED, after=after, limit=_PAGE):
         after = rows[-1].id
@@ -317,7 +317,7 @@ async def _missing_there(gateway: Gateway, account: str, seen: set[str], period:
 
 
 def _settled_at(refund: Refund) -> datetime:
-    """Give when the provider says it was done; where it does not say so, when we last learnt of it."""
+    """Return when the provider settled the refund; if it did not state that, when the refund was last updated."""
     try:
         at = datetime.fromisoformat(refund.settled_at or "")
     except ValueError:
@@ -335,7 +335,7 @@ def _digest(path: Path) -> str:
 
 
 def chosen_format(reports: Sequence[ReportFormat], name: str | None) -> ReportFormat:
-    """Give the format of this name among a plugin's, or its only one; `Invalid` says which there are."""
+    """Return the format of this name among a plugin's, or its only one; raise `Invalid` with the known names."""
     found = {report.name: report for report in reports}
     if name is None and len(found) == 1:
         return next(iter(found.values()))

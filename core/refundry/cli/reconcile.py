@@ -56,7 +56,7 @@ async def reconcile_(
                 counts[finding.kind] += 1
                 if finding.kind != "matched":
                     _print(finding, as_json)
-    summary = {kind: counts[kind] for kind in ("matched", "missing_in_report", "missing_in_ledger", "different")}
+    summary = {kind: counts[kind] for kind in ("matched", "missing_in_report", "missing_in_ledger", "mismatched")}
     if as_json:
         print_json({"account": account, "summary": summary})
     else:

@@ -1,6 +1,6 @@
 """refundry.toml: the store and the accounts, each with its provider, its keys and its terms.
 
-The rule of this module: what is not understood is refused. Every error names the key as it stands in the file; no
+The rule of this module: what is not understood is rejected. Every error names the key as it appears in the file; no
 error shows the value of a secret.
 """
 
@@ -29,19 +29,19 @@ _SQLITE: Final = "sqlite:///"
 
 @attrs.frozen
 class Config:
-    """A configuration file, read and not yet opened."""
+    """A configuration file that was read; its store and accounts are not open yet."""
 
     path: Path
     store: str
     accounts: Mapping[str, Mapping[str, Any]] = attrs.field(repr=False)
     plugins: tuple[str, ...] | None = None
-    """The names of the plugins that may load; None: all that are installed."""
+    """The names of the plugins that may be loaded; None for all that are installed."""
     audit: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     """The table `[audit]`, which `refundry.audit.signing.settings` reads."""
 
     @property
     def store_path(self) -> Path:
-        """The SQLite file that the store names; `ConfigError` if it names something else."""
+        """The SQLite file of the store; raises `ConfigError` if the store is another database."""
         if not self.store.startswith(_SQLITE) or self.store == _SQLITE:
             raise ConfigError("store", 'must be "sqlite:///FILE"; other databases are not supported by this version')
         return self.path.parent / self.store.removeprefix(_SQLITE)
@@ -49,7 +49,7 @@ class Config:
 
 @attrs.frozen
 class Account:
-    """One account at one provider, ready for use."""
+    """One account at one provider, ready for use: its provider, plugin and terms."""
 
     name: str
     provider: Provider
@@ -58,12 +58,12 @@ class Account:
 
     @property
     def plugin_id(self) -> str:
-        """Name and version of the plugin, as events name it."""
+        """The name and version of the plugin, as recorded in events."""
         return f"{self.plugin.name} {self.plugin.version}"
 
 
 def read_config(path: str | os.PathLike[str]) -> Config:
-    """Read a configuration file; `ConfigError` names the key and the rule it breaks."""
+    """Read a configuration file; raise `ConfigError` with the key and the rule that it breaks."""
     file = Path(path)
     data = _read_toml(file)
     if data is None:
@@ -79,7 +79,7 @@ def read_config(path: str | os.PathLike[str]) -> Config:
         if not isinstance(section, dict):
             raise ConfigError(f"accounts.{name}", "must be a table")
         if _ACCOUNT_NAME.fullmatch(name) is None:
-            raise ConfigError(f"accounts.{name}", "a name has 1 to 64 of A-Z a-z 0-9 _ -")
+            raise ConfigError(f"accounts.{name}", "must be 1 to 64 letters, digits, '_' or '-'")
     audit = data.get("audit", {})
     if not isinstance(audit, dict):
         raise ConfigError("audit", "must be a table: [audit]")
@@ -87,7 +87,7 @@ def read_config(path: str | os.PathLike[str]) -> Config:
 
 
 def read_allow_list(path: str | os.PathLike[str]) -> tuple[str, ...] | None:
-    """Read nothing but `plugins`: the names of the plugins that may load, None where there is no such key or file."""
+    """Return the names of the plugins that may be loaded; None if the file or its `plugins` key does not exist."""
     return _allow_list(_read_toml(Path(path)) or {})
 
 
@@ -112,7 +112,7 @@ def _read_toml(file: Path) -> dict[str, Any] | None:
 
 
 def open_accounts(config: Config, plugins: Plugins, *, keys: bool = True) -> Mapping[str, Account]:
-    """Open every account; without `keys` no private key is touched, and the accounts can only read answers."""
+    """Open every account; without `keys` no private key is read, and the accounts can only read answers."""
     return {name: _open_account(config, name, section, plugins, keys) for name, section in config.accounts.items()}
 
 
@@ -151,7 +151,7 @@ def _seconds(value: object, field: str) -> float:
 
 def _count(value: object, field: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(field, "must be a whole number from 1")
+        raise ConfigError(field, "must be an integer of at least 1")
     return value
 
 
@@ -179,4 +179,4 @@ _TERMS: Final[Mapping[str, Callable[[object, str], Any]]] = {
     "notification_freshness": _seconds,
     "requests_per_second": _rate,
 }
-"""The terms that an account may override. What "not found" allows, and for how long an id is honoured, it may not."""
+"""Terms that an account may override. Only the provider defines what "not found" allows and how long an id is valid."""

@@ -1,6 +1,6 @@
 """Reading settings: tables of refundry.toml become settings classes, with every error naming its key.
 
-The rule of this module: what is not understood is refused, and no error shows the value of a secret.
+The rule of this module: what is not understood is rejected, and no error shows the value of a secret.
 """
 
 import os
@@ -20,7 +20,7 @@ __all__ = ["check_url", "is_loopback", "read_reference", "read_settings", "refus
 
 
 def read_settings(kind: type, section: Mapping[str, Any], where: str, base: Path, keys: bool) -> Any:
-    """Read a table into the settings class of a plugin; `ConfigError` names the key and the rule it breaks."""
+    """Read a table into the settings class of a plugin; raise `ConfigError` with the key and the rule it breaks."""
     fields = {field.name: field for field in attrs.fields(attrs.resolve_types(kind))}
     refuse_unknown(section, fields.keys(), f"{where}.")
     values: dict[str, Any] = {}
@@ -36,7 +36,7 @@ def read_settings(kind: type, section: Mapping[str, Any], where: str, base: Path
 
 
 def _plain(kind: Any) -> Any:
-    """Give `T` for `T | None`, and any other type as it is."""
+    """Return `T` for `T | None`, and any other type unchanged."""
     options = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     return next(option for option in options if option is not NoneType)
 
@@ -48,18 +48,18 @@ def _value(wanted: Any, value: object, field: str, base: Path) -> Any:
         return check_url(value, field)
     if wanted == tuple[str, ...]:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise ConfigError(field, "must be a list of texts in quotes")
+            raise ConfigError(field, "must be a list of strings")
         return tuple(value)
     if type(value) is not wanted:
         raise ConfigError(field, f"must be {_NAMES.get(wanted, wanted.__name__)}")
     return value
 
 
-_NAMES: Final = {str: "text in quotes", int: "a whole number", bool: "true or false"}
+_NAMES: Final = {str: "a string in quotes", int: "an integer", bool: "true or false"}
 
 
 def read_reference(value: object, field: str, base: Path) -> bytes:
-    """Read what a file or an environment variable holds; `ConfigError` names the key and shows nothing of it."""
+    """Return the content of a file or an environment variable; raise `ConfigError` with the key, never the content."""
     if not isinstance(value, str) or not value:
         raise ConfigError(field, 'must name a file, or "env:NAME"')
     if value.startswith("env:"):
@@ -68,7 +68,7 @@ def read_reference(value: object, field: str, base: Path) -> bytes:
             raise ConfigError(field, f"the environment variable {value.removeprefix('env:')} is not set")
         return found.encode()
     if "\n" in value or "-----" in value:
-        raise ConfigError(field, "holds a key; name the file that holds it, so that this file is no secret")
+        raise ConfigError(field, "contains a key; name a file that contains it, so that this file is not secret")
     try:
         return (base / value).read_bytes()
     except (OSError, ValueError) as error:
@@ -77,23 +77,23 @@ def read_reference(value: object, field: str, base: Path) -> bytes:
 
 
 def check_url(value: object, field: str) -> HttpUrl:
-    """Check an address: https, or http to a loopback address; `ConfigError` names the field."""
+    """Check a URL: https, or http to a loopback address; raise `ConfigError` with the field."""
     if not isinstance(value, str):
-        raise ConfigError(field, "must be text in quotes")
+        raise ConfigError(field, "must be a string in quotes")
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        raise ConfigError(field, "is not an address") from None
+        raise ConfigError(field, "is not a URL") from None
     if parts.username is not None or parts.fragment or not host or any(mark.isspace() for mark in value):
-        raise ConfigError(field, "must be a plain address: https://HOST, without user and fragment")
+        raise ConfigError(field, "must be a plain URL: https://HOST, without user and fragment")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise ConfigError(field, "must begin with https:// (http:// is for loopback addresses only)")
     return HttpUrl(value.rstrip("/"))
 
 
 def is_loopback(host: str | None) -> bool:
-    """Say whether a host name is this machine and nothing else."""
+    """Return True if a host name is this machine and nothing else."""
     if host == "localhost":
         return True
     try:
@@ -103,7 +103,7 @@ def is_loopback(host: str | None) -> bool:
 
 
 def refuse_unknown(section: Mapping[str, Any], known: Any, prefix: str) -> None:
-    """Refuse a key that nobody reads: it is misspelt, or somebody believes that it does something."""
+    """Raise `ConfigError` for an unknown key: it is probably misspelled, and would have no effect."""
     for key in section:
         if key not in known:
-            raise ConfigError(f"{prefix}{key}", f"is not a known key; known are: {', '.join(sorted(known))}")
+            raise ConfigError(f"{prefix}{key}", f"is not a known key; known keys: {', '.join(sorted(known))}")

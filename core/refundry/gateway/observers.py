@@ -1,8 +1,8 @@
-"""Telling plugins what was recorded: after the commit, in the order of the log, at least once.
+"""Delivery of recorded events to observers: after the commit, in the order of the log, at least once.
 
-The rule of this module: it never holds up money. Each observer has a thread and a place in the log of its own; the
-place is kept in the store and moves on only after the observer took the events. An observer that raises is asked again
-later, one that hangs is left behind, and what a killed process did not tell, the next one tells.
+The rule of this module: it never delays a refund. Each observer has a thread and a position in the log of its own. The
+position is stored, and advances only after the observer returned. If an observer raises, delivery is retried later; if
+it hangs, only its own events wait; what a killed process did not deliver, the next process delivers.
 """
 
 import asyncio
@@ -20,19 +20,19 @@ from refundry.journal import EventReader, ObserverPositions, Recorded
 from refundry.plugin_host import Plugins
 from refundry.ports import Ports
 
-__all__ = ["ObservedLog", "Observers", "PAGE", "Tell"]
+__all__ = ["ObservedLog", "Observers", "PAGE"]
 
 PAGE: Final = 100
-"""How many events an observer is told at once, at most."""
+"""The largest number of events in one delivery."""
 _LEASE: Final = timedelta(seconds=60)
 _RENEW: Final = 20.0
 _POLL: Final = 1.0
 _GRACE: Final = 2.0
-"""How many seconds a closing process gives its observers to finish; what is left is told by the next one."""
+"""How many seconds a closing process waits for its observers; the next process delivers the rest."""
 _MAX_BACKOFF: Final = 60.0
 _log = logging.getLogger("refundry")
 
-Tell = Callable[[Sequence[Recorded]], object]
+Deliver = Callable[[Sequence[Recorded]], object]
 
 
 class ObservedLog(EventReader, ObserverPositions, Protocol):
@@ -40,7 +40,7 @@ class ObservedLog(EventReader, ObserverPositions, Protocol):
 
 
 class Observers:
-    """Everybody who implements the `refundry_recorded` hook, each followed by a task of its own."""
+    """All implementations of the `refundry_recorded` hook, each served by a task of its own."""
 
     def __init__(self, plugins: Plugins, journal: ObservedLog, ports: Ports) -> None:
         holder = ports.new_id()
@@ -53,19 +53,19 @@ class Observers:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def register(self) -> None:
-        """Give every observer that is new here its place: the end of the log."""
+        """Start every new observer at the end of the log."""
         for follower in self._followers:
             await self._journal.observe(follower.name)
 
     def notify(self) -> None:
-        """Something was recorded, or may not have been told yet; return at once."""
+        """Wake the deliveries, because something may be undelivered; return at once."""
         if self._followers and not self._tasks:
             self._tasks = [asyncio.create_task(follower.run()) for follower in self._followers]
         for follower in self._followers:
             follower.wake.set()
 
     async def close(self) -> None:
-        """Finish telling, for a moment, and leave the rest to the next process."""
+        """Wait a moment for the deliveries in progress, then leave the rest to the next process."""
         for follower in self._followers:
             follower.stop()
         if self._tasks:
@@ -79,10 +79,10 @@ class Observers:
 
 @attrs.define(eq=False)
 class _Follower:
-    """One observer's way through the log."""
+    """One observer's progress through the log."""
 
     name: str
-    _tell: Tell
+    _observer: Deliver
     _journal: ObservedLog
     _ports: Ports
     _holder: str
@@ -92,18 +92,18 @@ class _Follower:
     _failures: int = attrs.field(default=0, init=False)
 
     def stop(self) -> None:
-        """End at the end of the log, or at the next failure."""
+        """Stop at the end of the log, or at the next failure."""
         self._stopping = True
         self.wake.set()
 
     async def run(self) -> None:
-        """Tell what is there, and wait for more, until stopped."""
+        """Deliver what is recorded, and wait for more, until stopped."""
         while True:
             self.wake.clear()
             try:
                 more = await self._next_page()
             except StoreError as error:
-                _log.warning("observer %r cannot be told: %s", self.name, error)
+                _log.warning("events cannot be delivered to observer %r: %s", self.name, error)
                 more, self._failures = False, self._failures + 1
             if more:
                 continue
@@ -112,7 +112,7 @@ class _Follower:
             await self._rest()
 
     async def _next_page(self) -> bool:
-        """Tell one page; False if there is none, another process is telling, or the observer failed."""
+        """Deliver one page; return False if nothing is left, another process delivers, or the observer failed."""
         if not await self._read():
             return False
         now = self._ports.now()
@@ -123,7 +123,7 @@ class _Follower:
         page = await self._read()
         if not page:
             return False
-        if not await self._told(page):
+        if not await self._deliver(page):
             self._failures += 1
             return False
         self._position, self._failures = page[-1].position, 0
@@ -133,14 +133,14 @@ class _Follower:
     async def _read(self) -> list[Recorded]:
         return [recorded async for recorded in self._journal.log(self._position, PAGE)]
 
-    async def _told(self, page: Sequence[Recorded]) -> bool:
-        done = _in_a_thread(self._tell, page, f"refundry-observe-{self.name}")
+    async def _deliver(self, page: Sequence[Recorded]) -> bool:
+        done = _in_a_thread(self._observer, page, f"refundry-observe-{self.name}")
         while not (await asyncio.wait({done}, timeout=_RENEW))[0]:
             now = self._ports.now()
             await self._journal.take_observer(self.name, now, until=now + _LEASE, holder=self._holder)
         error = done.result()
         if error is not None:
-            _log.error("plugin %r failed to observe; it will be told again", self.name, exc_info=error)
+            _log.error("observer %r failed; its events will be delivered again", self.name, exc_info=error)
         return error is None
 
     async def _rest(self) -> None:
@@ -150,13 +150,13 @@ class _Follower:
                 await (self._stopped() if self._failures else self.wake.wait())
 
     async def _stopped(self) -> None:
-        # New events are no reason to ask an observer earlier that has just failed.
+        # New events do not shorten the pause after a failure.
         while not self._stopping:
             self.wake.clear()
             await self.wake.wait()
 
 
-def _in_a_thread(tell: Tell, page: Sequence[Recorded], name: str) -> "asyncio.Future[BaseException | None]":
+def _in_a_thread(deliver: Deliver, page: Sequence[Recorded], name: str) -> "asyncio.Future[BaseException | None]":
     """Call an observer in a daemon thread, so that one that never returns does not keep the process alive."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[BaseException | None] = loop.create_future()
@@ -168,8 +168,8 @@ def _in_a_thread(tell: Tell, page: Sequence[Recorded], name: str) -> "asyncio.Fu
     def call() -> None:
         failure: BaseException | None = None
         try:
-            tell(page)
-        except BaseException as error:  # whatever it raises, SystemExit too, is its own
+            deliver(page)
+        except BaseException as error:  # the observer may raise anything, even SystemExit
             failure = error
         with suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(finish, failure)

@@ -72,8 +72,8 @@ class Reader:
     async def get(self, id: str, *, account: str | None = None, as_of: AsOf = NOW) -> Refund:
         """Return a refund by Refundry's id or its `refund_request_id`, as it is or as it was known at a moment.
 
-        Raises `UnknownRefund` if there is no such refund, or was none at that moment, and `Invalid` if several accounts
-        have a refund with this id and `account` does not name one of them.
+        Raises `UnknownRefund` if there is no such refund, or it did not exist at that moment, and `Invalid` if several
+        accounts have a refund with this id and `account` does not name one of them.
         """
         recorded = await self.history(id, account=account, as_of=as_of)
         return fold(recorded[0].refund_id, _events(recorded))

@@ -1,8 +1,8 @@
-"""Finds what is due and drives it: any number of workers, in any number of processes, on one store.
+"""Workers process refunds that are due: any number of workers, in any number of processes, on one store.
 
-The rule of this module: it decides nothing. What is due says the index, what to do says `policy`, and that no step is
-done twice says the version of the refund's log. A refund that fails to advance never holds up another, and is never
-forgotten: a person is called to it.
+The rule of this module: it decides nothing. The index states what is due, `policy` what to do, and the version of a
+refund prevents that a step is taken twice. A refund that cannot be advanced never holds up another and is never
+forgotten: it is flagged for review.
 """
 
 import asyncio
@@ -26,11 +26,10 @@ _MAX_FAILURES: Final = 3
 
 
 class Worker:
-    """Drives due refunds, up to `concurrency` at once.
+    """Processes due refunds, up to `concurrency` at once.
 
-    `lease` is how long, in seconds, a refund taken by this worker is left alone by others should it die; it must cover
-    one call to a provider, and nothing but waste follows from a wrong value. `on_advance` is told of every refund that
-    was looked at.
+    `lease` is for how many seconds other workers leave a refund to this one, even if it dies. It should cover one call
+    to a provider; a wrong value only wastes work. `on_advance` is called with every refund that was advanced.
     """
 
     def __init__(
@@ -53,26 +52,26 @@ class Worker:
         self._fatal: BaseException | None = None
         self._left_alone: set[str] = set()
         self.failures: dict[str, int] = {}
-        """Refunds that could not be advanced because of a defect, with how often in a row."""
+        """Refunds that could not be advanced because of an internal error, with the number of failures in a row."""
         self._versions: dict[str, int] = {}
-        """The version at which a refund was given up on."""
+        """The version at which this worker gave up on a refund."""
         self.unknown_accounts: set[str] = set()
-        """Accounts that the store has due refunds of and the configuration does not have; those are left alone."""
+        """Accounts with due refunds that the configuration does not have; their refunds are skipped."""
 
     @property
     def stuck(self) -> list[str]:
-        """The refunds that this worker has given up on: each failed several times in a row."""
+        """The refunds that this worker gave up on, because each of them failed several times in a row."""
         return [refund_id for refund_id in self.failures if self._gave_up(refund_id)]
 
     def stop(self) -> None:
-        """Take nothing more; `run` returns once what is under way is done."""
+        """Stop taking refunds; `run` returns when those in progress are done."""
         self._stopping = True
         self._wake.set()
 
     async def run(self, *, until_idle: bool = False) -> None:
-        """Drive refunds until `stop` is called; with `until_idle` also end when none is left that a worker can drive.
+        """Process refunds until `stop` is called; with `until_idle`, until none is left that a worker can process.
 
-        Raises `StoreError` when the store refuses to work; everything goes on from the log later.
+        Raises `StoreError` if the store fails; a later worker continues from the log.
         """
         self._gateway.catch_up()
         try:
@@ -105,7 +104,7 @@ class Worker:
         return len(wanted)
 
     async def _may_try(self, refund_id: str) -> bool:
-        """Leave alone what this worker gave up on, until somebody has recorded something about it."""
+        """Return False for a refund that this worker gave up on, until something new is recorded about it."""
         if not self._gave_up(refund_id):
             return True
         try:
@@ -113,7 +112,7 @@ class Worker:
         except StoreError:
             raise
         except Exception:
-            _log.exception("refund %s cannot be looked at", refund_id)
+            _log.exception("refund %s could not be read", refund_id)
             return False
         if not refund.final and refund.version == self._versions.get(refund_id, refund.version):
             return False
@@ -146,7 +145,7 @@ class Worker:
                 self._on_advance(refund)
 
     async def _escalate(self, refund_id: str) -> None:
-        # Nothing of the errors: what a plugin writes into them may be anything, and the same words are recorded once.
+        # Without the text of the errors, which a plugin may have filled with anything.
         text = f"a worker gave up after {_MAX_FAILURES} unexpected errors in a row; see its log"
         reason = RaisedReview(ReviewReason.WORKER_GAVE_UP, text)
         try:
@@ -157,13 +156,13 @@ class Worker:
         except StoreError as failed:
             self._fatal = failed
         except Exception:
-            _log.exception("nobody could be called to the refund %s", refund_id)
+            _log.exception("refund %s could not be flagged for review", refund_id)
 
     async def _is_idle(self) -> bool:
         count, _ = await self._gateway.journal.waiting()
         if count > len(self.stuck) + len(self._left_alone):
             return False
-        # Others may have ended some of those that this worker gave up on: then it is not they that wait.
+        # Other processes may have resolved some of the refunds that this worker gave up on.
         for refund_id in self.stuck:
             await self._may_try(refund_id)
         return count <= len(self.stuck) + len(self._left_alone)
@@ -189,7 +188,7 @@ class Worker:
 
 
 async def process(gateway: Gateway, refund: Refund, seconds: float) -> Refund:
-    """Drive one refund on for up to `seconds`, or until it is final or needs a person."""
+    """Process one refund for up to `seconds`, or until it is final or needs an operator; return it as it is then."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while True:
@@ -201,7 +200,7 @@ async def process(gateway: Gateway, refund: Refund, seconds: float) -> Refund:
             return refund
         wait = (step.at - gateway.ports.now()).total_seconds()
         if wait > 0:
-            # Others may move it meanwhile: a worker, a notification.
+            # A worker or a notification may change it meanwhile.
             await gateway.ports.sleep(min(wait, left, _POLL))
             refund = await gateway.get(refund.id)
             continue

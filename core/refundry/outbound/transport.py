@@ -1,7 +1,8 @@
 """The only outgoing I/O: one signed request, one bounded answer.
 
-The rule of this module: never more than was asked. No redirect is followed, no proxy is taken from the environment,
-nothing is repeated, nothing is unpacked; bytes and time are bounded. `NotSent` is said only when no byte left.
+The rule of this module: it sends exactly what it is given, once. It follows no redirect, uses no proxy of the
+environment, retries nothing and decompresses nothing; bytes and time are limited. `NotSent` means
+that no byte was sent.
 """
 
 import asyncio
@@ -19,18 +20,18 @@ __all__ = ["HttpTransport", "NoAnswer", "Transport"]
 
 @attrs.frozen(slots=True)
 class NoAnswer:
-    """The request left, or may have left, and no whole answer came: nothing is known."""
+    """The request was sent, or may have been, and no complete answer arrived: the outcome is unknown."""
 
     cause: str
     partial: Answer | None = None
-    """What came of it, kept as evidence."""
+    """The part of the answer that arrived, kept as evidence."""
 
 
 class Transport(Protocol):
     """What the gateway needs to reach a provider."""
 
     async def send(self, request: Request, timeout: float) -> Answer | NoAnswer | NotSent:
-        """Send one request and wait at most `timeout` seconds in all. Never raises but when cancelled."""
+        """Send one request and wait at most `timeout` seconds in total; raise only if canceled."""
 
 
 # Raised before the request is written: name resolution, connecting, TLS, waiting for a connection.
@@ -56,7 +57,7 @@ class HttpTransport:
             max_line_size=_MAX_HEADER,
             max_field_size=_MAX_HEADER,
         )
-        # aiohttp sends GET, PUT and DELETE again by itself when a kept connection turns out to be closed.
+        # aiohttp would retry GET, PUT and DELETE automatically if a kept connection turns out to be closed.
         self._session._retry_connection = False
 
     async def __aenter__(self) -> Self:
@@ -68,7 +69,7 @@ class HttpTransport:
         await self._session.close()
 
     async def send(self, request: Request, timeout: float) -> Answer | NoAnswer | NotSent:
-        """Send one request and wait at most `timeout` seconds in all. Never raises but when cancelled."""
+        """Send one request and wait at most `timeout` seconds in total; raise only if canceled."""
         try:
             return await self._send(request, timeout)
         except _BEFORE_THE_FIRST_BYTE as error:

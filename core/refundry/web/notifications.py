@@ -22,7 +22,7 @@ _log = logging.getLogger("refundry")
 
 
 def init_app(app: web.Application, gateway: Gateway) -> web.Application:
-    """Add `POST /notifications/<account>` and `GET /health` to an application, and give it back."""
+    """Add `POST /notifications/<account>` and `GET /health` to an application; return the application."""
     app[GATEWAY] = gateway
     app.router.add_post("/notifications/{account}", _notified)
     app.router.add_get("/health", _healthy)
@@ -36,12 +36,12 @@ async def _started(app: web.Application) -> None:
 
 async def _healthy(request: web.Request) -> web.Response:
     try:
-        # Gives back nothing of nobody, and so says whether the store can be written to.
+        # Releases no lease, but shows whether the store can be written to.
         await request.app[GATEWAY].journal.release("health")
     except RefundryError as error:
         return web.json_response({"status": str(error)}, status=503)
     checkpointer = request.app[GATEWAY].checkpointer
-    # A log that is not signed is for people to look at; it is no reason to take no more refunds.
+    # An operator has to look at a log that is not signed; refunds continue.
     problem = {} if checkpointer is None or checkpointer.problem is None else {"audit": checkpointer.problem}
     return web.json_response({"status": "ok", **problem})
 
@@ -54,17 +54,17 @@ async def answer(
     headers: Iterable[tuple[str, str]],
     body: bytes | AsyncIterable[bytes],
 ) -> Acknowledgement:
-    """Take a provider's notification and give the exact answer: the one call for every web framework.
+    """Process a notification and return the exact response: the one call for every web framework.
 
-    `path` is the one that the provider posted to, with its query; `body` the raw bytes, or what gives them piece by
-    piece, up to `MAX_BYTES` and for ten seconds. With status 200 what was said is durable. Everything else is refused
-    with a status of its own, and a provider that gets 503 sends it again.
+    `path` is the path and query that the provider posted to; `body` is the raw bytes, or yields them in pieces, with
+    limits of `MAX_BYTES` and ten seconds. Status 200 means that the notification is durable. Every rejection has a
+    status of its own, and a provider that receives 503 sends the notification again.
     """
     try:
         raw = await _bounded(body)
         return await gateway.receive_notification(account, Notification(method, path, tuple(headers), raw))
     except Forged as error:
-        _log.warning("a notification for %s was refused: %s", account, error)
+        _log.warning("notification rejected: %s %s for account %s: %s", method, path, account, error)
         return _refusal(401, "not signed by the provider")
     except Unreadable:
         return _refusal(400, "not readable")
@@ -75,7 +75,7 @@ async def answer(
     except TimeoutError:
         return _refusal(408, "too slow")
     except RefundryError:
-        # The provider sends it again; what it said is not lost by our silence.
+        # The provider sends it again, so nothing is lost.
         _log.exception("a notification could not be recorded")
         return _refusal(503, "not recorded")
 
@@ -86,10 +86,10 @@ def _refusal(status: int, text: str) -> Acknowledgement:
 
 async def _notified(request: web.Request) -> web.Response:
     account, pieces = request.match_info["account"], request.content.iter_any()
-    told = await answer(
+    response = await answer(
         request.app[GATEWAY], account, request.method, request.raw_path, request.headers.items(), pieces
     )
-    return web.Response(status=told.status, body=told.body, headers=dict(told.headers))
+    return web.Response(status=response.status, body=response.body, headers=dict(response.headers))
 
 
 class _TooLarge(Exception):

@@ -81,10 +81,10 @@ async def test_a_row_that_stands_twice_is_one_refund(shop: Shop) -> None:
     [
         ("", "FILE: is empty"),
         ("\n", "line 1"),
-        ("account,payment,amount,currency\n", "line 1: the column id is missing"),
-        (HEAD.replace("reason", "colour"), "line 1: there is no column 'colour'"),
-        (HEAD.replace("reason", "id"), "line 1: the column id stands twice"),
-        (HEAD.replace("id", " id"), "line 1: the column id is missing"),
+        ("account,payment,amount,currency\n", "line 1: column 'id' is missing"),
+        (HEAD.replace("reason", "colour"), "line 1: unknown column 'colour'"),
+        (HEAD.replace("reason", "id"), "line 1: column 'id' appears twice"),
+        (HEAD.replace("id", " id"), "line 1: column 'id' is missing"),
         (HEAD + "shop,P1,1,EUR,R1\n", "line 2: has 5 columns"),
         (HEAD + "shop,P1,1,EUR,R1,,,\n", "line 2: has 8 columns"),
         (HEAD + "shop,P1,1,EUR,R1,,\nshop,P1,1,EUR,R2,a\0b,\n", "line 3"),
@@ -116,7 +116,7 @@ async def test_a_wrong_file_stores_nothing(shop: Shop, content: str | bytes, sai
 
 async def test_an_id_twice_with_other_data_is_a_conflict(shop: Shop) -> None:
     """Two rows of one id that differ are refused before anything is stored."""
-    with pytest.raises(Conflict, match="line 3: id: 'R1' stands in an earlier line"):
+    with pytest.raises(Conflict, match="line 3: id: 'R1' is used in an earlier line"):
         await imported(shop, HEAD + "shop,P1,1,EUR,R1,,\nshop,P1,2,EUR,R1,,\n")
 
     assert [] == await stored(shop)
@@ -163,7 +163,7 @@ async def test_what_is_stored_counts_before_anything_is_stored(shop: Shop, row: 
 
 
 async def test_what_is_there_already_counts_once(shop: Shop) -> None:
-    """A row whose refund is stored, or stands twice, takes nothing more of its payment; a failed refund nothing."""
+    """A row whose refund is stored, or is repeated, takes nothing more of its payment; a failed refund nothing."""
     shop.antom.fault("answer", operation="refund", code="RISK_REJECT", refund_request_id="R0")
     failed = await shop.request("R0", "50", payment_total="100")
     await shop.request("R1", "60", payment_total="100", submit=False)
@@ -183,7 +183,7 @@ async def test_more_refunds_of_a_payment_than_a_page(shop: Shop, monkeypatch: py
         await imported(shop, HEAD + "shop,P1,10,EUR,R5,,55\n")
 
 
-async def test_whoever_comes_in_between_stops_an_import_with_what_is_recorded(
+async def test_a_concurrent_refund_stops_an_import_and_the_error_lists_the_recorded_lines(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row that is refused after the check names its line, and which lines are recorded; these are, and no other."""

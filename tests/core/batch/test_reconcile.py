@@ -47,7 +47,7 @@ async def compared(shop: Shop, *rows: str, **more: Any) -> list[Finding]:
     return [finding async for finding in reconcile(shop.gateway, "shop", path, KIND, by="ann", **more)]
 
 
-async def test_books_that_agree_are_matched_and_untouched(shop: Shop) -> None:
+async def test_refunds_that_match_are_not_changed(shop: Shop) -> None:
     """A row with our id, the provider's id, amount and currency matches; nothing is recorded."""
     refund = await shop.request("R1", "12.33")
 
@@ -68,7 +68,7 @@ async def test_books_that_agree_are_matched_and_untouched(shop: Shop) -> None:
         ("REFUND,R1,,12.33,EUR,FAIL", "the report says not refunded; Refundry says settled"),
     ],
 )
-async def test_what_differs_calls_a_person_and_changes_nothing_else(shop: Shop, row: str, text: str) -> None:
+async def test_a_difference_needs_review_and_changes_nothing_else(shop: Shop, row: str, text: str) -> None:
     """The refund keeps its state and gets attention with the difference; the row is its evidence."""
     await shop.request("R1", "12.33")
 
@@ -76,12 +76,12 @@ async def test_what_differs_calls_a_person_and_changes_nothing_else(shop: Shop, 
     refund = await shop.gateway.get("R1")
     event = (await shop.gateway.history("R1"))[-1].event
 
-    assert ("different", True) == (found.kind, text in found.text)
+    assert ("mismatched", True) == (found.kind, text in found.text)
     assert (Status.SETTLED, True) == (refund.status, [text in review.message for review in refund.review] == [True])
     assert row.encode() == await shop.gateway.evidence(event.evidence or "")  # type: ignore[union-attr]
 
 
-async def test_compared_again_it_calls_nobody_twice(shop: Shop) -> None:
+async def test_a_second_comparison_flags_nothing_twice(shop: Shop) -> None:
     """The same report again tells the same and records nothing; a person clears it with `resume`."""
     await shop.request("R1", "12.33")
     first = await compared(shop, "REFUND,R1,,12.34,EUR,SUCCESS")
@@ -96,7 +96,7 @@ async def test_compared_again_it_calls_nobody_twice(shop: Shop) -> None:
     assert (Status.SETTLED, ()) == (cleared.status, cleared.review)
 
 
-async def test_an_open_refund_that_the_report_has_is_told_and_goes_on(tmp_path: Path) -> None:
+async def test_an_open_refund_in_the_report_is_reported_and_continues(tmp_path: Path) -> None:
     """A refund that is open here and done there gets attention; its next step stays, and it settles by inquiry."""
     async with open_shop(tmp_path, mode="async", async_delay=None) as shop:
         before = await shop.request("R1")
@@ -105,15 +105,15 @@ async def test_an_open_refund_that_the_report_has_is_told_and_goes_on(tmp_path: 
         shop.antom.finish("R1", State.SUCCESS)
         ended = await shop.later(after)
 
-    assert "different" == found.kind
+    assert "mismatched" == found.kind
     assert "Refundry says pending" in found.text
     assert (before.status, before.next_step, before.next_at) == (after.status, after.next_step, after.next_at)
     assert [ReviewReason.RECONCILIATION_STATUS] == [review.code for review in after.review]
     assert (Status.SETTLED, ()) == (ended.status, ended.review)
 
 
-async def test_what_only_one_side_has_is_told(shop: Shop) -> None:
-    """A row without a refund here, a refund without a row there, a row that stands twice: each is told by its name."""
+async def test_a_refund_on_one_side_only_is_reported(shop: Shop) -> None:
+    """A row without a refund, a refund without a row, and a row that appears twice are each reported by name."""
     await shop.request("R1", "12.33")
     await shop.request("R2", "1.00")
 
@@ -121,7 +121,7 @@ async def test_what_only_one_side_has_is_told(shop: Shop) -> None:
         shop, "REFUND,R1,,12.33,EUR,SUCCESS", "REFUND,R1,,12.33,EUR,SUCCESS", "REFUND,X9,,5.00,EUR,SUCCESS"
     )
 
-    assert [("matched", "R1"), ("different", "R1"), ("missing_in_ledger", "X9"), ("missing_in_report", "R2")] == [
+    assert [("matched", "R1"), ("mismatched", "R1"), ("missing_in_ledger", "X9"), ("missing_in_report", "R2")] == [
         (finding.kind, finding.refund_request_id) for finding in found
     ]
     reasons = [review.code for id in ("R1", "R2") for review in (await shop.gateway.get(id)).review]
@@ -157,7 +157,7 @@ async def test_only_the_period_of_the_report_is_expected_in_it(shop: Shop) -> No
         (['REFUND,"R1'], r"line \d: is not CSV"),
     ],
 )
-async def test_a_bad_row_is_named_and_nobody_is_called(shop: Shop, rows: list[str], message: str) -> None:
+async def test_a_bad_row_is_named_and_nothing_is_flagged(shop: Shop, rows: list[str], message: str) -> None:
     """A report that cannot be read names the line, the column and the rule, before anything is told."""
     await shop.request("R2")
     with pytest.raises(Invalid, match=message):
@@ -275,5 +275,5 @@ async def test_the_command_line_reconciles(shop: Shop, capsys: pytest.CaptureFix
     differs = await asyncio.to_thread(run, "REFUND,R1,,12.00,EUR,SUCCESS", "--dry-run")
 
     assert (0, 1) == (agreed[0], agreed[1][-1]["summary"]["matched"])
-    assert (5, "different", 3) == (differs[0], differs[1][0]["kind"], differs[1][0]["line"])
+    assert (5, "mismatched", 3) == (differs[0], differs[1][0]["kind"], differs[1][0]["line"])
     assert not (await shop.gateway.get("R1")).review

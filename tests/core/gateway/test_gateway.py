@@ -41,7 +41,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
 
 @pytest.fixture
 async def slow_shop(tmp_path: Path) -> AsyncIterator[Shop]:
-    """A provider that has every refund in process until a test ends it."""
+    """A provider that keeps every refund pending until a test finishes it."""
     async with open_shop(tmp_path, mode="async", async_delay=None) as opened:
         yield opened
 
@@ -51,15 +51,15 @@ async def events(shop: Shop, refund: Refund) -> list[Any]:
 
 
 async def notice(shop: Shop, id: str, state: State = State.SUCCESS, **plan: Any) -> Notification:
-    """Give the notification that the simulator would post now."""
-    said = Draft(
+    """Return the notification that the simulator would post now."""
+    draft = Draft(
         operation="notification",
         path=NOTIFY,
         code="SUCCESS" if state is State.SUCCESS else "PROCESS_FAIL",
         refund=shop.antom.ledger.refunds[id],
         state=state,
     )
-    message = await shop.antom._write(said, Plan(**plan))
+    message = await shop.antom._write(draft, Plan(**plan))
     return Notification("POST", NOTIFY, tuple(message.headers), message.body)
 
 
@@ -67,7 +67,7 @@ async def notice(shop: Shop, id: str, state: State = State.SUCCESS, **plan: Any)
 
 
 async def test_ten_lines_are_enough(tmp_path: Path) -> None:
-    """A platform opens the gateway, asks, and has its answer."""
+    """A platform opens the gateway, requests a refund, and has the result."""
     async with simulator() as antom:
         config = write_config(tmp_path, {"shop": antom.url})
         async with Gateway.open(config) as gateway:
@@ -79,8 +79,8 @@ async def test_ten_lines_are_enough(tmp_path: Path) -> None:
             assert refund == await gateway.get("R1")
 
 
-async def test_the_way_of_a_refund_is_three_events(shop: Shop) -> None:
-    """What is meant, what left and what was heard stand in the log, in this order."""
+async def test_a_settled_refund_has_three_events(shop: Shop) -> None:
+    """The request, the attempt and the result are in the log, in this order."""
     refund = await shop.request(by="till 4", reason="broken", payment_total="100.00")
     asked, sent, done = await events(shop, refund)
 
@@ -91,8 +91,8 @@ async def test_the_way_of_a_refund_is_three_events(shop: Shop) -> None:
     assert (Channel.REPLY, Money(1233, "EUR", 2)) == (done.channel, done.amount)
 
 
-async def test_asked_twice_it_is_one_refund(shop: Shop) -> None:
-    """The same id with the same data gives the refund that is there; the provider is asked once."""
+async def test_a_repeated_request_is_one_refund(shop: Shop) -> None:
+    """The same id with the same data returns the existing refund; the provider receives one request."""
     first = await shop.request()
     second = await shop.request()
 
@@ -100,7 +100,7 @@ async def test_asked_twice_it_is_one_refund(shop: Shop) -> None:
     assert 1 == shop.antom.ledger.refunds["R1"].requested
 
 
-async def test_asked_at_once_it_is_one_refund(shop: Shop) -> None:
+async def test_concurrent_requests_of_one_id_are_one_refund(shop: Shop) -> None:
     """Twenty requests of one id at the same time are one refund."""
     refunds = await asyncio.gather(*(shop.request() for _ in range(20)))
 
@@ -120,7 +120,7 @@ async def test_asked_at_once_it_is_one_refund(shop: Shop) -> None:
     ],
 )
 async def test_an_id_with_other_data_is_a_conflict(shop: Shop, change: dict[str, str]) -> None:
-    """An id that is in use for other data is refused, and nothing is stored or sent."""
+    """An id that is in use with other data is rejected, and nothing is stored or sent."""
     refund = await shop.request()
     with pytest.raises(Conflict, match=next(iter(change)) if "currency" not in change else "amount"):
         await shop.request(**change)
@@ -133,7 +133,7 @@ WRONG: list[tuple[str, Any]] = [
     *[("amount", text) for text in ("12.345", "１２", "1e3", "-1", "0", "NaN", "", " 1", "1,00", "01", "9" * 17)],
     *[("currency", text) for text in ("EUU", "eur", "", "XXX", "ＥＵＲ")],
     ("currency", None),
-    ("account", "nobody"),
+    ("account", "missing"),
     ("payment", ""),
     ("payment", "merchant:1"),
     ("refund_request_id", "R 1"),
@@ -151,7 +151,7 @@ WRONG: list[tuple[str, Any]] = [
 
 
 async def test_a_wrong_request_stores_nothing(shop: Shop) -> None:
-    """What is wrong is named, and nothing is stored or sent."""
+    """The error names the wrong field, and nothing is stored or sent."""
     given = {"account": "shop", "payment": "P1", "amount": "12.33", "currency": "EUR", "refund_request_id": "R1"}
     for field, value in WRONG:
         with pytest.raises((Invalid, UnknownRefund)) as caught:
@@ -162,8 +162,8 @@ async def test_a_wrong_request_stores_nothing(shop: Shop) -> None:
     assert {} == shop.antom.ledger.refunds
 
 
-async def test_check_says_what_request_would_do_and_stores_nothing(shop: Shop) -> None:
-    """A check gives the refund that would be recorded, and leaves no trace."""
+async def test_check_returns_what_request_would_record_and_stores_nothing(shop: Shop) -> None:
+    """A check returns the refund that would be recorded, and stores nothing."""
     given: dict[str, Any] = {"account": "shop", "payment": "P1", "currency": "EUR", "refund_request_id": "R1"}
     checked = await shop.gateway.check(RefundRequest(amount="12.33", **given))
     with pytest.raises(Invalid):
@@ -174,7 +174,7 @@ async def test_check_says_what_request_would_do_and_stores_nothing(shop: Shop) -
 
 
 async def test_a_payment_is_not_refunded_beyond_its_total(shop: Shop) -> None:
-    """What is open or settled for a payment never exceeds what was paid; what failed does not count."""
+    """What is open or settled for a payment never exceeds what was paid; what failed is not included."""
     shop.antom.add_payment(Payment(id="P1", amount=Money(10_000, "EUR", 2)))
     shop.antom.fault("answer", code="RISK_REJECT", operation="refund", refund_request_id="R2")
     await shop.request("R1", "60.00", payment_total="100.00")
@@ -200,7 +200,7 @@ async def test_the_guard_holds_for_requests_at_the_same_time(shop: Shop) -> None
 
 
 async def test_the_same_id_may_be_in_two_accounts(tmp_path: Path) -> None:
-    """An id is unique within its account; where two accounts have it, the account must be named."""
+    """An id is unique within its account; if two accounts use it, the account must be named."""
     async with simulator() as one, simulator() as two:
         config = write_config(tmp_path, {"east": one.url, "west": two.url})
         async with Gateway.open(config) as gateway:
@@ -219,7 +219,7 @@ async def test_the_same_id_may_be_in_two_accounts(tmp_path: Path) -> None:
 
 
 async def test_a_failed_refund_is_replaced_by_a_new_id(shop: Shop) -> None:
-    """A new id is a new refund, linked with the one that failed, after an inquiry confirmed that it did."""
+    """A new id is a new refund, linked to the failed one, after an inquiry confirmed the failure."""
     shop.antom.fault("answer", code="MERCHANT_BALANCE_NOT_ENOUGH", operation="refund", refund_request_id="R1")
     first = await shop.request("R1")
     second = await shop.request("R2", retry_of="R1")
@@ -235,7 +235,7 @@ async def test_a_failed_refund_is_replaced_by_a_new_id(shop: Shop) -> None:
     ids=["it is settled", "the same id", "another payment"],
 )
 async def test_only_a_failed_refund_is_replaced(shop: Shop, first_code: str | None, new: dict[str, str]) -> None:
-    """Nothing but a failed refund of the same payment is replaced, and never under its own id."""
+    """Only a failed refund of the same payment can be replaced, and never under its own id."""
     if first_code is not None:
         shop.antom.fault("answer", code=first_code, operation="refund")
     await shop.request("R1")
@@ -246,7 +246,7 @@ async def test_only_a_failed_refund_is_replaced(shop: Shop, first_code: str | No
 
 
 async def test_a_failure_that_the_provider_does_not_confirm_is_not_replaced(shop: Shop) -> None:
-    """If the provider, asked again, has the refund as done, there is no new refund, and a person is called."""
+    """If an inquiry finds the refund settled, there is no new refund, and the old one needs review."""
     shop.antom.fault("answer", code="RISK_REJECT", operation="refund", work="do", refund_request_id="R1")
     first = await shop.request("R1")
     with pytest.raises(Invalid, match="the provider, asked as"):
@@ -259,7 +259,7 @@ async def test_a_failure_that_the_provider_does_not_confirm_is_not_replaced(shop
 
 
 async def test_a_failed_refund_has_one_replacement(shop: Shop) -> None:
-    """Of two new ids for one failed refund, asked for at once or one after the other, one is refused and never sent."""
+    """Of two new ids for one failed refund, requested at once or in turn, one is rejected and never sent."""
     shop.antom.fault("answer", code="MERCHANT_BALANCE_NOT_ENOUGH", operation="refund", refund_request_id="R1")
     await shop.request("R1")
     both = await asyncio.gather(
@@ -272,8 +272,8 @@ async def test_a_failed_refund_has_one_replacement(shop: Shop) -> None:
     assert 1 == len(shop.antom.ledger.movements)
 
 
-async def test_not_found_is_no_reason_for_a_new_id_but_a_person_is(shop: Shop) -> None:
-    """Where the provider does not know the failed one, a person has to decide, and it must be asked late enough."""
+async def test_not_found_allows_a_new_id_only_after_an_operators_decision(shop: Shop) -> None:
+    """If the provider does not know the failed refund, an operator must decide, and the inquiry must be late enough."""
     shop.antom.fault("answer", code="RISK_REJECT", operation="refund", refund_request_id="R1")
     shop.antom.fault("answer", code="ORDER_NOT_EXIST", operation="inquiry", times=None)
     first = await shop.request("R1")
@@ -287,8 +287,8 @@ async def test_not_found_is_no_reason_for_a_new_id_but_a_person_is(shop: Shop) -
     assert first.id == (await shop.request("R2", retry_of="R1")).retry_of
 
 
-async def test_a_failure_counts_only_for_the_identity_that_sent(shop: Shop) -> None:
-    """Asked as another client, what a provider says about a failed refund opens no way to a second payment."""
+async def test_a_failure_is_confirmed_only_by_the_identity_that_sent(shop: Shop) -> None:
+    """An answer to another client identity never allows a second payment for a failed refund."""
     shop.antom.fault("answer", code="RISK_REJECT", operation="refund", refund_request_id="R1")
     await shop.request("R1")
     config = shop.config.with_name("other.toml")
@@ -304,8 +304,8 @@ async def test_a_failure_counts_only_for_the_identity_that_sent(shop: Shop) -> N
     assert ["R1"] == list(shop.antom.ledger.refunds)
 
 
-async def test_what_is_asked_after_the_end_is_recorded(shop: Shop) -> None:
-    """An inquiry about a refund that has ended leaves an event with its evidence, and moves nothing."""
+async def test_an_inquiry_about_a_final_refund_is_recorded(shop: Shop) -> None:
+    """An inquiry about a final refund records an event with its evidence, and changes no state."""
     first = await shop.request("R1")
     await shop.gateway.inquire(first.id)
     last = (await events(shop, first))[-1]
@@ -317,7 +317,7 @@ async def test_what_is_asked_after_the_end_is_recorded(shop: Shop) -> None:
 
 
 async def test_the_providers_own_fields_are_part_of_the_request(shop: Shop) -> None:
-    """They reach the provider, are kept with the request, and asking again with others is a conflict."""
+    """They reach the provider and are stored with the request; repeating it with others is a conflict."""
     refund = await shop.request(details={"referenceRefundId": "REF-1"})
     sent = (await events(shop, refund))[1]
 
@@ -328,8 +328,8 @@ async def test_the_providers_own_fields_are_part_of_the_request(shop: Shop) -> N
 
 
 @pytest.mark.parametrize("details", [{"a": 1.5}, {1: "a"}, {"a": {1, 2}}, {"a": "x" * 20_000}, "text", {"a": "\ud800"}])
-async def test_fields_that_are_no_small_json_are_refused(shop: Shop, details: Any) -> None:
-    """What cannot be written down exactly, or is far too long, is refused with the name of the field."""
+async def test_details_that_are_not_small_json_are_rejected(shop: Shop, details: Any) -> None:
+    """What cannot be stored exactly, or is too long, is rejected with the name of the field."""
     with pytest.raises(Invalid, match="details"):
         await shop.request(details=details)
 
@@ -337,7 +337,7 @@ async def test_fields_that_are_no_small_json_are_refused(shop: Shop, details: An
 
 
 async def test_a_key_that_the_provider_does_not_know_blocks_the_account(shop: Shop) -> None:
-    """An unsigned "your signature is wrong" is not believed, and yet nothing more is sent until a person has looked."""
+    """An unsigned "your signature is wrong" is not trusted, but nothing more is sent until an operator resumes it."""
     shop.antom.fault("answer", code="INVALID_SIGNATURE", operation="any", times=1)
     shop.antom.fault("bad_signature", how="unsigned", operation="any", times=1)
     first, second = await shop.request("R1"), await shop.request("R2")
@@ -352,8 +352,8 @@ async def test_a_key_that_the_provider_does_not_know_blocks_the_account(shop: Sh
 # --- not knowing ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_lost_answer_is_found_again_by_asking(shop: Shop) -> None:
-    """What was done and not answered is unknown, then asked about, then settled; it is sent once."""
+async def test_a_lost_response_is_recovered_by_an_inquiry(shop: Shop) -> None:
+    """A refund whose response was lost is unknown, then inquired, then settled; it is sent once."""
     shop.antom.fault("drop_response", operation="refund")
     refund = await shop.request()
 
@@ -365,7 +365,7 @@ async def test_a_lost_answer_is_found_again_by_asking(shop: Shop) -> None:
 
 
 async def test_a_lost_request_is_sent_again_with_the_same_bytes(shop: Shop) -> None:
-    """Not known often enough means not placed: the same id and the same bytes go once more."""
+    """After enough "not found" answers the same id and the same bytes are sent once more."""
     shop.antom.fault("drop_request", operation="refund")
     refund = await shop.request()
     for _ in range(6):
@@ -378,8 +378,8 @@ async def test_a_lost_request_is_sent_again_with_the_same_bytes(shop: Shop) -> N
     assert 1 == len(shop.antom.ledger.refunds["R1"].bodies)
 
 
-async def test_not_sent_goes_again_without_asking(tmp_path: Path) -> None:
-    """Where no byte left, it is simply sent again."""
+async def test_what_was_not_sent_is_sent_without_an_inquiry(tmp_path: Path) -> None:
+    """If no byte was sent, the attempt is repeated without an inquiry."""
     async with open_shop(tmp_path) as shop:
         port = shop.antom._port
         await shop.antom.__aexit__()
@@ -407,7 +407,7 @@ async def test_nothing_is_done_before_it_is_due(shop: Shop) -> None:
 
 
 async def test_not_found_from_another_identity_does_not_count(tmp_path: Path) -> None:
-    """A provider that never saw the refund cannot say that it was not placed: a person is called, nothing is sent."""
+    """A provider that never saw the refund cannot confirm that it is missing: it needs review, and nothing is sent."""
     async with open_shop(tmp_path) as shop, simulator(shop.clock) as elsewhere:
         shop.antom.fault("drop_response", operation="refund")
         refund = await shop.request()
@@ -427,7 +427,7 @@ async def test_not_found_from_another_identity_does_not_count(tmp_path: Path) ->
 
 
 async def test_an_exception_in_a_reader_is_not_an_answer(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plugin that fails to read an answer leaves the refund unknown, and it is asked about."""
+    """A plugin that fails to read an answer leaves the refund unknown, and an inquiry follows."""
 
     def broken(*arguments: Any) -> Any:
         raise KeyError("resultCode")
@@ -443,8 +443,8 @@ async def test_an_exception_in_a_reader_is_not_an_answer(shop: Shop, monkeypatch
 # --- blocked ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_blocked_account_waits_for_a_person(shop: Shop) -> None:
-    """A contract that does not fit stops the whole account; once it is mended everything goes on with the same ids."""
+async def test_a_blocked_account_waits_for_an_operator(shop: Shop) -> None:
+    """A wrong contract stops the whole account; once it is fixed, all refunds continue with the same ids."""
     shop.antom.fault("answer", code="INVALID_CONTRACT", operation="refund", refund_request_id="R1")
     blocked = await shop.request("R1")
     waits = await shop.request("R2")
@@ -454,7 +454,7 @@ async def test_a_blocked_account_waits_for_a_person(shop: Shop) -> None:
     assert 0 == (await shop.gateway.get("R2")).attempts
     assert {} == shop.antom.ledger.refunds
 
-    resumed = await shop.gateway.resume_account("shop", Operator(by="ann", why="the contract was mended"))
+    resumed = await shop.gateway.resume_account("shop", Operator(by="ann", why="the contract was fixed"))
     first, second = await shop.later(blocked), await shop.later(waits)
     assert ["R1"] == [refund.refund_request_id for refund in resumed]
     assert (Status.SETTLED, Status.SETTLED) == (first.status, second.status)
@@ -477,10 +477,10 @@ async def test_a_blocked_account_is_blocked_for_every_process(shop: Shop) -> Non
 
 
 async def test_blocked_twice_is_failed(shop: Shop) -> None:
-    """Mended, sent once more and answered the same: final answers are replayed, so this refund has failed."""
+    """Fixed, sent once more and answered the same: providers repeat final answers, so this refund has failed."""
     shop.antom.fault("answer", code="INVALID_CONTRACT", operation="refund", times=2)
     refund = await shop.request()
-    await shop.gateway.resume(refund.id, Operator(by="ann", why="the contract was mended"))
+    await shop.gateway.resume(refund.id, Operator(by="ann", why="the contract was fixed"))
     refund = await shop.later(refund)
 
     assert Status.FAILED is refund.status
@@ -491,7 +491,7 @@ async def test_blocked_twice_is_failed(shop: Shop) -> None:
 
 
 async def test_a_notification_settles_what_was_pending(slow_shop: Shop) -> None:
-    """A fresh, genuine notification has the force of an inquiry's answer."""
+    """A fresh, verified notification settles a refund as the answer to an inquiry does."""
     shop = slow_shop
     refund = await shop.request()
     shop.antom.ledger.finish(shop.antom.ledger.refunds["R1"], State.SUCCESS, shop.clock())
@@ -503,8 +503,8 @@ async def test_a_notification_settles_what_was_pending(slow_shop: Shop) -> None:
     assert Channel.NOTIFICATION is (await events(shop, refund))[-1].channel
 
 
-async def test_a_notification_before_the_reply_counts(tmp_path: Path) -> None:
-    """What the notification said is not undone by the reply that comes after it."""
+async def test_a_notification_before_the_reply_is_accepted(tmp_path: Path) -> None:
+    """A reply that arrives later does not undo what the notification settled."""
     async with open_shop(tmp_path) as shop:
         plain = shop.gateway._caller._transport
 
@@ -525,7 +525,7 @@ async def test_a_notification_before_the_reply_counts(tmp_path: Path) -> None:
 
 
 async def test_an_old_notification_only_makes_it_due(slow_shop: Shop) -> None:
-    """An old notification may be played again by anybody: it makes us ask, and nothing else."""
+    """An old notification may be a replay: it makes an inquiry due, and changes nothing else."""
     shop = slow_shop
     refund = await shop.request()
     old = await notice(shop, "R1")
@@ -542,7 +542,7 @@ async def test_an_old_notification_only_makes_it_due(slow_shop: Shop) -> None:
 
 @pytest.mark.parametrize("flaw", list(SignatureFlaw))
 async def test_a_forged_notification_leaves_no_trace(slow_shop: Shop, flaw: SignatureFlaw) -> None:
-    """Nothing of a message that the provider did not sign is believed or stored."""
+    """Nothing of a message that the provider did not sign is used or stored."""
     shop = slow_shop
     refund = await shop.request()
     with pytest.raises(Forged):
@@ -552,8 +552,8 @@ async def test_a_forged_notification_leaves_no_trace(slow_shop: Shop, flaw: Sign
     assert [] == await shop.gateway.journal.unmatched()
 
 
-async def test_a_late_contradiction_calls_a_person_and_moves_nothing(shop: Shop) -> None:
-    """After the end a notification that says otherwise is recorded and seen by a person; the state stays."""
+async def test_a_late_contradiction_needs_review_and_changes_no_state(shop: Shop) -> None:
+    """A notification that contradicts a final state is recorded and flagged for review; the state stays."""
     refund = await shop.request()
     forward = await shop.gateway.receive_notification("shop", await notice(shop, "R1", State.FAIL))
     after = await shop.gateway.get(refund.id)
@@ -569,8 +569,8 @@ async def test_a_late_contradiction_calls_a_person_and_moves_nothing(shop: Shop)
     assert after == await shop.gateway.get(refund.id)
 
 
-async def test_a_notification_of_another_amount_is_not_believed(slow_shop: Shop) -> None:
-    """A success with another amount settles nothing and calls a person."""
+async def test_a_notification_of_another_amount_is_not_trusted(slow_shop: Shop) -> None:
+    """A success with another amount settles nothing and needs review."""
     shop = slow_shop
     refund = await shop.request()
     book = shop.antom.ledger.refunds["R1"]
@@ -582,35 +582,35 @@ async def test_a_notification_of_another_amount_is_not_believed(slow_shop: Shop)
     assert after.review
 
 
-async def test_a_notification_of_an_unknown_refund_is_parked(shop: Shop) -> None:
-    """A genuine notification about a refund that we do not know is kept, once, and acknowledged."""
+async def test_a_notification_of_an_unknown_refund_is_kept(shop: Shop) -> None:
+    """A verified notification about an unknown refund is kept once and acknowledged."""
     async with shop.reopened() as other:
         await shop.request("R1")
-        told = await notice(shop, "R1")
+        notification = await notice(shop, "R1")
         shop.antom.ledger.refunds["R1"].refund_request_id = "REDIRECT_TARGET"
-        told = await notice(shop, "R1")
+        notification = await notice(shop, "R1")
         for gateway in (shop.gateway, other):
-            assert 200 == (await gateway.receive_notification("shop", told)).status
+            assert 200 == (await gateway.receive_notification("shop", notification)).status
 
     (unmatched,) = await shop.gateway.journal.unmatched()
     kept = await shop.gateway.journal.evidence(unmatched.evidence)
     assert "REDIRECT_TARGET" == unmatched.refund_request_id
     assert kept is not None
-    assert told == read_notification(kept)
+    assert notification == read_notification(kept)
 
 
-async def test_an_unknown_account_hears_nothing(shop: Shop) -> None:
-    """A notification for an account that is not there is refused."""
+async def test_a_notification_for_an_unknown_account_is_rejected(shop: Shop) -> None:
+    """A notification for an account that does not exist is rejected."""
     await shop.request("R1")
     with pytest.raises(Invalid, match="no account"):
-        await shop.gateway.receive_notification("nobody", await notice(shop, "R1"))
+        await shop.gateway.receive_notification("missing", await notice(shop, "R1"))
 
 
-# --- persons ----------------------------------------------------------------------------------------------------------
+# --- operators --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_person_decides_with_name_and_reason(slow_shop: Shop) -> None:
-    """A decision is an event that names who and why; it needs both."""
+async def test_an_operator_decides_with_name_and_reason(slow_shop: Shop) -> None:
+    """A decision is an event with the operator and the reason; both are required."""
     shop = slow_shop
     refund = await shop.request()
     for wrong in ({"by": "", "why": "seen"}, {"by": "ann", "why": ""}):
@@ -625,8 +625,8 @@ async def test_a_person_decides_with_name_and_reason(slow_shop: Shop) -> None:
     assert (Channel.OPERATOR, "bob", "ann was wrong") == (last.channel, last.by, last.why)
 
 
-async def test_what_was_known_then(shop: Shop) -> None:
-    """A refund can be seen as it was known at a moment, and not before it was asked for."""
+async def test_a_refund_as_of_a_moment(shop: Shop) -> None:
+    """A refund is returned as it was known at a moment, and not at all before it was requested."""
     shop.antom.fault("drop_response", operation="refund")
     refund = await shop.request()
     then = shop.clock()
@@ -642,7 +642,7 @@ async def test_what_was_known_then(shop: Shop) -> None:
 
 
 async def test_every_answer_can_be_read_again_without_a_private_key(tmp_path: Path) -> None:
-    """From the kept bytes alone, and without our private key, each answer gives the outcome that was recorded."""
+    """From the evidence alone, without the private key, each answer gives the outcome that was recorded."""
     async with open_shop(tmp_path, mode="async", async_delay=None) as shop:
         shop.antom.fault("corrupt", kind="html", operation="inquiry")
         refund = await shop.request()
@@ -676,8 +676,8 @@ async def test_what_was_sent_is_kept(shop: Shop) -> None:
     assert {refund.digest: 1} == shop.antom.ledger.refunds["R1"].bodies
 
 
-async def test_half_an_answer_is_kept(shop: Shop) -> None:
-    """What came of an answer that broke off is evidence, too."""
+async def test_a_partial_answer_is_kept(shop: Shop) -> None:
+    """The part that arrived of an answer that broke off is evidence, too."""
 
     class Breaks:
         async def send(self, request: Request, timeout: float) -> NoAnswer:

@@ -1,4 +1,4 @@
-"""Observers: told of everything at least once, after the commit, and never in the way of money."""
+"""Observers receive every event at least once, after the commit, and never delay a refund."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from tests.core.shop import open_shop
 
 
 class Observer:
-    """Takes what it is told, or does what a test says."""
+    """Keeps what it receives, or does what a test asks."""
 
     def __init__(self, do: Callable[[Sequence[Recorded]], None] | None = None) -> None:
         self.seen: list[Recorded] = []
@@ -49,7 +49,7 @@ async def log(gateway: Gateway) -> list[Recorded]:
     return [recorded async for recorded in gateway.journal.log()]
 
 
-async def told(observer: Observer, count: int) -> None:
+async def delivered(observer: Observer, count: int) -> None:
     async with asyncio.timeout(10):
         while len(observer.seen) < count:  # noqa: ASYNC110  # filled by a thread
             await asyncio.sleep(0.01)
@@ -68,8 +68,8 @@ async def test_an_observer_sees_everything_in_order_and_off_the_loop(tmp_path: P
     assert {"refundry-observe-Observer"} == observer.threads
 
 
-async def test_an_observer_that_fails_is_told_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What an observer raises is logged and changes nothing; it gets the same events again, and then the next."""
+async def test_delivery_to_an_observer_that_fails_is_retried(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An exception of an observer is logged and changes nothing; it receives the same events again, then the next."""
     failures = [RuntimeError("observers may fail"), SystemExit(3)]
 
     def fail(events: Sequence[Recorded]) -> None:
@@ -79,7 +79,7 @@ async def test_an_observer_that_fails_is_told_again(tmp_path: Path, caplog: pyte
     observer = Observer(fail)
     async with open_shop(tmp_path, plugins=with_observer(observer)) as shop:
         refund = await shop.request()
-        await told(observer, 3)
+        await delivered(observer, 3)
         whole = await log(shop.gateway)
 
     assert Status.SETTLED is refund.status
@@ -88,8 +88,8 @@ async def test_an_observer_that_fails_is_told_again(tmp_path: Path, caplog: pyte
     assert "observers may fail" in caplog.text
 
 
-async def test_an_observer_that_hangs_holds_up_nobody(tmp_path: Path) -> None:
-    """With an observer that never returns, refunds settle, another observer is told, and the gateway closes."""
+async def test_an_observer_that_hangs_delays_no_other(tmp_path: Path) -> None:
+    """With an observer that never returns, refunds settle, another observer receives events, and the gateway closes."""
     never = threading.Event()
 
     class Hanging(Observer):
@@ -99,7 +99,7 @@ async def test_an_observer_that_hangs_holds_up_nobody(tmp_path: Path) -> None:
     began = time.monotonic()
     async with open_shop(tmp_path, plugins=load_plugins(extra=[hanging, other])) as shop:
         refunds = [await shop.request(f"R{number}") for number in range(20)]
-        await told(other, 60)
+        await delivered(other, 60)
     never.set()
 
     assert {Status.SETTLED} == {refund.status for refund in refunds}
@@ -107,7 +107,7 @@ async def test_an_observer_that_hangs_holds_up_nobody(tmp_path: Path) -> None:
 
 
 async def test_what_a_failing_observer_missed_the_next_process_tells(tmp_path: Path) -> None:
-    """What was not taken is told when the store is opened again, before anything new is recorded."""
+    """What was not delivered is delivered when the store is opened again, before anything new is recorded."""
 
     def fail(events: Sequence[Recorded]) -> None:
         raise RuntimeError("not now")
@@ -119,13 +119,13 @@ async def test_what_a_failing_observer_missed_the_next_process_tells(tmp_path: P
         config = shop.config
     async with Gateway.open(config, ports=shop.gateway.ports, plugins=with_observer(later)) as gateway:
         gateway.catch_up()
-        await told(later, 3)
+        await delivered(later, 3)
 
     assert whole == later.seen
 
 
 async def test_a_new_observer_begins_at_the_end_of_the_log(tmp_path: Path) -> None:
-    """A plugin that comes to a store later is told of what happens from then on."""
+    """A plugin that is added to a store later receives what is recorded from then on."""
     observer = Observer()
     async with open_shop(tmp_path) as shop:
         await shop.request("R1")
@@ -133,13 +133,13 @@ async def test_a_new_observer_begins_at_the_end_of_the_log(tmp_path: Path) -> No
             refund = await gateway.request(
                 RefundRequest(account="shop", payment="P1", amount="1.00", currency="EUR", refund_request_id="R2")
             )
-            await told(observer, 3)
+            await delivered(observer, 3)
 
     assert {refund.id} == {recorded.refund_id for recorded in observer.seen}
 
 
 async def test_two_processes_do_not_both_tell(tmp_path: Path) -> None:
-    """While one gateway tells an observer, another on the same store leaves it alone; together they miss nothing."""
+    """While one gateway delivers to an observer, another on the same store does not; together they miss nothing."""
     one, two = Observer(lambda events: time.sleep(0.05)), Observer(lambda events: time.sleep(0.05))
     async with (
         open_shop(tmp_path, plugins=with_observer(one)) as shop,
@@ -181,8 +181,8 @@ asyncio.run(main())
 """
 
 
-async def test_a_process_that_is_killed_while_telling_loses_nothing(tmp_path: Path) -> None:
-    """Killed with SIGKILL in the middle of the hook, the same events are told by the next process."""
+async def test_a_process_that_is_killed_during_delivery_loses_nothing(tmp_path: Path) -> None:
+    """Killed with SIGKILL in the middle of the hook, the next process delivers the same events."""
     observer = Observer()
     async with open_shop(tmp_path) as shop:
         command = [sys.executable, "-c", _DIES, str(shop.config), shop.clock.at.isoformat()]
@@ -190,7 +190,7 @@ async def test_a_process_that_is_killed_while_telling_loses_nothing(tmp_path: Pa
         shop.clock.move(86_400)  # the dead process's lease is over
         async with shop.reopened(plugins=with_observer(observer)) as gateway:
             gateway.catch_up()
-            await told(observer, 1)
+            await delivered(observer, 1)
             first = (await log(gateway))[0]
 
     assert -9 == done.returncode

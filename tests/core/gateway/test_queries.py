@@ -59,7 +59,7 @@ def rows(log: list[Recorded]) -> list[Row]:
     return [row_of(fold(id, refunds[id])) for id in sorted(refunds)]
 
 
-async def test_at_every_place_in_the_log_the_list_is_what_the_log_said(shop: Shop) -> None:
+async def test_at_every_position_the_list_is_the_fold_of_the_log(shop: Shop) -> None:
     """For every position, and for the time of every event, the list is the fold of what was there."""
     log = await whole_log(shop)
 
@@ -195,7 +195,7 @@ async def test_a_reader_answers_every_query_without_private_keys(shop: Shop) -> 
         assert [] == await reader.unmatched()
 
 
-async def test_a_reader_writes_nothing_and_connects_to_nobody(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reader_writes_nothing_and_opens_no_connection(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Opening a reader makes no HTTP session; its connection refuses to write, and the store stays as it is."""
 
     def refuse(*_: Any, **__: Any) -> None:

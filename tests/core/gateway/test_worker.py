@@ -1,4 +1,4 @@
-"""Workers drive what is due, and forget nothing that they cannot drive."""
+"""Workers process what is due, and forget nothing that they cannot process."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,8 +23,8 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
 
 
 @pytest.fixture
-def defect(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Make the plugin fail on the refund R1, until `undo` mends it."""
+def bug(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Make the plugin fail on the refund R1, until `undo` fixes it."""
     compose = AntomProvider.refund
 
     def fail(self: AntomProvider, instruction: RefundInstruction, at: datetime) -> ProviderCall:
@@ -42,9 +42,9 @@ async def _work(shop: Shop) -> Worker:
     return worker
 
 
-@pytest.mark.usefixtures("defect")
-async def test_a_refund_that_cannot_be_driven_calls_a_person(shop: Shop) -> None:
-    """A defect that comes again and again calls a person to its refund, in words of ours, and holds up no other."""
+@pytest.mark.usefixtures("bug")
+async def test_a_refund_that_cannot_be_processed_needs_review(shop: Shop) -> None:
+    """A refund that fails repeatedly is flagged for review, without the text of the error, and holds up no other."""
     await shop.request("R1", submit=False)
     await shop.request("R2", payment="P2", submit=False)
 
@@ -57,9 +57,9 @@ async def test_a_refund_that_cannot_be_driven_calls_a_person(shop: Shop) -> None
     assert other.status is Status.SETTLED
 
 
-@pytest.mark.usefixtures("defect")
-async def test_a_person_is_called_once(shop: Shop) -> None:
-    """Further workers that meet the same defect record nothing more."""
+@pytest.mark.usefixtures("bug")
+async def test_a_worker_that_gives_up_flags_a_refund_once(shop: Shop) -> None:
+    """Further workers that fail in the same way record nothing more."""
     await shop.request("R1", submit=False)
 
     for _ in range(3):
@@ -70,11 +70,11 @@ async def test_a_person_is_called_once(shop: Shop) -> None:
     assert len(notes) == 1
 
 
-async def test_a_refund_goes_on_when_the_defect_is_mended(shop: Shop, defect: pytest.MonkeyPatch) -> None:
-    """The next worker after the repair drives it to its end, and nobody is called any more."""
+async def test_a_refund_continues_when_the_bug_is_fixed(shop: Shop, bug: pytest.MonkeyPatch) -> None:
+    """The next worker after the fix completes the refund, and it needs no review any more."""
     await shop.request("R1", submit=False)
     await _work(shop)
-    defect.undo()
+    bug.undo()
 
     await _work(shop)
 
@@ -82,12 +82,12 @@ async def test_a_refund_goes_on_when_the_defect_is_mended(shop: Shop, defect: py
     assert (refund.status, refund.review) == (Status.SETTLED, ())
 
 
-async def test_the_same_worker_goes_on_when_a_person_resumes(shop: Shop, defect: pytest.MonkeyPatch) -> None:
-    """Who mends the cause and resumes the refund needs no restart: the worker that gave up on it takes it again."""
+async def test_the_same_worker_continues_when_an_operator_resumes(shop: Shop, bug: pytest.MonkeyPatch) -> None:
+    """After a fix and a resume no restart is needed: the worker that gave up on the refund takes it again."""
     asked = await shop.request("R1", submit=False)
     worker = await _work(shop)
-    defect.undo()
-    await shop.gateway.resume(asked.id, Operator(by="ada", why="mended"))
+    bug.undo()
+    await shop.gateway.resume(asked.id, Operator(by="ada", why="fixed"))
 
     await worker.run(until_idle=True)
 
@@ -95,8 +95,8 @@ async def test_the_same_worker_goes_on_when_a_person_resumes(shop: Shop, defect:
     assert worker.stuck == []
 
 
-async def test_nobody_is_called_to_what_has_ended(shop: Shop) -> None:
-    """A refund that ended while a worker failed on it is nobody's concern: a call would make it count as in doubt."""
+async def test_a_final_refund_is_not_flagged(shop: Shop) -> None:
+    """A refund that became final while a worker failed on it is not flagged: nothing about it is open."""
     ended = await shop.request("R1")
 
     after = await shop.gateway.flag_for_review(
@@ -106,12 +106,12 @@ async def test_nobody_is_called_to_what_has_ended(shop: Shop) -> None:
     assert after == ended
 
 
-async def test_what_ended_meanwhile_hides_nothing_that_waits(tmp_path: Path, defect: pytest.MonkeyPatch) -> None:
-    """A worker that has given up on one refund, which a person then ended, still waits for the others to end."""
+async def test_a_resolved_refund_hides_no_refund_that_waits(tmp_path: Path, bug: pytest.MonkeyPatch) -> None:
+    """A worker that gave up on a refund, which an operator then resolved, still waits for the others."""
     async with open_shop(tmp_path, mode="async", async_delay=None) as shop:
         asked = await shop.request("R1", submit=False)
         worker = await _work(shop)
-        defect.undo()
+        bug.undo()
         await shop.gateway.resolve(asked.id, Operator(by="ada", why="not needed"), settled=False)
         await shop.request("R2", payment="P2")
 

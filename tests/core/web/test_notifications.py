@@ -104,7 +104,7 @@ async def test_a_forged_notification_is_refused(
     assert (401, b"not signed by the provider\n") == (status, body)
     assert before == await site.shop.gateway.history("R1")
     assert [] == await site.shop.gateway.journal.unmatched()
-    assert "was refused" in caplog.text
+    assert "notification rejected" in caplog.text
 
 
 async def test_one_changed_byte_is_refused(site: Site) -> None:
