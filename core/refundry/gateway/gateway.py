@@ -46,10 +46,8 @@ from refundry.refund import (
     FINAL,
     Channel,
     Event,
-    Failed,
     RaisedReview,
     Refund,
-    Settled,
     Status,
     Submitted,
     apply,
@@ -321,14 +319,7 @@ class Gateway(Reader):
     async def resolve(self, refund_id: str, operator: Operator, *, settled: bool) -> Refund:
         """Record an operator's decision about a refund, final or not; raise `Stale` if it changed meanwhile."""
         refund = await self.get(refund_id)
-        by, why, at = operator.by, operator.why, self.ports.now()
-        event: Settled | Failed
-        if settled:
-            event = Settled(at=at, channel=Channel.OPERATOR, amount=refund.amount, by=by, why=why)
-        else:
-            cause, advice = "An operator decided that it will not pay.", "Request a new refund if one is still wanted."
-            event = Failed(at=at, channel=Channel.OPERATOR, code="OPERATOR", cause=cause, advice=advice, by=by, why=why)
-        return await self._decide(refund, event)
+        return await self._decide(refund, policy.resolved(refund, self.ports.now(), operator, settled=settled))
 
     async def resume(self, refund_id: str, operator: Operator) -> Refund:
         """Record that the cause of a hold is fixed: the refund continues with the same id.

@@ -16,7 +16,7 @@ from refundry.gateway.account_health import AccountHealth
 from refundry.gateway.as_of import NOW, AsOf, select_as_of
 from refundry.gateway.totals import Total, add_up
 from refundry.journal import Recorded, Row, Selection, StoreReader, UnmatchedNotification
-from refundry.journal.sqlite.reader import SqliteReader
+from refundry.journal.stores import open_reader
 from refundry.plugin_host import Plugins, load_plugins
 from refundry.ports import Ports
 from refundry.provider import ReviewReason
@@ -57,7 +57,7 @@ class Reader:
         found = plugins if plugins is not None else load_plugins(allow=settings.plugins)
         accounts = open_accounts(settings, found, keys=False)
         async with AsyncExitStack() as stack:
-            journal = await SqliteReader.open_to_read(settings.store_path)
+            journal = await open_reader(settings.store_path)
             stack.push_async_callback(journal.close)
             yield cls(accounts, journal, ports or Ports())
 

@@ -7,13 +7,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from refundry.journal.log_source import ScratchLog, StoreSource
-from refundry.journal.port import Journal
+from refundry.journal.port import Journal, StoreReader
 from refundry.journal.sqlite.journal import SqliteJournal
+from refundry.journal.sqlite.reader import SqliteReader
 from refundry.journal.sqlite.scratch import SqliteScratchLog
 from refundry.journal.sqlite.store_source import SqliteStoreSource
 from refundry.ports import Ports
 
-__all__ = ["open_journal", "read_store", "scratch_log"]
+__all__ = ["open_journal", "open_reader", "read_store", "scratch_log"]
 
 
 async def open_journal(path: Path, ports: Ports) -> Journal:
@@ -22,6 +23,14 @@ async def open_journal(path: Path, ports: Ports) -> Journal:
     Raises `ConfigError` if the place, the file or a setting cannot be used, `StoreError` if the database fails.
     """
     return await SqliteJournal.open(path, ports)
+
+
+async def open_reader(path: Path) -> StoreReader:
+    """Open the existing store at `path` for queries, while other processes may write to it; it writes nothing.
+
+    Raises `ConfigError` if there is no store or it cannot be used, `StoreError` if the database fails.
+    """
+    return await SqliteReader.open_to_read(path)
 
 
 def read_store(path: Path, *, deep: bool = False) -> AbstractContextManager[StoreSource]:

@@ -77,7 +77,7 @@ async def test_a_row_that_stands_twice_is_one_refund(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         ("", "FILE: is empty"),
         ("\n", "line 1"),
@@ -104,12 +104,12 @@ async def test_a_row_that_stands_twice_is_one_refund(shop: Shop) -> None:
         (HEAD + "shop,P1,60,EUR,R1,,\nshop,P1,1,USD,R2,,\n", "line 3: currency: earlier refunds of this payment"),
     ],
 )
-async def test_a_wrong_file_stores_nothing(shop: Shop, content: str | bytes, said: str) -> None:
+async def test_a_wrong_file_stores_nothing(shop: Shop, content: str | bytes, expected: str) -> None:
     """The first thing that is wrong is named with its line, in one line; no row of the file is stored."""
     with pytest.raises(Invalid) as caught:
         await imported(shop, content)
 
-    assert said in str(caught.value)
+    assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
     assert [] == await stored(shop)
 
@@ -143,7 +143,7 @@ async def test_a_dry_run_finds_the_same_and_stores_nothing(shop: Shop) -> None:
 
 @pytest.mark.parametrize("dry_run", [True, False])
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "expected"),
     [
         ("shop,P1,31,EUR,R3,,", "line 3: amount: an earlier refund of this payment gave 100.00 EUR"),
         ("shop,P1,31,EUR,R3,,200", "line 3: payment_total: an earlier refund"),
@@ -151,14 +151,16 @@ async def test_a_dry_run_finds_the_same_and_stores_nothing(shop: Shop) -> None:
         ("shop,P1,1,USD,R3,,", "line 3: currency: earlier refunds of this payment are in EUR"),
     ],
 )
-async def test_what_is_stored_counts_before_anything_is_stored(shop: Shop, row: str, said: str, dry_run: bool) -> None:
+async def test_what_is_stored_counts_before_anything_is_stored(
+    shop: Shop, row: str, expected: str, dry_run: bool
+) -> None:
     """A payment's stored refunds, their smallest total and their currency hold for the rows of a file."""
     await shop.request("R1", "50", payment_total="100", submit=False)
     await shop.request("R2", "20", submit=False)
     with pytest.raises(Invalid) as caught:
         await imported(shop, HEAD + f"shop,P2,1,EUR,R0,,\n{row}\n", dry_run=dry_run)
 
-    assert said in str(caught.value)
+    assert expected in str(caught.value)
     assert ["R1", "R2"] == await stored(shop)
 
 

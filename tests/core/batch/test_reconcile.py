@@ -1,4 +1,4 @@
-"""Reconciliation: a provider's report beside our books, over a real store and the command line."""
+"""Reconciliation: a provider's report compared with a real store and the command line."""
 
 import asyncio
 import io
@@ -69,7 +69,7 @@ async def test_refunds_that_match_are_not_changed(shop: Shop) -> None:
     ],
 )
 async def test_a_difference_needs_review_and_changes_nothing_else(shop: Shop, row: str, text: str) -> None:
-    """The refund keeps its state and gets attention with the difference; the row is its evidence."""
+    """The refund keeps its state and needs review because of the difference; the row is its evidence."""
     await shop.request("R1", "12.33")
 
     (found,) = await compared(shop, row)
@@ -82,7 +82,7 @@ async def test_a_difference_needs_review_and_changes_nothing_else(shop: Shop, ro
 
 
 async def test_a_second_comparison_flags_nothing_twice(shop: Shop) -> None:
-    """The same report again tells the same and records nothing; a person clears it with `resume`."""
+    """The same report again finds the same and records nothing; an operator clears it with `resume`."""
     await shop.request("R1", "12.33")
     first = await compared(shop, "REFUND,R1,,12.34,EUR,SUCCESS")
     called = await shop.gateway.get("R1")
@@ -97,7 +97,7 @@ async def test_a_second_comparison_flags_nothing_twice(shop: Shop) -> None:
 
 
 async def test_an_open_refund_in_the_report_is_reported_and_continues(tmp_path: Path) -> None:
-    """A refund that is open here and done there gets attention; its next step stays, and it settles by inquiry."""
+    """An open refund that the report shows as settled needs review; its next step stays, and it settles by inquiry."""
     async with open_shop(tmp_path, mode="async", async_delay=None) as shop:
         before = await shop.request("R1")
         (found,) = await compared(shop, "REFUND,R1,,12.33,EUR,SUCCESS")
@@ -158,7 +158,7 @@ async def test_only_the_period_of_the_report_is_expected_in_it(shop: Shop) -> No
     ],
 )
 async def test_a_bad_row_is_named_and_nothing_is_flagged(shop: Shop, rows: list[str], message: str) -> None:
-    """A report that cannot be read names the line, the column and the rule, before anything is told."""
+    """A report that cannot be read names the line, the column and the rule, before any finding."""
     await shop.request("R2")
     with pytest.raises(Invalid, match=message):
         await compared(shop, *rows)

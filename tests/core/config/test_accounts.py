@@ -49,13 +49,13 @@ def opened(place: Path, text: str, **more: Any) -> Account:
 
 
 def refused(place: Path, text: str) -> str:
-    """Give the error, after checking that it is one line and shows nothing of the key."""
+    """Return the error, after checking that it is one line and shows nothing of the key."""
     with pytest.raises(ConfigError) as caught:
         opened(place, text)
-    said = str(caught.value)
-    assert "\n" not in said
-    assert not [line for line in keys().merchant.read_text("ascii").splitlines()[1:-1] if line in said]
-    return said
+    expected = str(caught.value)
+    assert "\n" not in expected
+    assert not [line for line in keys().merchant.read_text("ascii").splitlines()[1:-1] if line in expected]
+    return expected
 
 
 def pem(key: Any, secret: bytes | None = None) -> bytes:
@@ -68,7 +68,7 @@ def pem(key: Any, secret: bytes | None = None) -> bytes:
 
 
 def test_an_account_is_opened(place: Path) -> None:
-    """The keys stand beside the file, whatever the working directory is."""
+    """Keys are relative to the configuration file, whatever the working directory is."""
     account = opened(place, section())
 
     assert ("shop", "antom") == (account.name, account.plugin.name)
@@ -95,14 +95,14 @@ def test_a_key_comes_from_the_environment(place: Path, monkeypatch: pytest.Monke
 
 
 def test_without_keys_no_private_key_is_touched(place: Path) -> None:
-    """To read old answers nobody needs the private key, and none is looked for."""
+    """Reading old answers needs no private key, and none is looked for."""
     (place / "merchant.pem").unlink()
 
     assert opened(place, section(), keys=False).provider.identity
 
 
 def test_a_file_without_accounts_is_a_file(place: Path) -> None:
-    """Nothing but the store is needed to look at what is there; it stands beside the file."""
+    """The store is relative to the configuration file."""
     path = place / "refundry.toml"
     path.write_text("", "utf-8")
     config = read_config(path)
@@ -124,7 +124,7 @@ def test_nothing_shows_a_key(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("stor = 1", "stor: is not a known key"),
         ("store = 1", "store: must be text"),
@@ -158,9 +158,9 @@ def test_nothing_shows_a_key(place: Path) -> None:
         (section(provider_public_key='"merchant.pem"'), "accounts.shop.provider_public_key: is not a PEM public key"),
     ],
 )
-def test_what_is_not_understood_is_refused(place: Path, text: str, said: str) -> None:
+def test_what_is_not_understood_is_refused(place: Path, text: str, expected: str) -> None:
     """Every error names the key and the rule, in one line."""
-    assert said in refused(place, text)
+    assert expected in refused(place, text)
 
 
 @pytest.mark.parametrize(
@@ -174,14 +174,14 @@ def test_what_is_not_understood_is_refused(place: Path, text: str, said: str) ->
     ],
 )
 def test_a_term_that_makes_no_sense_is_refused(place: Path, name: str, value: str) -> None:
-    """A wrong term is named as it stands in the file."""
+    """A wrong term is named as it appears in the file."""
     text = section() + f"[accounts.shop.terms]\n{name} = {value}\n"
 
     assert refused(place, text).startswith(f"accounts.shop.terms.{name}: ")
 
 
 def test_a_key_in_the_file_itself_is_refused(place: Path) -> None:
-    """The configuration is no place for a secret, and the error does not repeat it."""
+    """The configuration must not contain a secret, and the error does not repeat it."""
     key = keys().merchant.read_text("ascii")
 
     assert "contains a key" in refused(place, section(private_key=f'"""{key}"""'))
@@ -189,7 +189,7 @@ def test_a_key_in_the_file_itself_is_refused(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         (b"", "is not a PEM private key"),
         (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "is not a PEM private key"),
@@ -199,13 +199,13 @@ def test_a_key_in_the_file_itself_is_refused(place: Path) -> None:
     ],
     ids=["empty", "broken", "elliptic", "short", "encrypted"],
 )
-def test_a_key_of_another_kind_is_refused(place: Path, content: bytes, said: str) -> None:
+def test_a_key_of_another_kind_is_refused(place: Path, content: bytes, expected: str) -> None:
     """Only an unencrypted RSA key of at least 2048 bits will do."""
     (place / "merchant.pem").write_bytes(content)
     answer = refused(place, section())
 
     assert answer.startswith("accounts.shop.private_key: ")
-    assert said in answer
+    assert expected in answer
 
 
 def test_a_public_key_of_another_kind_is_refused(place: Path) -> None:
@@ -225,15 +225,15 @@ def test_a_key_that_may_not_be_read_is_refused(place: Path) -> None:
 
 
 def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
-    """A missing file, a folder and bytes that are no UTF-8 are each one clear error."""
+    """A missing file, a directory and bytes that are not UTF-8 are each one clear error."""
     broken = tmp_path / "broken.toml"
     broken.write_bytes(b"\xff\xfe")
-    for path, said in (
+    for path, expected in (
         (tmp_path / "none.toml", "there is no file"),
         (tmp_path, "cannot be read"),
         (broken, "cannot be"),
     ):
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(ConfigError, match=expected):
             read_config(path)
 
 

@@ -487,7 +487,7 @@ async def test_blocked_twice_is_failed(shop: Shop) -> None:
     assert "INVALID_CONTRACT" == (refund.failure and refund.failure.code)
 
 
-# --- being told -------------------------------------------------------------------------------------------------------
+# --- notifications ----------------------------------------------------------------------------------------------------
 
 
 async def test_a_notification_settles_what_was_pending(slow_shop: Shop) -> None:

@@ -103,7 +103,7 @@ async def test_an_observer_that_hangs_delays_no_other(tmp_path: Path) -> None:
     never.set()
 
     assert {Status.SETTLED} == {refund.status for refund in refunds}
-    assert time.monotonic() - began < 30  # not a speed: it would be for ever
+    assert time.monotonic() - began < 30  # not a speed: it would never end
 
 
 async def test_what_a_failing_observer_missed_the_next_process_tells(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_an_event_in_words_is_one_harmless_line(text: str) -> None:
 
 
 def test_an_event_is_shown_without_what_it_does_not_have() -> None:
-    """An event says where it stands, what it is, and every field that it has."""
+    """An event shows its position, its name and every field that it has."""
     event = Settled(at=AT, channel=Channel.REPLY, amount=Money(1233, "EUR", 2), evidence="ab")
     shown = views.event_as_json(Recorded(7, "id", 3, event))
 

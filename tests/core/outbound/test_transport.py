@@ -33,7 +33,7 @@ class Peer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/refund"
 
-    async def hear(self, reader: asyncio.StreamReader) -> bool:
+    async def receive(self, reader: asyncio.StreamReader) -> bool:
         """Read one request; say whether there was one."""
         head = b""
         while not head.endswith(b"\r\n\r\n"):
@@ -57,19 +57,19 @@ class Peer:
 
 @asynccontextmanager
 async def peer(behave: Behave) -> AsyncIterator[Peer]:
-    told = Peer(behave)
+    remote = Peer(behave)
     tasks: set[asyncio.Task[None]] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        await told.serve(reader, writer)
+        await remote.serve(reader, writer)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    told.port = server.sockets[0].getsockname()[1]
+    remote.port = server.sockets[0].getsockname()[1]
     try:
-        yield told
+        yield remote
     finally:
         server.close()
         for task in tasks:
@@ -78,10 +78,10 @@ async def peer(behave: Behave) -> AsyncIterator[Peer]:
 
 
 def saying(answer: bytes) -> Behave:
-    """Hear one request, say this and hang up."""
+    """Receive one request, answer it and close the connection."""
 
-    async def behave(told: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if await told.hear(reader):
+    async def behave(remote: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await remote.receive(reader):
             writer.write(answer)
             await writer.drain()
 
@@ -100,21 +100,21 @@ def post(url: str, method: str = "POST") -> Request:
 
 async def send_to(transport: HttpTransport, answer: bytes, timeout: float = 5) -> Answer | NoAnswer | NotSent:
     """Send to a peer that gives this answer; whatever it was, exactly one request may have arrived."""
-    async with peer(saying(answer)) as told:
-        said = await transport.send(post(told.url), timeout)
+    async with peer(saying(answer)) as remote:
+        reply = await transport.send(post(remote.url), timeout)
 
-        assert 1 == len(told.requests)
-        return said
+        assert 1 == len(remote.requests)
+        return reply
 
 
 # --- before the first byte --------------------------------------------------------------------------------------------
 
 
 async def test_a_refused_connection_is_not_sent(transport: HttpTransport) -> None:
-    """Where nobody listens, no byte left."""
-    said = await transport.send(post(f"http://127.0.0.1:{free_port()}/"), 5)
+    """If nothing listens at the address, no byte was sent."""
+    reply = await transport.send(post(f"http://127.0.0.1:{free_port()}/"), 5)
 
-    assert isinstance(said, NotSent)
+    assert isinstance(reply, NotSent)
 
 
 async def test_a_name_that_does_not_resolve_is_not_sent(
@@ -127,28 +127,28 @@ async def test_a_name_that_does_not_resolve_is_not_sent(
 
     monkeypatch.setattr(socket, "getaddrinfo", nowhere)
 
-    said = await transport.send(post("https://nowhere.invalid/"), 5)
+    reply = await transport.send(post("https://nowhere.invalid/"), 5)
 
-    assert isinstance(said, NotSent)
+    assert isinstance(reply, NotSent)
 
 
 async def test_a_failed_tls_handshake_is_not_sent(transport: HttpTransport) -> None:
     """A peer that speaks no TLS gets no byte of the request."""
-    async with peer(saying(OK)) as told:
+    async with peer(saying(OK)) as remote:
 
-        async def garbage(told: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def garbage(remote: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read(10)
             writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
             await writer.drain()
 
-        told.behave = garbage
-        said = await transport.send(post(f"https://127.0.0.1:{told.port}/"), 5)
+        remote.behave = garbage
+        reply = await transport.send(post(f"https://127.0.0.1:{remote.port}/"), 5)
 
-        assert isinstance(said, NotSent)
-        assert [] == told.requests
+        assert isinstance(reply, NotSent)
+        assert [] == remote.requests
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_not_sent(transport: HttpTransport) -> None:
+async def test_an_untrusted_certificate_means_not_sent(transport: HttpTransport) -> None:
     """A certificate of an unknown issuer ends the handshake before the request is written."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     # Anonymous key exchange needs no certificate on the server's side, and every careful client refuses it.
@@ -163,9 +163,9 @@ async def test_a_certificate_that_nobody_vouches_for_is_not_sent(transport: Http
     server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        said = await transport.send(post(f"https://127.0.0.1:{port}/"), 5)
+        reply = await transport.send(post(f"https://127.0.0.1:{port}/"), 5)
 
-    assert isinstance(said, NotSent)
+    assert isinstance(reply, NotSent)
     assert [] == served
 
 
@@ -177,32 +177,32 @@ async def test_a_kept_connection_that_was_closed_is_no_answer(transport: HttpTra
     """A request on a kept connection that the peer closes meanwhile may have arrived: never "not sent", never again."""
     answered = asyncio.Event()
 
-    async def once(told: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await told.hear(reader)
+    async def once(remote: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await remote.receive(reader)
         writer.write(OK)
         await writer.drain()
         answered.set()
-        await told.hear(reader)  # and hang up without a word
+        await remote.receive(reader)  # and close the connection without an answer
 
-    async with peer(once) as told:
-        assert isinstance(await transport.send(post(told.url), 5), Answer)
+    async with peer(once) as remote:
+        assert isinstance(await transport.send(post(remote.url), 5), Answer)
         await answered.wait()
-        second = await transport.send(post(told.url, method), 5)
+        second = await transport.send(post(remote.url, method), 5)
 
         assert isinstance(second, NoAnswer)
-        assert 2 == len(told.requests)
-        assert 1 == told.connections
+        assert 2 == len(remote.requests)
+        assert 1 == remote.connections
 
 
 async def test_a_kept_connection_whose_server_is_gone_is_never_sent_again(transport: HttpTransport) -> None:
     """When the peer hung up and listens no more, a request on the kept connection is not called "not sent"."""
     sent = asyncio.Event()
 
-    async def once(told: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await told.hear(reader)
+    async def once(remote: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await remote.receive(reader)
         writer.write(OK)
         await writer.drain()
-        await told.hear(reader)
+        await remote.receive(reader)
         sent.set()
 
     server = Peer(once)
@@ -210,10 +210,10 @@ async def test_a_kept_connection_whose_server_is_gone_is_never_sent_again(transp
     server.port = listening.sockets[0].getsockname()[1]
     assert isinstance(await transport.send(post(server.url), 5), Answer)
     listening.close()
-    said = await transport.send(post(server.url, "PUT"), 5)
+    reply = await transport.send(post(server.url, "PUT"), 5)
     await sent.wait()
 
-    assert isinstance(said, NoAnswer)
+    assert isinstance(reply, NoAnswer)
 
 
 @pytest.mark.parametrize(
@@ -238,84 +238,84 @@ async def test_what_is_not_http_is_no_answer(transport: HttpTransport, answer: b
 
 async def test_half_a_body_is_no_answer_and_is_kept(transport: HttpTransport) -> None:
     """A body that breaks off is not an answer, and what came of it is evidence."""
-    said = await send_to(transport, b'HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"half":')
+    reply = await send_to(transport, b'HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"half":')
 
-    assert isinstance(said, NoAnswer)
-    assert said.partial is not None
-    assert b'{"half":' == said.partial.body
+    assert isinstance(reply, NoAnswer)
+    assert reply.partial is not None
+    assert b'{"half":' == reply.partial.body
 
 
 async def test_a_long_body_is_cut_off(transport: HttpTransport) -> None:
     """Of ten megabytes we keep what an answer may have, and never hold the rest."""
     huge = 10 * 1024 * 1024
 
-    async def flood(told: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await told.hear(reader)
+    async def flood(remote: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await remote.receive(reader)
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % huge)
         for _ in range(huge // 65_536):
             writer.write(bytes(65_536))
             await writer.drain()
 
-    async with peer(flood) as told:
+    async with peer(flood) as remote:
         tracemalloc.start()
         try:
-            said = await transport.send(post(told.url), 10)
+            reply = await transport.send(post(remote.url), 10)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        await told.gone.wait()
+        await remote.gone.wait()
 
-    assert isinstance(said, NoAnswer)
-    assert said.partial is not None
-    assert MAX_BYTES == len(said.partial.body)
+    assert isinstance(reply, NoAnswer)
+    assert reply.partial is not None
+    assert MAX_BYTES == len(reply.partial.body)
     assert peak < huge // 4
 
 
 async def test_a_body_of_exactly_the_limit_is_an_answer(transport: HttpTransport) -> None:
     """The limit itself is allowed."""
-    said = await send_to(transport, b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % MAX_BYTES + b"x" * MAX_BYTES)
+    reply = await send_to(transport, b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % MAX_BYTES + b"x" * MAX_BYTES)
 
-    assert isinstance(said, Answer)
-    assert MAX_BYTES == len(said.body)
+    assert isinstance(reply, Answer)
+    assert MAX_BYTES == len(reply.body)
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n"], ids=["head", "body"])
 async def test_an_answer_in_drops_ends_at_the_timeout(transport: HttpTransport, head: bytes) -> None:
     """The time is for the whole answer, not for each byte of it."""
 
-    async def drip(told: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await told.hear(reader)
+    async def drip(remote: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await remote.receive(reader)
         writer.write(head)
         for byte in b"HTTP/1.1 200 OK" + b"x" * 9999:
             writer.write(bytes([byte]))
             await writer.drain()
             await asyncio.sleep(0.05)
 
-    async with peer(drip) as told:
+    async with peer(drip) as remote:
         async with asyncio.timeout(20):
-            said = await transport.send(post(told.url), 0.4)
-        await told.gone.wait()
+            reply = await transport.send(post(remote.url), 0.4)
+        await remote.gone.wait()
 
-    assert isinstance(said, NoAnswer)
+    assert isinstance(reply, NoAnswer)
 
 
 async def test_a_cancelled_request_lets_go_of_the_connection(transport: HttpTransport) -> None:
     """Who stops waiting hangs up, too."""
-    heard = asyncio.Event()
+    received = asyncio.Event()
 
-    async def silent(told: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await told.hear(reader)
-        heard.set()
+    async def silent(remote: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await remote.receive(reader)
+        received.set()
         await reader.read()  # ends when the other side hangs up
 
-    async with peer(silent) as told:
-        task = asyncio.create_task(transport.send(post(told.url), 60))
-        await heard.wait()
+    async with peer(silent) as remote:
+        task = asyncio.create_task(transport.send(post(remote.url), 60))
+        await received.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         async with asyncio.timeout(10):
-            await told.gone.wait()
+            await remote.gone.wait()
 
 
 # --- never more than was asked ----------------------------------------------------------------------------------------
@@ -327,26 +327,26 @@ async def test_a_redirect_is_not_followed(transport: HttpTransport, status: int)
     async with peer(saying(OK)) as elsewhere:
         location = elsewhere.url.encode()
         answer = b"HTTP/1.1 %d Moved\r\nlocation: %s\r\ncontent-length: 0\r\n\r\n" % (status, location)
-        said = await send_to(transport, answer)
+        reply = await send_to(transport, answer)
 
-        assert isinstance(said, Answer)
-        assert status == said.status
+        assert isinstance(reply, Answer)
+        assert status == reply.status
         assert 0 == elsewhere.connections
 
 
 async def test_proxies_of_the_environment_are_ignored(
     monkeypatch: pytest.MonkeyPatch, transport: HttpTransport
 ) -> None:
-    """Nobody comes in between because a variable says so."""
-    async with peer(saying(OK)) as proxy, peer(saying(OK)) as told:
+    """No proxy is used because an environment variable names one."""
+    async with peer(saying(OK)) as proxy, peer(saying(OK)) as remote:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
         for name in ("NO_PROXY", "no_proxy"):
             monkeypatch.delenv(name, raising=False)
         async with HttpTransport() as fresh:
-            said = [await one.send(post(told.url), 5) for one in (transport, fresh)]
+            reply = [await one.send(post(remote.url), 5) for one in (transport, fresh)]
 
-        assert all(isinstance(answer, Answer) for answer in said)
+        assert all(isinstance(answer, Answer) for answer in reply)
         assert 0 == proxy.connections
 
 
@@ -354,29 +354,29 @@ async def test_a_packed_body_is_not_unpacked(transport: HttpTransport) -> None:
     """What was signed are the bytes as they came, so those are what we read."""
     packed = gzip.compress(b"{}" * 1000)
     head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(packed)
-    said = await send_to(transport, head + packed)
+    reply = await send_to(transport, head + packed)
 
-    assert isinstance(said, Answer)
-    assert packed == said.body
+    assert isinstance(reply, Answer)
+    assert packed == reply.body
 
 
 async def test_headers_that_stand_twice_are_both_given(transport: HttpTransport) -> None:
     """Of two signatures neither is chosen."""
     head = b"HTTP/1.1 200 OK\r\nSignature: a\r\nsignature: b\r\nset-cookie: c=d\r\ncontent-length: 2\r\n\r\n{}"
-    said = await send_to(transport, head)
+    reply = await send_to(transport, head)
 
-    assert isinstance(said, Answer)
-    assert ["a", "b"] == [value for name, value in said.headers if name.lower() == "signature"]
-    assert said.header("SIGNATURE") is None
+    assert isinstance(reply, Answer)
+    assert ["a", "b"] == [value for name, value in reply.headers if name.lower() == "signature"]
+    assert reply.header("SIGNATURE") is None
 
 
 async def test_the_request_leaves_as_it_was_signed(transport: HttpTransport) -> None:
     """The body and the headers arrive as they were given, and no cookie comes back."""
     answer = b"HTTP/1.1 200 OK\r\nset-cookie: session=1\r\ncontent-length: 2\r\n\r\n{}"
-    async with peer(saying(answer)) as told:
+    async with peer(saying(answer)) as remote:
         for _ in range(2):
-            await transport.send(post(told.url), 5)
+            await transport.send(post(remote.url), 5)
 
-        assert all(request.endswith(b"\r\n\r\n" + BODY) for request in told.requests)
-        assert not any(b"cookie" in request.lower() for request in told.requests)
-        assert all(b"Accept-Encoding: identity\r\n" in request for request in told.requests)
+        assert all(request.endswith(b"\r\n\r\n" + BODY) for request in remote.requests)
+        assert not any(b"cookie" in request.lower() for request in remote.requests)
+        assert all(b"Accept-Encoding: identity\r\n" in request for request in remote.requests)

@@ -49,8 +49,8 @@ async def served(application: Any) -> AsyncIterator[str]:
 
 async def notice(shop: Shop, **plan: Any) -> tuple[dict[str, str], bytes]:
     refund = shop.antom.ledger.refunds["R1"]
-    said = Draft(operation="notification", path=PATH, code="SUCCESS", refund=refund, state=State.SUCCESS)
-    message = await shop.antom._write(said, Plan(**plan))
+    draft = Draft(operation="notification", path=PATH, code="SUCCESS", refund=refund, state=State.SUCCESS)
+    message = await shop.antom._write(draft, Plan(**plan))
     return dict(message.headers), message.body
 
 
@@ -73,7 +73,7 @@ async def test_the_applications_of_the_docs_take_notifications(
 
         headers, body = await notice(shop)
         forged = await post(*await notice(shop, flaw=SignatureFlaw.WRONG_KEY))
-        elsewhere = await post(headers, body, "/notifications/nobody")
+        elsewhere = await post(headers, body, "/notifications/missing")
         large = await post(headers, body + b" " * MAX_BYTES)
         before = await shop.gateway.get("R1")
         genuine = await post(headers, body)

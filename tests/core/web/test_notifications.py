@@ -37,8 +37,8 @@ class Site:
     async def message(self, path: str = PATH, id: str = "R1", **plan: Any) -> tuple[dict[str, str], bytes]:
         """Give the headers and the body of the notification that the simulator would post to this path."""
         refund = self.shop.antom.ledger.refunds[id]
-        said = Draft(operation="notification", path=path, code="SUCCESS", refund=refund, state=State.SUCCESS)
-        written = await self.shop.antom._write(said, Plan(**plan))
+        response = Draft(operation="notification", path=path, code="SUCCESS", refund=refund, state=State.SUCCESS)
+        written = await self.shop.antom._write(response, Plan(**plan))
         return dict(written.headers), written.body
 
     async def post(self, headers: dict[str, str], body: Any, path: str = PATH) -> tuple[int, bytes]:
@@ -63,7 +63,7 @@ async def serving(shop: Shop) -> AsyncIterator[Site]:
 
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    """A site that waits to hear of the pending refund R1."""
+    """A site that waits for a notification about the pending refund R1."""
     async with open_shop(tmp_path, mode="async", async_delay=None) as shop, serving(shop) as listening:
         await shop.request("R1")
         yield listening
@@ -89,8 +89,8 @@ async def test_the_query_is_part_of_what_was_signed(site: Site) -> None:
 
     assert 401 == (await site.post(headers, body, f"{PATH}?from=antom&x=/"))[0]
     assert 401 == (await site.post(headers, body))[0]
-    async with site.session.post(URL(site.url + path, encoded=True), data=body, headers=headers) as said:
-        assert 200 == said.status
+    async with site.session.post(URL(site.url + path, encoded=True), data=body, headers=headers) as response:
+        assert 200 == response.status
 
 
 @pytest.mark.parametrize("flaw", list(SignatureFlaw))
@@ -154,7 +154,7 @@ async def test_a_packed_body_is_not_unpacked(site: Site) -> None:
     assert 401 == (await site.post(headers | {"Content-Encoding": "gzip"}, gzip.compress(body)))[0]
 
 
-@pytest.mark.parametrize("path", ["/notifications/nobody", "/notifications/", "/notifications/shop/x", "/"])
+@pytest.mark.parametrize("path", ["/notifications/missing", "/notifications/", "/notifications/shop/x", "/"])
 async def test_other_places_do_not_exist(site: Site, path: str) -> None:
     """An account that is not there and every other path are answered 404."""
     headers, body = await site.message(path)
@@ -163,7 +163,7 @@ async def test_other_places_do_not_exist(site: Site, path: str) -> None:
 
 
 async def test_what_could_not_be_stored_is_not_acknowledged(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the store refuses, the provider is told to come again, and then it counts."""
+    """If the store fails, the provider receives 503, sends the notification again, and it is recorded then."""
 
     async def full(*arguments: Any) -> Any:
         raise StoreError("store: the disk is full")
@@ -194,6 +194,6 @@ async def test_the_simulator_is_satisfied(tmp_path: Path) -> None:
 
 
 async def test_health_says_ok(site: Site) -> None:
-    """Whoever watches can ask."""
+    """A monitor can ask whether the service works."""
     async with site.session.get(f"{site.url}/health") as answer:
         assert {"status": "ok"} == await answer.json()

@@ -58,7 +58,7 @@ The parts
 """
 
 from refundry.refund.policy.interpretation import Source, interpret, interpret_outcome, is_fresh
-from refundry.refund.policy.operator_actions import confirms_failure, escalated, flagged, resumed
+from refundry.refund.policy.operator_actions import confirms_failure, escalated, flagged, resolved, resumed
 from refundry.refund.policy.planning import Done, Inquire, ManualReview, Step, Submit, next_step, with_next_step
 from refundry.refund.policy.sending import check_limits, instruction_for, refusal_to_send
 
@@ -76,6 +76,7 @@ __all__ = [
     "ManualReview",
     "next_step",
     "refusal_to_send",
+    "resolved",
     "resumed",
     "Source",
     "Step",

@@ -6,9 +6,25 @@ The rule of this module: pure.
 from collections.abc import Sequence
 from datetime import datetime
 
+from refundry.inputs import Operator
 from refundry.provider import DefinitiveFailure, NotFound, NotSent, Outcome, OutcomeKind, ReviewReason, Terms
-from refundry.refund import Channel, Inquired, NextStep, RaisedReview, Refund, Status
+from refundry.refund import Channel, Failed, Inquired, NextStep, RaisedReview, Refund, Settled, Status
 from refundry.refund.policy.planning import ManualReview, first_inquiry, with_next_step
+
+
+def resolved(refund: Refund, at: datetime, operator: Operator, *, settled: bool) -> Settled | Failed:
+    """Return the event that records an operator's decision: the refund was paid, or never will be."""
+    if settled:
+        return Settled(at=at, channel=Channel.OPERATOR, amount=refund.amount, by=operator.by, why=operator.why)
+    return Failed(
+        at=at,
+        channel=Channel.OPERATOR,
+        code="OPERATOR",
+        cause="An operator decided that it will not pay.",
+        advice="Request a new refund if one is still wanted.",
+        by=operator.by,
+        why=operator.why,
+    )
 
 
 def resumed(refund: Refund, at: datetime, by: str, why: str, terms: Terms) -> Inquired:
