@@ -50,7 +50,7 @@ async def log(gateway: Gateway) -> list[Recorded]:
 
 
 async def delivered(observer: Observer, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(observer.seen) < count:  # noqa: ASYNC110  # filled by a thread
             await asyncio.sleep(0.01)
 
