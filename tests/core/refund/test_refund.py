@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refundry.money import Money
-from refundry.provider import OutcomeKind, Resend, ReviewReason
+from refundry.provider import OUTCOMES, OutcomeKind, Resend, ReviewReason
 from refundry.refund import (
     EVENTS,
     FINAL,
@@ -369,3 +369,18 @@ def test_the_page_shows_the_table() -> None:
     page = ROOT / "docs" / "reference" / "transitions.md"
 
     assert transitions_page() == page.read_text(encoding="utf-8")
+
+
+def test_the_fold_handles_every_outcome() -> None:
+    """Every kind that an `Inquired` event can record changes the state in a defined way, and has a newest change."""
+    for outcome in OutcomeKind:
+        refund = apply(fold(ID, HISTORIES[Status.UNKNOWN]), inquired(outcome))
+        changed = outcome is not OutcomeKind.INFORMATIONAL
+
+        assert str(outcome if changed else OutcomeKind.UNKNOWN) == str(refund.last)
+
+
+def test_no_outcome_shares_its_name_with_an_event() -> None:
+    """What a message means and what is recorded are never confused: their classes have different names and kinds."""
+    assert not {outcome.__name__ for outcome in OUTCOMES} & {event.__name__ for event in EVENTS}
+    assert len(OUTCOMES) == len({outcome.kind for outcome in OUTCOMES})

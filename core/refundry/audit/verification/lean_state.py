@@ -16,10 +16,19 @@ import msgspec
 
 from refundry.journal.index import review_text
 from refundry.journal.log_source import INDEX_FIELDS
-from refundry.refund import FINAL, RECONCILIATION_REASONS, TRANSITIONS, NextStep, Status
+from refundry.provider import OutcomeKind
+from refundry.refund import FINAL, RECONCILIATION_REASONS, TRANSITIONS, Channel, NextStep, Status
 
 __all__ = ["LeanState", "Read", "Violation", "begin", "close", "columns", "named_by", "read", "read_any", "step"]
 
+# Plain strings, as they are stored: comparing them is faster than making members of them.
+_INFORMATIONAL: Final = str(OutcomeKind.INFORMATIONAL)
+_NOT_SENT: Final = str(OutcomeKind.NOT_SENT)
+_RESUMED: Final = str(OutcomeKind.RESUMED)
+_UNKNOWN: Final = str(OutcomeKind.UNKNOWN)
+_BLOCKED: Final = str(OutcomeKind.BLOCKED)
+_REPLY: Final = str(Channel.REPLY)
+_OPERATOR: Final = str(Channel.OPERATOR)
 _FINAL: Final = frozenset(map(str, FINAL))
 _UNRECONCILED: Final = frozenset(map(str, RECONCILIATION_REASONS))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -253,29 +262,29 @@ def _submitted(state: LeanState, event: _Submitted) -> Violation | None:
 
 def _inquired(state: LeanState, event: _Inquired) -> Violation | None:
     outcome = event.outcome
-    if outcome == "informational":
+    if outcome == _INFORMATIONAL:
         _raise(state, event)
         return None
     before = state.status
     moves = _MOVES[before]
-    target = None if outcome == "not_sent" and state.unresolved_attempt else moves.get(f"inquired {outcome}")
+    target = None if outcome == _NOT_SENT and state.unresolved_attempt else moves.get(f"inquired {outcome}")
     if target is None:
         target = moves.get("inquired")
         if target is None:
             return "I6", f"a refund that is {before} cannot be inquired"
     state.status = target
     state.updated_at = event.at
-    violation = _named(event) if outcome == "resumed" else None
-    if event.channel == "reply" and not state.attempts:
+    violation = _named(event) if outcome == _RESUMED else None
+    if event.channel == _REPLY and not state.attempts:
         violation = _unsent()
     if before in _FINAL:
-        if outcome == "resumed":
+        if outcome == _RESUMED:
             state.review = None
         _raise(state, event)
         return violation
     state.next_step = event.next_step
     state.next_at = event.next_at
-    if outcome == "resumed":
+    if outcome == _RESUMED:
         state.review = None
     _raise(state, event)
     _find(state, event, outcome)
@@ -291,16 +300,16 @@ def _raise(state: LeanState, event: _Inquired) -> None:
 
 
 def _find(state: LeanState, event: _Inquired, outcome: str) -> None:
-    if outcome == "not_sent":
+    if outcome == _NOT_SENT:
         state.in_flight = state.unresolved_attempt
-    elif outcome == "unknown":
+    elif outcome == _UNKNOWN:
         if event.scope is not None:
             state.blocked = event.scope
-    elif outcome == "blocked":
+    elif outcome == _BLOCKED:
         state.blocked = event.scope
-        if event.channel == "reply":
+        if event.channel == _REPLY:
             state.in_flight = state.unresolved_attempt
-    elif outcome == "resumed":
+    elif outcome == _RESUMED:
         state.blocked = None
 
 
@@ -316,7 +325,7 @@ def _settled(state: LeanState, event: _Settled) -> Violation | None:
 def _failed(state: LeanState, event: _Failed) -> Violation | None:
     reasons = state.review
     violation = _ended(state, event, "failed")
-    if reasons and event.channel != "operator":
+    if reasons and event.channel != _OPERATOR:
         # A report that lists a refund does not agree with it because it failed.
         state.review = {code: reason for code, reason in reasons.items() if code in _UNRECONCILED} or None
     return violation
@@ -325,12 +334,12 @@ def _failed(state: LeanState, event: _Failed) -> Violation | None:
 def _ended(state: LeanState, event: _Settled | _Failed, topic: str) -> Violation | None:
     violation: Violation | None = None
     moves = _MOVES[state.status]
-    if event.channel == "operator":
+    if event.channel == _OPERATOR:
         violation = _named(event)
         target = moves.get(f"{topic} by an operator") or moves.get(topic)
     else:
         target = moves.get(topic)
-        if event.channel == "reply" and not state.attempts:
+        if event.channel == _REPLY and not state.attempts:
             violation = _unsent()
     if target is None:
         return "I6", f"a refund that is {state.status} cannot become {topic} without an operator's decision"

@@ -138,8 +138,12 @@ def _limited(refund: Refund, outcome: Outcome | NotSent, source: Source) -> Outc
             return Unknown(outcome.cause, outcome.code)
         case Unknown() if outcome.resend is Resend.SAME and not _is_first_answer(refund, source):
             return attrs.evolve(outcome, resend=Resend.AFTER_NOT_FOUND)
-        case _:
+        case Succeeded() | Pending() | DefinitiveFailure() | NotFound() | Unknown() | Blocked() | Informational():
             return outcome
+        case NotSent():
+            return outcome
+        case _:
+            assert_never(outcome)
 
 
 def _is_too_early(refund: Refund, source: Source, terms: Terms) -> bool:
@@ -244,26 +248,48 @@ def _interpret_after_the_end(refund: Refund, outcome: Outcome | NotSent, source:
 
 
 def _contradiction(refund: Refund, outcome: Outcome | NotSent, source: Source) -> RaisedReview | None:
-    failed = refund.status is Status.FAILED
+    # A reply that was overtaken by the end may report trouble with the call; others concern the refund itself.
+    if isinstance(outcome, Unknown) and source.channel is not Channel.REPLY:
+        text = f"{refund.status} in Refundry; the provider now answers: {_message(outcome)}"
+        doubtful = outcome.resend is Resend.NEVER and outcome.review is not None
+        return RaisedReview(ReviewReason.CONTRADICTS_FINAL_STATE, text) if doubtful else None
+    match refund.status:
+        case Status.FAILED:
+            return _contradiction_of_failure(outcome)
+        case Status.SETTLED:
+            return _contradiction_of_settlement(refund, outcome)
+        case Status.REQUESTED | Status.SUBMITTED | Status.PENDING | Status.UNKNOWN:
+            raise AssertionError(f"a refund that is {refund.status} is not final")
+        case _:
+            assert_never(refund.status)
+
+
+def _contradiction_of_failure(outcome: Outcome | NotSent) -> RaisedReview | None:
     match outcome:
-        case Succeeded() if failed:
+        case Succeeded():
             text = f"failed in Refundry; the provider now reports that {_shown(outcome)} settled"
             return RaisedReview(ReviewReason.SETTLED_AFTER_FAILURE, text)
-        case Pending() if failed:
+        case Pending():
             text = "failed in Refundry; the provider now reports that it is processing it"
             return RaisedReview(ReviewReason.PENDING_AFTER_FAILURE, text)
-        case DefinitiveFailure() if not failed:
+        case DefinitiveFailure() | NotFound() | Unknown() | Blocked() | Informational() | NotSent():
+            return None
+        case _:
+            assert_never(outcome)
+
+
+def _contradiction_of_settlement(refund: Refund, outcome: Outcome | NotSent) -> RaisedReview | None:
+    match outcome:
+        case DefinitiveFailure():
             text = f"settled in Refundry; the provider now reports that it failed: {outcome.code}"
             return RaisedReview(ReviewReason.FAILED_AFTER_SETTLEMENT, text)
         case Succeeded() if outcome.amount != refund.amount:
             text = f"settled in Refundry; the provider now reports an amount of {_shown(outcome)}"
             return RaisedReview(ReviewReason.AMOUNT_CHANGED_AFTER_SETTLEMENT, text)
-        # A reply that was overtaken by the end may report trouble with the call; others concern the refund itself.
-        case Unknown() if outcome.resend is Resend.NEVER and outcome.review and source.channel is not Channel.REPLY:
-            text = f"{refund.status} in Refundry; the provider now answers: {_message(outcome)}"
-            return RaisedReview(ReviewReason.CONTRADICTS_FINAL_STATE, text)
-        case _:
+        case Succeeded() | Pending() | NotFound() | Unknown() | Blocked() | Informational() | NotSent():
             return None
+        case _:
+            assert_never(outcome)
 
 
 def _note(refund: Refund, outcome: Informational, source: Source) -> Inquired | None:
@@ -314,8 +340,10 @@ def _raised(outcome: Outcome | NotSent) -> tuple[RaisedReview, ...]:
             return (RaisedReview(reason, _message(outcome) + _ON_HOLD[outcome.scope]),)
         case Unknown() if outcome.review is not None:
             return (RaisedReview(outcome.review, _message(outcome) + _ON_HOLD[outcome.scope]),)
-        case _:
+        case Succeeded() | Pending() | DefinitiveFailure() | NotFound() | Unknown() | Informational() | NotSent():
             return ()
+        case _:
+            assert_never(outcome)
 
 
 _ON_HOLD: Final = {
