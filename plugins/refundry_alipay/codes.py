@@ -1,17 +1,17 @@
-"""Every gateway code, sub-code and business code that Alipay documents, and what it means for a refund.
+"""Every gateway code, sub-code and business code that Alipay documents, with its meaning for a refund.
 
 The rule of this module: data only, one row for each code. How a row is chosen:
 
 - A gateway code other than 10000 and 40004 refuses the call before the refund is looked at, so it decides nothing; a
-  sub-code only says why. A sub-code that is not listed is read as its gateway code.
-- The business codes (`ACQ.`, with gateway code 40004) are about the refund. One that is not listed is never taken for
-  a result.
+  sub-code only gives the reason. A sub-code that is not listed is read as its gateway code.
+- The business codes (`ACQ.`, with gateway code 40004) are about the refund. One that is not listed never decides
+  anything.
 
 Alipay asks that a refund that failed be tried again under the same number ("same out_request_no and amount"), and pays
-a number once. So a code whose cause can be mended without another request (the seller's balance, an account, the state
-of the trade) is BUG, not FAIL: the refund waits for a person, who resumes it under its number. FAIL is left for causes
-that nobody can mend under this number: the trade takes no refund any more, or what would have to change is part of the
-request, which is the same bytes for life. Sources: the code tables of `alipay.trade.refund`,
+a number once. So a code whose cause can be fixed without another request (the seller's balance, an account, the state
+of the trade) is BAD_REQUEST, not FAILED: the refund waits until an operator resumes it with the same number. FAILED is
+for causes that cannot be fixed with this number: the trade accepts no refund any more, or part of the request would
+have to change, and a request never changes. Sources: the code tables of `alipay.trade.refund`,
 `alipay.trade.fastpay.refund.query` and of the gateway ("common error codes").
 """
 
@@ -28,8 +28,8 @@ BUSINESS_FAILED: Final = "40004"
 _PREFIX: Final = "ACQ."
 _SUPPORT: Final = "Ask Alipay's support for the reason"
 _NEW: Final = "request a new refund"
-_GO_ON: Final = "then resume the account: each refund that still waits goes on under its own number"
-_RESUME: Final = "then resume the refund: it goes on under its own number"
+_GO_ON: Final = "then resume the account; refunds on hold then continue with the same number"
+_RESUME: Final = "then resume the refund; it continues with the same number"
 
 
 def _conf(status: str, code: str, cause: str, advice: str) -> Code:
@@ -74,14 +74,14 @@ def _fail_new(code: str, cause: str, advice: str) -> Code:
 
 
 def _unknown(status: str, code: str, cause: str) -> Code:
-    advice = "It is asked about, and sent again under the same number if Alipay does not have it."
+    advice = "Wait: Refundry inquires, and sends it again with the same number if Alipay has no record of it."
     return Code(
         code=code, status=status, meaning=CodeClass.RETRY, cause=cause, advice=advice, same_id=SameId.AFTER_INQUIRY
     )
 
 
 def _later(status: str, code: str, cause: str) -> Code:
-    advice = f"It is sent again later under the same number. {_SUPPORT} if that goes on."
+    advice = f"Wait: Refundry sends it again later with the same number. {_SUPPORT} if it keeps happening."
     return Code(
         code=code, status=status, meaning=CodeClass.RETRY, cause=cause, advice=advice, same_id=SameId.AFTER_BACKOFF
     )
@@ -178,7 +178,7 @@ _CHECK_TRADE: Final = "Check the trade number and the account"
 _ENTERPRISE: Final = "The enterprise that pays for the buyer could not be reached."
 _BUYER: Final = "Ask Alipay's support about the buyer's account"
 _AMOUNT: Final = f"Compare the earlier refunds of this trade first, then {_NEW} over at most what is left."
-_OTHERWISE: Final = "Pay the customer back in another way; Alipay will not refund this trade."
+_OTHERWISE: Final = "Refund the customer in another way; Alipay will not refund this trade."
 
 REFUND_CODES: Final = _table(
     Code(
@@ -197,98 +197,100 @@ REFUND_CODES: Final = _table(
         status=BUSINESS_FAILED,
         meaning=CodeClass.FAILED_UNCONFIRMED,
         cause="Alipay reports a failure without a reason.",
-        advice=f"{_SUPPORT}, and decide by what the query says.",
+        advice=f"{_SUPPORT}, and decide by the result of the query.",
         new_id=NewId.MANUAL,
     ),
     _unknown(BUSINESS_FAILED, "ACQ.SYSTEM_ERROR", _SYSTEM_ERROR),
     _unknown(BUSINESS_FAILED, "AQC.SYSTEM_ERROR", _SYSTEM_ERROR),
     _unknown(BUSINESS_FAILED, "ACQ.ENTERPRISE_PAY_BIZ_ERROR", _ENTERPRISE),
-    _later(BUSINESS_FAILED, "ACQ.REFUND_CHARGE_ERROR", "Alipay could not give back its fee at the moment."),
-    _bug("ACQ.SELLER_BALANCE_NOT_ENOUGH", "The seller's balance is too low for this refund.", "Fill the balance"),
+    _later(BUSINESS_FAILED, "ACQ.REFUND_CHARGE_ERROR", "Alipay cannot return its fee at the moment."),
+    _bug("ACQ.SELLER_BALANCE_NOT_ENOUGH", "The seller's balance is too low for this refund.", "Top up the balance"),
     _bug("ACQ.INVALID_PARAMETER", _INVALID_PARAMETER, _COMPARE),
     _bug("ACQ.TRADE_NOT_EXIST", _NO_TRADE, _CHECK_TRADE),
     _bug(
         "ACQ.TRADE_STATUS_ERROR",
         "The trade is not in a state that can be refunded.",
-        "See in Alipay's console that it is paid",
+        "Check in Alipay's console that it is paid",
     ),
     _bug(
         "ACQ.REASON_TRADE_STATUS_INVALID",
         "The trade is not in a state that can be refunded.",
-        "See in Alipay's console that it is paid",
+        "Check in Alipay's console that it is paid",
     ),
     _bug(
         "ACQ.TRADE_NOT_ALLOW_REFUND",
-        "The trade takes no refund in its state, or by the contract.",
-        "See in Alipay's console that it is paid, and check what the contract says of refunds",
+        "The trade cannot be refunded in its current state, or under the contract.",
+        "Check in Alipay's console that it is paid, and that the contract allows refunds",
     ),
     _bug("ACQ.REASON_TRADE_BEEN_FREEZEN", "The trade is frozen.", "Ask Alipay's support to release it"),
-    _bug("ACQ.TRADE_SETTLE_ERROR", "The settlement of the trade is in the way.", "Ask Alipay's support about it"),
-    _bug("ACQ.CUSTOMER_VALIDATE_ERROR", "An account of the refund did not pass Alipay's check.", _BUYER),
-    _bug("ACQ.BUYER_ENABLE_STATUS_FORBID", "The buyer's account cannot take money in its state.", _BUYER),
-    _bug("ACQ.BUYER_ERROR", "The buyer's account is in the way.", _BUYER),
+    _bug("ACQ.TRADE_SETTLE_ERROR", "The settlement of the trade prevents the refund.", "Ask Alipay's support about it"),
+    _bug("ACQ.CUSTOMER_VALIDATE_ERROR", "One of the accounts involved failed Alipay's validation.", _BUYER),
+    _bug("ACQ.BUYER_ENABLE_STATUS_FORBID", "The buyer's account cannot receive money in its current state.", _BUYER),
+    _bug("ACQ.BUYER_ERROR", "The state of the buyer's account prevents the refund.", _BUYER),
     _bug("ACQ.BUYER_NOT_EXIST", "Alipay does not find the buyer's account.", _BUYER),
-    _bug("ACQ.USER_NOT_MATCH_ERR", "The trade is another merchant's.", "Check the account and its app_auth_token"),
+    _bug(
+        "ACQ.USER_NOT_MATCH_ERR", "The trade belongs to another merchant.", "Check the account and its app_auth_token"
+    ),
     _bug(
         "ACQ.REFUND_ACCOUNT_NOT_EXIST",
         "The account that pays for the refund does not exist or is closed.",
-        "Mend the account at Alipay",
+        "Fix the account in Alipay's console",
     ),
     _bug(
         "ACQ.REFUND_ROYALTY_PAYEE_ACCOUNT_NOT_EXIST",
-        "The account of somebody who shared in the payment does not exist.",
-        "Mend the account at Alipay",
+        "The account of a recipient of a share of the payment does not exist.",
+        "Fix the account in Alipay's console",
     ),
     _bug(
         "ACQ.REFUNDALLOC_UNAUTH_LIMIT",
-        "Somebody who shared in the payment has not allowed that it is taken back.",
-        "Get the permission at Alipay",
+        "A recipient of a share of the payment has not authorized its return.",
+        "Obtain the authorization in Alipay's console",
     ),
     _bug(
         "ACQ.OVERDRAFT_AGREEMENT_NOT_MATCH",
         "The agreement does not cover a refund on credit.",
-        "Check the agreement at Alipay, or fill the balance",
+        "Check the agreement with Alipay, or top up the balance",
     ),
     _bug(
         "ACQ.OVERDRAFT_ASSIGN_ACCOUNT_INVALID",
-        "The account that lends the money for refunds is not valid.",
-        "Mend the account at Alipay, or fill the balance",
+        "The account that funds refunds on credit is not valid.",
+        "Fix the account in Alipay's console, or top up the balance",
     ),
     Code(
         code="ACQ.DISCORDANT_REPEAT_REQUEST",
         status=BUSINESS_FAILED,
         meaning=CodeClass.INDETERMINATE,
-        cause="Alipay has this number with another amount; that refund may have paid.",
-        advice="Find out who else uses the number; compare what Alipay's console says about it.",
+        cause="Alipay already has a refund with this number and another amount, which may have been paid.",
+        advice="Find out what else uses the number, and compare it with the refund in Alipay's console.",
         new_id=NewId.MANUAL,
         breaker=Breaker.REQUEST,
     ),
     _fail(
         "ACQ.TRADE_HAS_FINISHED",
-        "The trade is finished: the time in which it can be refunded is over.",
+        "The trade is finished: its refund period has ended.",
         _OTHERWISE,
     ),
     _fail(
         "ACQ.TRADE_HAS_CLOSE",
-        "The trade is closed: it was never paid, or is refunded as a whole.",
-        "Compare the earlier refunds of this trade: nothing is left to refund under it.",
+        "The trade is closed: it was never paid, or it was refunded in full.",
+        "Check the earlier refunds of this trade: nothing is left to refund.",
     ),
     _fail(
         "ACQ.ONLINE_TRADE_VOUCHER_NOT_ALLOW_REFUND",
-        "The trade was paid with a voucher that takes no refund.",
+        "The trade was paid with a voucher that cannot be refunded.",
         _OTHERWISE,
     ),
     _fail_new(
         "ACQ.NOT_ALLOW_PARTIAL_REFUND",
-        "The trade can be refunded as a whole only.",
-        f"To return everything, {_NEW} over the whole trade.",
+        "The trade can only be refunded in full.",
+        f"To return everything, {_NEW} for the full trade.",
     ),
     _fail_new("ACQ.REFUND_AMT_NOT_EQUAL_TOTAL", "The refund would exceed what is left of the trade.", _AMOUNT),
-    _fail_new("ACQ.REASON_TRADE_REFUND_FEE_ERR", "The amount of the refund is not one the trade allows.", _AMOUNT),
-    _fail_new("ACQ.REFUND_FEE_ERROR", "The amount of the refund is not one the trade allows.", _AMOUNT),
+    _fail_new("ACQ.REASON_TRADE_REFUND_FEE_ERR", "The trade does not allow the amount of the refund.", _AMOUNT),
+    _fail_new("ACQ.REFUND_FEE_ERROR", "The trade does not allow the amount of the refund.", _AMOUNT),
     _fail_new(
         "ACQ.ALLOC_AMOUNT_VALIDATE_ERROR",
-        "What is to be taken back from those who shared in the payment is too much.",
+        "The amount to take back from the recipients of shares exceeds their shares.",
         f"Compare refund_royalty_parameters with the shares, then {_NEW}.",
     ),
     _fail_new(
@@ -297,43 +299,43 @@ REFUND_CODES: Final = _table(
         f"Refund in the currency of the trade: {_NEW}.",
     ),
 )
-"""What `alipay.trade.refund` can answer."""
+"""The answers of `alipay.trade.refund`."""
 
 INQUIRY_CODES: Final = _table(
     Code(
         code=SUCCESS,
         status=SUCCESS,
         meaning=CodeClass.SUCCESS,
-        cause="The query was answered; refund_status says where the refund stands.",
-        advice="Nothing is left to do where refund_status is REFUND_SUCCESS.",
+        cause="The query was answered; refund_status states what became of the refund.",
+        advice="No action is needed if refund_status is REFUND_SUCCESS.",
     ),
     *(_unchanged(UNAVAILABLE, code, _NO_ANSWER) for code in _UNAVAILABLE),
     *_CONFIGURATION,
     *_REQUEST,
     _unchanged("40005", "40005", _BUSY),
     _unchanged(BUSINESS_FAILED, BUSINESS_FAILED, "The query failed at Alipay without a reason."),
-    _unchanged(BUSINESS_FAILED, "ACQ.SYSTEM_ERROR", "A system error occurred at Alipay while it was asked."),
-    _unchanged(BUSINESS_FAILED, "AQC.SYSTEM_ERROR", "A system error occurred at Alipay while it was asked."),
+    _unchanged(BUSINESS_FAILED, "ACQ.SYSTEM_ERROR", "A system error occurred at Alipay during the query."),
+    _unchanged(BUSINESS_FAILED, "AQC.SYSTEM_ERROR", "A system error occurred at Alipay during the query."),
     _unchanged(BUSINESS_FAILED, "ACQ.ENTERPRISE_PAY_BIZ_ERROR", _ENTERPRISE),
     _bug("ACQ.INVALID_PARAMETER", _INVALID_PARAMETER, _COMPARE),
     _bug("ACQ.TRADE_NOT_EXIST", _NO_TRADE, _CHECK_TRADE),
     _bug("TRADE_NOT_EXIST", _NO_TRADE, _CHECK_TRADE),
 )
-"""What `alipay.trade.fastpay.refund.query` can answer about the query."""
+"""The answers of `alipay.trade.fastpay.refund.query` about the query."""
 
 NOT_DONE: Final = Code(
     code="NO_REFUND_STATUS",
     status=SUCCESS,
     meaning=CodeClass.NOT_FOUND,
-    cause="Alipay did not get the refund, or it failed, or is not done yet.",
-    advice="Asked again ten seconds later, it is sent again under the same number and amount.",
+    cause="Alipay did not receive the refund, or it failed, or it is not done yet.",
+    advice="Wait: Refundry queries again after ten seconds, then sends it again with the same number and amount.",
     same_id=SameId.AFTER_INQUIRY,
 )
-"""Not a code: what an answer to the query without `refund_status` means."""
+"""Not a code: the meaning of an answer to the query without `refund_status`."""
 
 
 def find(table: Mapping[str, Code], code: str, sub_code: str | None) -> Code | None:
-    """Give the row of an answer, or None for one that Alipay does not document.
+    """Return the row of an answer, or None for one that Alipay does not document.
 
     A business code counts with and without its prefix. The row's `status` may be another gateway code than the answer
     has: the answer then contradicts itself, unless it only says that the gateway is not available.

@@ -1,9 +1,9 @@
-"""What AlphaPay's answers mean for a refund: by resultStatus and refundStatus, never by a result code.
+"""The meaning of AlphaPay's answers for a refund: by resultStatus and refundStatus, never by a result code.
 
 The rule of this module: data only. AlphaPay's list of result codes is not published ("please refer to resultCode" leads
-nowhere), so `S`, `F` and `U` have a row each, which stands for any code with that status. The few codes that were ever
-seen, and those that the simulator invents (`SIM_...`), are listed with the meaning of their status, so that people
-find them; they decide nothing, but with another status than theirs an answer contradicts itself. Sources: AlphaPay's
+nowhere), so `S`, `F` and `U` have a row each, for any code with that status. The few codes that were ever observed
+are listed with the meaning of their status, so that operators find them. They decide nothing, but an answer that
+combines one of them with another status contradicts itself. Sources: AlphaPay's
 pages of `refund`, `inquiryRefund` and the two statuses, version 2.0.
 """
 
@@ -16,11 +16,11 @@ import attrs
 from refundry.provider import Code, CodeClass, NewId
 
 _SEEN: Final = (
-    ("SUCCESS", "S", "It is the code of every success that was seen."),
-    ("PAYMENT_IN_PROCESS", "U", "It was seen in answers to payments."),
-    ("ORDER_PAID", "F", "It was seen when a paid order was cancelled; its status was not written down and is assumed."),
+    ("SUCCESS", "S", "Every observed success had this code."),
+    ("PAYMENT_IN_PROCESS", "U", "It was observed in answers to payments."),
+    ("ORDER_PAID", "F", "It was observed when a paid order was canceled; its status was not recorded and is assumed."),
 )
-"""Every code that was ever seen, in whatever answer."""
+"""Every code that was ever observed, in any answer."""
 
 
 def _table(*statuses: Code) -> Mapping[str, Code]:
@@ -38,55 +38,56 @@ REFUND_CODES: Final = _table(
         code="S",
         status="S",
         meaning=CodeClass.PENDING,
-        cause="AlphaPay accepted the refund; whether money moved its answer does not say.",
-        advice="It is asked about until AlphaPay says how it ended; it must not be sent again.",
+        cause="AlphaPay accepted the refund; its response does not say whether the money moved.",
+        advice="Wait: Refundry inquires until AlphaPay reports the result, and does not send the refund again.",
     ),
     Code(
         code="F",
         status="F",
         meaning=CodeClass.FAILED_UNCONFIRMED,
-        cause="AlphaPay says that the call failed, through the merchant or through itself.",
-        advice="Read its message and look for the refund in AlphaPay's dashboard; it is asked about, not sent again.",
+        cause="AlphaPay reports that the call failed, because of the merchant or of AlphaPay itself.",
+        advice="Read the message and check the refund in AlphaPay's dashboard; Refundry inquires, but does not send it"
+        " again.",
         new_id=NewId.MANUAL,
     ),
     Code(
         code="U",
         status="U",
         meaning=CodeClass.INDETERMINATE,
-        cause="AlphaPay does not know yet, or is still at work.",
-        advice="It is asked about, as AlphaPay's page says; it must not be sent again.",
+        cause="AlphaPay does not know the result yet, or is still processing the refund.",
+        advice="Wait: Refundry inquires, as AlphaPay's documentation requires, and does not send the refund again.",
     ),
 )
-"""What `refund` can answer."""
+"""The answers of `refund`."""
 
 INQUIRY_CODES: Final = _table(
     Code(
         code="S",
         status="S",
         meaning=CodeClass.SUCCESS,
-        cause="The inquiry was answered; refundStatus says where the refund stands.",
-        advice="Nothing is left to do.",
+        cause="The inquiry was answered; refundStatus states what became of the refund.",
+        advice="No action is needed.",
     ),
     Code(
         code="F",
         status="F",
         meaning=CodeClass.NOT_FOUND,
-        cause="AlphaPay does not know the refund, or does not answer this inquiry: which of the two it does not say.",
-        advice="It is asked again as often as the terms say; then a person looks in AlphaPay's dashboard. A new refund"
-        " only once it is certain there that this one does not exist.",
+        cause="AlphaPay has no record of the refund, or did not answer this inquiry; the response does not say which.",
+        advice="Refundry inquires again as often as the terms require; then check AlphaPay's dashboard. Request a new"
+        " refund only once it is certain that this one does not exist there.",
     ),
     Code(
         code="U",
         status="U",
         meaning=CodeClass.UNCHANGED,
         cause="AlphaPay could not answer the inquiry.",
-        advice="Nothing is known about the refund from this; the inquiry is repeated.",
+        advice="This adds no information about the refund; Refundry repeats the inquiry.",
     ),
 )
-"""What `inquiryRefund` can answer about the inquiry.
+"""The answers of `inquiryRefund` about the inquiry.
 
-F is the only answer with which AlphaPay can say that it does not know a refund, so it counts as that. It can mean other
-things as well: the terms therefore let nothing be sent after it, and all that it leads to is a person.
+F is the only answer by which AlphaPay can state that it has no record of a refund, so it counts as that. It can mean
+other things as well: the terms therefore allow no resend after it, and it only leads to a review.
 """
 
 REFUND_STATUS: Final[Mapping[str, Code]] = MappingProxyType(
@@ -97,26 +98,26 @@ REFUND_STATUS: Final[Mapping[str, Code]] = MappingProxyType(
                 code="REFUND_IN_PROCESS",
                 status="S",
                 meaning=CodeClass.PENDING,
-                cause="AlphaPay works on the refund.",
-                advice="It is asked about until it is done or failed; it must not be sent again.",
+                cause="AlphaPay is processing the refund.",
+                advice="Wait: Refundry inquires until it is done or failed, and does not send it again.",
             ),
             Code(
                 code="SUCCESS",
                 status="S",
                 meaning=CodeClass.SUCCESS,
                 cause="The refund is done on AlphaPay's side.",
-                advice="Nothing is left to do.",
+                advice="No action is needed.",
             ),
             Code(
                 code="FAILED",
                 status="S",
                 meaning=CodeClass.FAILED,
-                cause="AlphaPay says that the refund failed, when it was submitted or when it was processed.",
-                advice="See the reason in AlphaPay's dashboard; if the money is still owed, request a new refund with a"
-                " new id.",
+                cause="AlphaPay reports that the refund failed, when it was submitted or when it was processed.",
+                advice="Check the reason in AlphaPay's dashboard; if the money is still owed, request a new refund with"
+                " a new id.",
                 new_id=NewId.MANUAL,
             ),
         )
     }
 )
-"""Not result codes: what `refundStatus` means. This alone settles a refund, or ends it as failed."""
+"""Not result codes: the meaning of `refundStatus`. This alone settles a refund, or ends it as failed."""

@@ -1,6 +1,6 @@
-"""Every result code that Antom documents, and what it means for a refund.
+"""Every result code that Antom documents, with its meaning for a refund.
 
-The rule of this module: data only, one row for each code. A code that is not here is never taken for a result. Sources:
+The rule of this module: data only, one row for each code. A code that is not listed never decides anything. Sources:
 the code tables of Antom's `refund` and `inquiryRefund` pages, and the further codes that its API description lists.
 """
 
@@ -12,7 +12,7 @@ from refundry.provider import Breaker, Code, CodeClass, NewId, SameId
 
 _SUPPORT: Final = "Ask Antom's technical support for the reason"
 _NEW: Final = "request a new refund"
-_GO_ON: Final = "then resume the account: each refund that still waits goes on under its own id"
+_GO_ON: Final = "then resume the account; refunds on hold then continue with the same id"
 
 
 def _conf(code: str, cause: str, advice: str) -> Code:
@@ -60,7 +60,7 @@ def _fail_check(code: str, cause: str, advice: str) -> Code:
 
 
 def _unchanged(code: str, status: str, cause: str) -> Code:
-    advice = "Nothing is known about the refund from this; the inquiry is repeated."
+    advice = "This adds no information about the refund; Refundry repeats the inquiry."
     return Code(code=code, status=status, meaning=CodeClass.UNCHANGED, cause=cause, advice=advice)
 
 
@@ -69,7 +69,7 @@ def _table(*rows: Code) -> Mapping[str, Code]:
 
 
 _NOT_EXPLAINED: Final = "A system error occurred at Antom."
-_ACCESS_DENIED: Final = _conf("ACCESS_DENIED", "Antom denies this client the call.", f"{_SUPPORT}; {_GO_ON}.")
+_ACCESS_DENIED: Final = _conf("ACCESS_DENIED", "Antom denies this client access to the API.", f"{_SUPPORT}; {_GO_ON}.")
 _CLIENT_INVALID: Final = _conf(
     "CLIENT_INVALID", "Antom does not accept the client id.", f"Check client_id of the account; {_GO_ON}."
 )
@@ -79,21 +79,21 @@ _KEY_NOT_FOUND: Final = _conf(
     f"Upload the public key at Antom and check key_version; {_GO_ON}.",
 )
 _INVALID_API: Final = _conf(
-    "INVALID_API", "Antom does not offer this call to the account.", f"Check base_url and the contract; {_GO_ON}."
+    "INVALID_API", "Antom does not offer this API to the account.", f"Check base_url and the contract; {_GO_ON}."
 )
-_NO_INTERFACE: Final = _conf("NO_INTERFACE_DEF", "There is no call at this address.", f"Check base_url; {_GO_ON}.")
+_NO_INTERFACE: Final = _conf("NO_INTERFACE_DEF", "There is no such API at this URL.", f"Check base_url; {_GO_ON}.")
 _METHOD: Final = _conf(
     "METHOD_NOT_SUPPORTED",
     "The call did not arrive as a POST.",
-    f"Look for a proxy that changes the method; {_GO_ON}.",
+    f"Check for a proxy that changes the method; {_GO_ON}.",
 )
 _MEDIA_TYPE: Final = _conf(
     "MEDIA_TYPE_NOT_ACCEPTABLE",
-    "Antom does not take the content type that arrived.",
-    f"Look for a proxy that changes headers; {_GO_ON}.",
+    "Antom does not accept the content type that it received.",
+    f"Check for a proxy that changes headers; {_GO_ON}.",
 )
-_WINDOW_CAUSE: Final = "The period in which the payment can be refunded is over."
-_WINDOW_ADVICE: Final = "Pay the customer back in another way; Antom will not refund this payment."
+_WINDOW_CAUSE: Final = "The refund period of the payment has ended."
+_WINDOW_ADVICE: Final = "Refund the customer in another way; Antom will not refund this payment."
 
 REFUND_CODES: Final = _table(
     Code(
@@ -101,85 +101,87 @@ REFUND_CODES: Final = _table(
         status="S",
         meaning=CodeClass.SUCCESS,
         cause="The refund is done on Antom's side.",
-        advice="Nothing is left to do.",
+        advice="No action is needed.",
     ),
     Code(
         code="REFUND_IN_PROCESS",
         status="U",
         meaning=CodeClass.PENDING,
-        cause="Antom has the refund and works on it.",
-        advice="Wait for the notification, or ask again later; it must not be sent again.",
+        cause="Antom accepted the refund and is processing it.",
+        advice="Wait: Refundry inquires until Antom reports the result, and does not send the refund again.",
     ),
     Code(
         code="REQUEST_TRAFFIC_EXCEED_LIMIT",
         status="U",
         meaning=CodeClass.RETRY,
-        cause="Antom gets more calls than it allows at the moment.",
-        advice="It is sent again later under the same id; if that goes on, ask Antom for a higher limit.",
+        cause="Antom is receiving more calls from this client than it allows.",
+        advice="Wait: Refundry sends it again later with the same id. If that recurs, ask Antom for a higher limit.",
         same_id=SameId.AFTER_BACKOFF,
     ),
     Code(
         code="UNKNOWN_EXCEPTION",
         status="U",
         meaning=CodeClass.RETRY,
-        cause="The call failed at Antom for reasons that it does not know.",
-        advice="It is asked about, and sent again under the same id if Antom does not know it.",
+        cause="The call failed at Antom for an unknown reason.",
+        advice="Wait: Refundry inquires, and sends it again with the same id if Antom has no record of it.",
         same_id=SameId.AFTER_INQUIRY,
     ),
     _fail_new(
         "MERCHANT_BALANCE_NOT_ENOUGH",
         "The merchant's balance at Antom is too low for this refund.",
-        f"Fill the balance, then {_NEW} with a new id.",
+        f"Top up the balance, then {_NEW} with a new id.",
     ),
     _fail_new(
         "REFUND_AMOUNT_EXCEED",
-        "The refund would exceed what is left of the payment, or is below the smallest amount.",
-        f"Compare the earlier refunds of this payment first, then {_NEW} over at most what is left.",
+        "The refund would exceed what is left of the payment, or is below the minimum amount.",
+        f"Check the earlier refunds of this payment, then {_NEW} for at most the remaining amount.",
     ),
     Code(
         code="REPEAT_REQ_INCONSISTENT",
         status="F",
         meaning=CodeClass.INDETERMINATE,
-        cause="Antom knows this id with another amount or currency; that refund may have paid.",
-        advice="Find out who else uses the id; compare what Antom's dashboard says about it.",
+        cause="Antom already has a refund with this id and another amount or currency, which may have been paid.",
+        advice="Find out what else uses the id, and compare it with the refund in Antom's dashboard.",
         new_id=NewId.MANUAL,
         breaker=Breaker.REQUEST,
     ),
     _fail(
         "ORDER_IS_CLOSED",
         "The payment is closed.",
-        f"See in Antom's dashboard whether money can be returned. {_SUPPORT}.",
+        f"Check in Antom's dashboard whether the money can be returned. {_SUPPORT}.",
     ),
     _fail(
         "ORDER_STATUS_INVALID",
-        "The payment is not in a state that can be refunded: under way, failed, not captured or disputed.",
-        f"Wait until the payment is successful, then {_NEW}; a failed payment needs none.",
+        "The payment cannot be refunded in its current state: it is in process, failed, not captured or disputed.",
+        f"Wait until the payment succeeds, then {_NEW}. A failed payment needs no refund.",
         same_id=SameId.AFTER_FIX,
     ),
     _fail(
         "MULTIPLE_REFUNDS_NOT_SUPPORTED",
-        "The contract allows one refund for each payment, and there was one.",
-        "Do not request another refund of this payment; look at the earlier one.",
+        "The contract allows only one refund per payment, and this payment already has one.",
+        "Do not request another refund of this payment; check the earlier one.",
         new_id=NewId.NEVER,
     ),
     _fail("REFUND_WINDOW_EXCEED", _WINDOW_CAUSE, _WINDOW_ADVICE, new_id=NewId.NEVER),
     _fail("FREFUND_WINDOW_EXCEED", _WINDOW_CAUSE, _WINDOW_ADVICE, new_id=NewId.NEVER),
-    _fail("RISK_REJECT", "Antom's risk control rejects the refund.", f"Tell whoever asked for it. {_SUPPORT}."),
+    _fail("RISK_REJECT", "Antom's risk control rejected the refund.", f"Inform the requester. {_SUPPORT}."),
     _fail_check(
         "PROCESS_FAIL",
         "Antom reports a general failure without a reason.",
-        f"Do not repeat it. {_SUPPORT}, and decide by what the inquiry says.",
+        f"Do not request it again. {_SUPPORT}, and decide by the result of the inquiry.",
     ),
-    _fail_check("SYSTEM_ERROR", _NOT_EXPLAINED, f"Do not repeat it. {_SUPPORT}, and decide by what the inquiry says."),
+    _fail_check(
+        "SYSTEM_ERROR", _NOT_EXPLAINED, f"Do not request it again. {_SUPPORT}, and decide by the result of the inquiry."
+    ),
     _bug(
         "ORDER_NOT_EXIST",
-        "Antom does not know the payment under this account.",
+        "Antom has no record of the payment for this account.",
         f"Check the payment id and the account, then {_NEW} for the right one.",
     ),
     _bug(
         "PARAM_ILLEGAL",
         "Antom does not accept a field of the request.",
-        "Compare the request with Antom's documents; while it waits it can be resumed, with the same id and amount.",
+        "Compare the request with Antom's documentation; while on hold, it can be resumed with the same id and amount.",
         same_id=SameId.AFTER_FIX,
     ),
     _fail(
@@ -189,7 +191,7 @@ REFUND_CODES: Final = _table(
     ),
     _conf(
         "INVALID_CONTRACT",
-        "The request does not fit the contract with Antom.",
+        "The request does not match the contract with Antom.",
         f"Compare the contract with the payment; {_GO_ON}.",
     ),
     _conf("INVALID_MERCHANT_STATUS", "Antom has restricted the merchant.", f"{_SUPPORT}; {_GO_ON}."),
@@ -198,38 +200,38 @@ REFUND_CODES: Final = _table(
     _CLIENT_INVALID,
     _conf(
         "INVALID_SIGNATURE",
-        "Our signature does not fit the public key that Antom has.",
+        "The signature does not match the public key that Antom has.",
         f"Check private_key and key_version against the key uploaded at Antom; {_GO_ON}.",
     ),
     _KEY_NOT_FOUND,
-    _conf("API_INVALID", "The call's name or format is not one of Antom's.", f"Check base_url; {_GO_ON}."),
+    _conf("API_INVALID", "The name or the format of the API call is unknown to Antom.", f"Check base_url; {_GO_ON}."),
     _NO_INTERFACE,
     _METHOD,
     _MEDIA_TYPE,
     _INVALID_API,
     _fail(
         "REFUND_NOT_SUPPORTED",
-        "Payments of this kind cannot be refunded.",
-        "Pay the customer back in another way.",
+        "Payments of this type cannot be refunded.",
+        "Refund the customer in another way.",
         new_id=NewId.NEVER,
     ),
     _fail(
         "PARTIAL_REFUND_NOT_SUPPORTED",
-        "Payments of this kind can be refunded as a whole only.",
-        f"To return everything, {_NEW} over the whole payment.",
+        "Payments of this type can only be refunded in full.",
+        f"To return everything, {_NEW} for the full payment.",
     ),
     _fail(
         "PAYMENT_METHOD_NOT_SUPPORTED",
-        "The payment method takes no refunds.",
-        f"Pay the customer back in another way. {_SUPPORT} if the contract says otherwise.",
+        "The payment method does not support refunds.",
+        f"Refund the customer in another way. {_SUPPORT} if the contract allows refunds.",
     ),
     _fail(
         "ORDER_IS_CANCELED",
-        "The payment was cancelled: what it took was released by that.",
-        "See in Antom's dashboard that the cancellation returned the money; it needs no refund then.",
+        "The payment was canceled, which released the money.",
+        "Check in Antom's dashboard that the cancellation returned the money; if so, no refund is needed.",
     ),
 )
-"""What `refund` can answer: the 28 codes of its page, the five that only the API description lists, and the spelling
+"""The answers of `refund`: the 28 codes of its page, the five that only the API description lists, and the spelling
 FREFUND_WINDOW_EXCEED that the page uses in its text."""
 
 INQUIRY_CODES: Final = _table(
@@ -237,15 +239,15 @@ INQUIRY_CODES: Final = _table(
         code="SUCCESS",
         status="S",
         meaning=CodeClass.SUCCESS,
-        cause="The inquiry was answered; refundStatus says where the refund stands.",
-        advice="Nothing is left to do.",
+        cause="The inquiry was answered; refundStatus states what became of the refund.",
+        advice="No action is needed.",
     ),
     Code(
         code="ORDER_NOT_EXIST",
         status="F",
         meaning=CodeClass.NOT_FOUND,
-        cause="Antom does not know the refund under this client.",
-        advice="It is asked again, as often and as far apart as the terms say, before it counts as not placed.",
+        cause="Antom has no record of the refund for this client.",
+        advice="Wait: Refundry inquires again, as the terms require, before the refund counts as not received.",
         same_id=SameId.AFTER_INQUIRY,
     ),
     _CLIENT_INVALID,
@@ -258,21 +260,21 @@ INQUIRY_CODES: Final = _table(
     _bug(
         "PARAM_ILLEGAL",
         "Antom does not accept a field of the inquiry.",
-        "Compare the inquiry with Antom's documents, and look for the refund in its dashboard.",
+        "Compare the inquiry with Antom's documentation, and check the refund in its dashboard.",
     ),
     _unchanged("PROCESS_FAIL", "F", "The inquiry failed at Antom without a reason."),
     _unchanged("SYSTEM_ERROR", "F", _NOT_EXPLAINED),
-    _unchanged("REQUEST_TRAFFIC_EXCEED_LIMIT", "U", "Antom gets more calls than it allows at the moment."),
-    _unchanged("UNKNOWN_EXCEPTION", "U", "The inquiry failed at Antom for reasons that it does not know."),
+    _unchanged("REQUEST_TRAFFIC_EXCEED_LIMIT", "U", "Antom is receiving more calls from this client than it allows."),
+    _unchanged("UNKNOWN_EXCEPTION", "U", "The inquiry failed at Antom for an unknown reason."),
 )
-"""What `inquiryRefund` can answer about the inquiry: the five codes of its page and those of the API description."""
+"""The answers of `inquiryRefund` about the inquiry: the five codes of its page and those of the API description."""
 
 STATUS_FAIL: Final = Code(
     code="FAIL",
     status="S",
     meaning=CodeClass.FAILED,
-    cause="Antom says that the refund failed.",
-    advice=f"See the reason in Antom's dashboard; if the money is still owed, {_NEW} with a new id.",
+    cause="Antom reports that the refund failed.",
+    advice=f"Check the reason in Antom's dashboard; if the money is still owed, {_NEW} with a new id.",
     new_id=NewId.MANUAL,
 )
-"""Not a result code: what `refundStatus` FAIL means, in an inquiry and in a notification."""
+"""Not a result code: the meaning of `refundStatus` FAIL, in an inquiry and in a notification."""

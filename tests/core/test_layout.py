@@ -136,3 +136,22 @@ def test_the_audit_contains_no_sql() -> None:
     ]
 
     assert [] == found
+
+
+ALLOWED_IN_PLUGINS = ("refundry.errors", "refundry.money", "refundry.plugin_host", "refundry.provider")
+ALLOWED_IN_SIMULATORS = (*ALLOWED_IN_PLUGINS, "refundry.ports", "refundry.testing.simulator")
+
+
+def test_plugins_import_what_is_theirs() -> None:
+    """A plugin imports the provider interface and shared values of the core, and only its simulator the simulators."""
+    refused = []
+    for file in sorted((ROOT / "plugins").rglob("*.py")):
+        allowed = ALLOWED_IN_SIMULATORS if "simulator" in file.relative_to(ROOT).as_posix() else ALLOWED_IN_PLUGINS
+        imports = re.findall(r"^\s*(?:from|import) (refundry(?:\.\w+)*)\b", file.read_text("utf-8"), re.MULTILINE)
+        refused += [
+            (file.name, name)
+            for name in imports
+            if not any(name == prefix or name.startswith(f"{prefix}.") for prefix in allowed)
+        ]
+
+    assert [] == refused
