@@ -46,7 +46,7 @@ class LazyGroup(click.Group):
         return list(self.available(ctx))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command of this name, importing its module; `None` if there is none."""
+        """Return the command of this name, importing its module; `None` for an unknown name."""
         found = self.commands.get(cmd_name) or self.available(ctx).get(cmd_name)
         return found.load() if isinstance(found, LazyCommand) else found
 

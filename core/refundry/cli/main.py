@@ -38,9 +38,7 @@ COMMANDS: Final = (
     LazyCommand(
         "resolve", "refundry.cli.operators:resolve", "Record an operator's decision: paid or not paid.", _OPERATE
     ),
-    LazyCommand(
-        "resume", "refundry.cli.operators:resume", "Continue refunds on hold after fixing the cause.", _OPERATE
-    ),
+    LazyCommand("resume", "refundry.cli.operators:resume", "Resume refunds on hold after fixing the cause.", _OPERATE),
     LazyCommand("work", "refundry.cli.services:work", "Process refunds that are due, until SIGTERM.", _RUN),
     LazyCommand("serve", "refundry.cli.services:serve", "Receive provider notifications, until SIGTERM.", _RUN),
     LazyCommand("events", "refundry.cli.queries:events", "Print the log: of one refund, or all of it.", _AUDIT),
@@ -80,7 +78,7 @@ COMMANDS: Final = (
         "Run a simulated provider on loopback, with a ledger of its own, until SIGTERM.",
         _TOOLS,
     ),
-    LazyCommand("plugins", "refundry.cli.plugins:plugins", "List, check and create plugins.", _TOOLS),
+    LazyCommand("plugins", "refundry.cli.plugins:plugins", "List plugins, check them or create one.", _TOOLS),
     LazyCommand("completion", "refundry.cli.completion:completion", "Print a shell completion script.", _TOOLS),
 )
 

@@ -57,7 +57,7 @@ async def resolve(
 @click.option("--why", required=True, help="What was fixed.")
 @command
 async def resume(config: str, as_json: bool, id: str | None, account: str | None, by: str, why: str) -> None:
-    """Continue refunds on hold after fixing the cause.
+    """Resume refunds on hold after fixing the cause.
 
     Each continues with the same id. On a final refund, the command acknowledges that it was reviewed.
     """

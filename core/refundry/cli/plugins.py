@@ -33,7 +33,7 @@ def plugins_of(config: str) -> Plugins:
 
 @click.group()
 def plugins() -> None:
-    """List, check and create plugins."""
+    """List plugins, check them or create one."""
 
 
 # --- list -------------------------------------------------------------------------------------------------------------
@@ -61,7 +61,7 @@ async def plugins_list(config: str, as_json: bool) -> int:
 
 
 def _asked(found: Plugins) -> Sequence[Loaded]:
-    """Give every plugin, with what is wrong with any of its hooks."""
+    """Return every plugin, with what is wrong with any of its hooks."""
     found.simulators()
     found.commands()
     errors = {plugin.name: plugin.error for plugin in found.errors}
@@ -69,7 +69,7 @@ def _asked(found: Plugins) -> Sequence[Loaded]:
 
 
 def _rows(found: Plugins, plugin: Loaded) -> Iterator[Mapping[str, Any]]:
-    """Give a row for each provider of a plugin, or one for a plugin that brings none."""
+    """Yield a row for each provider of a plugin, or one for a plugin without providers."""
     names = found.brought("refundry_providers", plugin.name)
     given = [provider for name, provider in sorted(found.providers.items()) if name in names]
     for provider in given or (None,):
@@ -172,7 +172,7 @@ async def plugins_check(config: str, as_json: bool, name: str) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the log off stderr: what goes wrong on purpose is no news, and what counts is in the results."""
+    """Keep the log off stderr: faults are injected on purpose, and the results report what matters."""
     root = logging.getLogger()
     handlers, root.handlers = root.handlers, [logging.NullHandler()]
     try:

@@ -6,10 +6,9 @@ The rule of this module: nothing in it writes, calls a provider or needs a priva
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 from uuid import UUID
 
-from refundry.audit.replay.reinterpretation import Reading, read_again, states_of
 from refundry.config import Account, Config, open_accounts, read_config
 from refundry.errors import Invalid, UnknownAccount, UnknownRefund
 from refundry.gateway.account_health import AccountHealth
@@ -21,6 +20,9 @@ from refundry.plugin_host import Plugins, load_plugins
 from refundry.ports import Ports
 from refundry.provider import ReviewReason
 from refundry.refund import Event, Refund, Status, fold, policy
+
+if TYPE_CHECKING:
+    from refundry.audit.replay.reinterpretation import Reading
 
 __all__ = ["NOW", "AsOf", "Reader", "Total"]
 
@@ -134,8 +136,11 @@ class Reader:
             )
         return step
 
-    async def readings(self, history: Sequence[Recorded]) -> Sequence[Reading]:
+    async def readings(self, history: Sequence[Recorded]) -> "Sequence[Reading]":
         """Read the stored answers of a refund again; return where today's plugin reads them differently."""
+        # Imported here, because it brings the HTTP client with it and only this query needs it.
+        from refundry.audit.replay.reinterpretation import read_again, states_of
+
         states = states_of(history)
         account = self.accounts.get(states[0].account)
         if account is None:
