@@ -80,12 +80,12 @@ def test_a_whole_log(path: Path, interleaved: bool) -> None:
     assert [("EUR", 2, refunds, 1233 * refunds, 1233 * refunds - failed, failed, 0)] == verdict.totals
 
 
-def test_few_accounts_at_hand(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is the same where accounts are let go and taken up again, and few digests are remembered."""
+def test_a_small_cache_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result is the same if states are evicted and rebuilt, and few digests are remembered."""
     note = make_store(path, 200, group=100, interleaved=True)
     monkeypatch.setattr("refundry.audit.verification.refund_states.CACHED", 3)
     monkeypatch.setattr("refundry.audit.verification.evidence_check.REMEMBERED", 5)
-    monkeypatch.setattr("refundry.audit.verification.source.BATCH", 32)
+    monkeypatch.setattr("refundry.journal.sqlite.snapshot.BATCH", 32)
     verdict = audited(path, note)
 
     assert [] == verdict.findings
