@@ -85,7 +85,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
 
 @pytest.fixture
 def provider(running: Provider) -> Provider:
-    """The simulator with empty books and without faults."""
+    """The simulator with an empty ledger and without faults."""
     running.control("POST", "reset")
     running.control("POST", "settings", {"mode": "sync", "notify_url": None})
     return running
@@ -170,7 +170,7 @@ def test_request_makes_the_first_attempt(run: Run, provider: Provider) -> None:
     [
         *[({"--amount": text}, "amount: ") for text in ("12.345", "１２", "1e3", "-1", "0", "NaN", "", "1,5", "+1")],
         *[({"--currency": text}, "currency: ") for text in ("EUU", "eur", "€", "XXX")],
-        ({"--account": "nobody"}, "account: there is no account 'nobody'"),
+        ({"--account": "missing"}, "account: there is no account 'missing'"),
         ({"--account": "-x"}, "account: "),
         ({"--id": "R 1"}, "refund_request_id: "),
         ({"--id": "R\n1"}, "refund_request_id: "),
@@ -213,7 +213,7 @@ def test_a_wrong_request_is_one_line(run: Run, place: Path, changes: dict[str, s
         ["resume", "--by", "a", "--why", "b"],
         ["show", "R1", "--as-of", "yesterday"],
         ["show", "\udcff"],
-        ["simulate", "nobody"],
+        ["simulate", "missing"],
         ["simulate", "antom", "--option", "x"],
         ["list", "--unmatched", "--needs-review"],
         ["list", "--unmatched", "--payment", "P1"],
@@ -226,12 +226,12 @@ def test_a_wrong_request_is_one_line(run: Run, place: Path, changes: dict[str, s
     ],
 )
 def test_wrong_usage_is_one_line(run: Run, arguments: list[str]) -> None:
-    """Whoever types something wrong is told so in one line."""
+    """Wrong usage is reported in one line."""
     assert is_refused(run(*arguments))
 
 
 def test_an_id_with_another_amount_is_a_conflict(run: Run, place: Path) -> None:
-    """The id is one refund's for life."""
+    """An id belongs to one refund permanently."""
     run(*ASK, "--amount", "12.33", "--id", "R1", "--record-only")
     result = run(*ASK, "--amount", "12.34", "--id", "R1")
 
@@ -240,7 +240,7 @@ def test_an_id_with_another_amount_is_a_conflict(run: Run, place: Path) -> None:
 
 
 def test_waiting_ends_with_what_became_of_it(run: Run, provider: Provider) -> None:
-    """With --wait the exit status is 0 settled, 3 failed or waiting for a person, 4 not final in time."""
+    """With --wait the exit status is 0 if settled, 3 if failed or in need of an operator, 4 if not final in time."""
     provider.fault("drop_response", operation="refund", refund_request_id="SETTLES")
     provider.fault("answer", operation="refund", code="RISK_REJECT", refund_request_id="FAILS")
     provider.fault("answer", operation="refund", code="INVALID_CONTRACT", refund_request_id="BLOCKS")
@@ -258,8 +258,8 @@ def test_waiting_ends_with_what_became_of_it(run: Run, provider: Provider) -> No
     assert ("unknown", "inquire") == (waits.one["status"], waits.one["next"]["step"])
 
 
-def test_a_blocked_account_is_said(run: Run, provider: Provider) -> None:
-    """A refund that waits for its account only says so, in words and in JSON; waiting for it ends with 3 at once."""
+def test_a_blocked_account_is_reported(run: Run, provider: Provider) -> None:
+    """A refund on hold for its account only is reported so, as text and as JSON; waiting for it ends with 3 at once."""
     provider.fault("answer", operation="refund", code="INVALID_CONTRACT", refund_request_id="BLOCKS")
     run(*ASK, "--amount", "1", "--id", "BLOCKS")
     waits = run(*ASK, "--amount", "1", "--id", "WAITS", "--wait", "20", "--json")
@@ -343,7 +343,7 @@ def test_show_has_the_documented_keys(run: Run, provider: Provider) -> None:
 
 
 def test_lists_and_events_are_one_object_per_line(run: Run, provider: Provider) -> None:
-    """A program reads line by line; a person sees a table whose rows are not broken when it is piped on."""
+    """A program reads line by line; people see a table whose rows stay whole in a pipe."""
     provider.fault("answer", operation="refund", code="INVALID_CONTRACT", refund_request_id="R2")
     for id in ("R1", "R2", "R3"):
         run(*ASK, "--amount", "1", "--id", id)
@@ -379,18 +379,18 @@ def test_a_pipe_gets_no_padding(run: Run, provider: Provider) -> None:
 def test_evidence_is_given_raw(run: Run, provider: Provider) -> None:
     """The bytes that went out and came back are given as they are kept; a program may have them in base64."""
     shown = run(*ASK, "--amount", "1", "--id", "R1", "--json").one
-    sent, heard = shown["events"][1]["digest"], shown["events"][2]["evidence"]
+    sent, received = shown["events"][1]["digest"], shown["events"][2]["evidence"]
     raw, coded = run("evidence", sent), run("evidence", sent, "--json").one
 
     assert (0, sent) == (raw.status, hashlib.sha256(raw.out.encode()).hexdigest())
     assert (sent, raw.out.encode()) == (coded["digest"], base64.b64decode(coded["base64"]))
     assert "R1" == json.loads(raw.out)["refundRequestId"]
-    assert run("evidence", heard).out
+    assert run("evidence", received).out
     assert is_refused(run("evidence", "00" * 32), "there is no evidence")
 
 
-def test_parked_notifications_are_listed(run: Run, place: Path, provider: Provider) -> None:
-    """What a provider told about a refund that is not in the store is kept, and can be looked at."""
+def test_unmatched_notifications_are_listed(run: Run, place: Path, provider: Provider) -> None:
+    """A notification for a refund that is not in the store is kept and can be read."""
     with process("serve", "--port", "0", "--json", directory=place) as serving:
         assert serving.stdout is not None
         url = json.loads(serving.stdout.readline())["url"]
@@ -421,8 +421,8 @@ def test_on_a_terminal_there_are_tables_and_nothing_raw(place: Path, run: Run, p
     """A terminal sees aligned columns, and evidence whose control characters are escaped."""
     provider.fault("corrupt", operation="refund", kind="html")
     shown = run(*ASK, "--amount", "1", "--id", "R1", "--json").one
-    heard = next(event["evidence"] for event in shown["events"] if "evidence" in event)
-    listed, kept = on_a_terminal(place, "list"), on_a_terminal(place, "evidence", heard)
+    received = next(event["evidence"] for event in shown["events"] if "evidence" in event)
+    listed, kept = on_a_terminal(place, "list"), on_a_terminal(place, "evidence", received)
 
     assert "\t" not in listed
     assert "R1" in listed
@@ -447,7 +447,7 @@ def on_a_terminal(place: Path, *arguments: str) -> str:
 
 
 def test_show_as_of(run: Run) -> None:
-    """A refund is shown as it was known then; before it was asked for there is none."""
+    """A refund is shown as it was known then; before it was requested, it is unknown."""
     shown = run(*ASK, "--amount", "1", "--id", "R1", "--json").one
     asked, sent, _ = [datetime.fromisoformat(event["at"]) for event in shown["events"]]
     then = run("show", "R1", "--as-of", sent.isoformat(), "--json").one
@@ -459,7 +459,7 @@ def test_show_as_of(run: Run) -> None:
     assert "settled" == after["status"]
 
 
-def test_an_id_of_two_accounts_must_be_told_apart(run: Run) -> None:
+def test_an_id_of_two_accounts_needs_the_account(run: Run) -> None:
     """An id that two accounts use is refused until the account is named."""
     for account in ("shop", "other"):
         run(*ASK, "--account", account, "--amount", "1", "--id", "R1", "--record-only")
@@ -492,7 +492,7 @@ def test_what_a_hostile_provider_writes_cannot_move_the_cursor(run: Run, place: 
     assert hostile == shown[2].one["settled_at"]
 
 
-# --- persons ----------------------------------------------------------------------------------------------------------
+# --- operators --------------------------------------------------------------------------------------------------------
 
 
 def test_inquire_asks_now(run: Run, provider: Provider) -> None:
@@ -505,7 +505,7 @@ def test_inquire_asks_now(run: Run, provider: Provider) -> None:
 
 
 def test_a_decision_needs_a_name_and_a_reason(run: Run, provider: Provider) -> None:
-    """A person's decision is on record with who and why; one without them is refused."""
+    """An operator's decision is recorded with its author and reason; one without them is refused."""
     provider.fault("drop_response", operation="refund")
     run(*ASK, "--amount", "1", "--id", "R1")
     for missing in (["--by", "ann"], ["--why", "seen"], ["--by", "", "--why", "seen"], ["--by", "ann", "--why", ""]):
@@ -518,20 +518,20 @@ def test_a_decision_needs_a_name_and_a_reason(run: Run, provider: Provider) -> N
 
 
 def test_what_blocked_is_resumed(run: Run, provider: Provider) -> None:
-    """A blocked refund, or all that block an account, go on when a person says so."""
+    """A blocked refund, or all that block an account, continue when an operator resumes them."""
     provider.fault("answer", operation="refund", code="INVALID_CONTRACT", refund_request_id="R1")
     run(*ASK, "--amount", "1", "--id", "R1")
     run(*ASK, "--amount", "1", "--id", "R2")
     idle = run("work", "--until-idle", "--json")
-    resumed = run("resume", "--account", "shop", "--by", "ann", "--why", "mended", "--json")
+    resumed = run("resume", "--account", "shop", "--by", "ann", "--why", "fixed", "--json")
     worked = run("work", "--until-idle", "--json")
 
     assert (0, 2) == (idle.one["in_progress"], idle.one["on_hold"])
     assert [] != resumed.lines
     assert {"R1"} == {refund["refund_request_id"] for refund in resumed.lines}
     assert (2, 0) == (worked.one["settled"], worked.one["on_hold"])
-    assert is_refused(run("resume", "--account", "nobody", "--by", "ann", "--why", "mended"), "no account 'nobody'")
-    assert is_refused(run("resume", "R9", "--by", "ann", "--why", "mended"), "no refund 'R9'")
+    assert is_refused(run("resume", "--account", "missing", "--by", "ann", "--why", "fixed"), "no account 'missing'")
+    assert is_refused(run("resume", "R9", "--by", "ann", "--why", "fixed"), "no refund 'R9'")
 
 
 # --- import -----------------------------------------------------------------------------------------------------------
@@ -598,11 +598,11 @@ def events_in_progress(place: Path) -> int:
         return 0  # not made yet
 
 
-# --- accounts that are gone, defects ----------------------------------------------------------------------------------
+# --- accounts that are gone, bugs ----------------------------------------------------------------------------------
 
 
 def test_refunds_of_an_account_that_is_gone_wait(run: Run, place: Path, provider: Provider) -> None:
-    """The worker drives the rest, names the account in one line without a traceback, and ends with 2."""
+    """The worker processes the rest, names the account in one line without a traceback, and ends with 2."""
     for account, id in (("other", "R1"), ("other", "R2"), ("shop", "R3")):
         run(*ASK, "--account", account, "--amount", "1", "--id", id, "--record-only")
     write_config(place, {"shop": provider.url}, FAST)
@@ -617,7 +617,7 @@ def test_refunds_of_an_account_that_is_gone_wait(run: Run, place: Path, provider
     ("error", "status"),
     [
         (IllegalEvent("it cannot follow"), 1),
-        (RefundryError("a defect"), 1),
+        (RefundryError("a bug"), 1),
         (Invalid("field", "rule"), 2),
         (ConfigError("key", "rule"), 2),
         (Conflict("another"), 2),
@@ -628,8 +628,8 @@ def test_refunds_of_an_account_that_is_gone_wait(run: Run, place: Path, provider
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_only_defects_exit_with_1(run: Run, monkeypatch: pytest.MonkeyPatch, error: RefundryError, status: int) -> None:
-    """What the caller can mend is 2, what only we can mend is 1; both are one line."""
+def test_only_bugs_exit_with_1(run: Run, monkeypatch: pytest.MonkeyPatch, error: RefundryError, status: int) -> None:
+    """An error that the caller can fix is 2, a bug in Refundry is 1; both are one line."""
 
     async def failing(*_: object, **__: object) -> Any:
         raise error
@@ -645,7 +645,7 @@ def test_only_defects_exit_with_1(run: Run, monkeypatch: pytest.MonkeyPatch, err
 
 
 def test_a_wrong_configuration_is_one_line(run: Run, place: Path) -> None:
-    """What is wrong with the file, a key or an address is told in one line, without the key."""
+    """A mistake in the file, a key or a URL is reported in one line, without the key."""
     path = place / "refundry.toml"
     good = path.read_text("utf-8")
     key = keys().merchant.read_text("ascii")
@@ -671,7 +671,7 @@ def test_a_wrong_configuration_is_one_line(run: Run, place: Path) -> None:
 
 
 def test_a_file_that_is_no_store_is_refused_and_left_alone(run: Run, place: Path) -> None:
-    """A file of somebody else, a database of somebody else and a store of another version stay as they are."""
+    """A foreign file, a foreign database and a store of another version stay as they are."""
     path = place / "refunds.db"
     path.write_bytes(b"Dear diary, " * 1000)
     diary = path.read_bytes()
@@ -695,7 +695,7 @@ def test_a_file_that_is_no_store_is_refused_and_left_alone(run: Run, place: Path
 
 
 def test_completion_is_a_script(run: Run) -> None:
-    """What it prints is for `eval`, and shells are told the commands' names."""
+    """The output is a script for `eval`, with which a shell completes the names of commands."""
     result = run("completion", "zsh")
 
     assert (0, "") == (result.status, result.err)

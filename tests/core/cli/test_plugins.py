@@ -129,7 +129,7 @@ def test_list_says_what_a_plugin_can_do(run: Run) -> None:
 
 
 def test_list_names_commands_and_observers(run: Run, install: Install) -> None:
-    """What a plugin brings beside providers is there too, and a provider without a simulator says so."""
+    """What a plugin adds next to providers is listed too, and a provider without a simulator is listed as such."""
     install([], [Surplus(), Watcher(), Bare()])
     able = {row["name"]: row["capabilities"] for row in run("plugins", "list", "--json").lines}
 
@@ -164,7 +164,7 @@ def test_a_hook_that_fails_makes_a_plugin_broken(run: Run, install: Install) -> 
 
 
 def test_list_shows_what_is_not_allowed(run: Run, install: Install, tmp_path: Path) -> None:
-    """A plugin that the configuration leaves out is listed by its metadata, and that is no error."""
+    """A plugin that the configuration leaves out is listed by its metadata, which is not an error."""
     install([GOOD, BAD])
     (tmp_path / "refundry.toml").write_text('plugins = ["antom"]\n', "utf-8")
     result = run("plugins", "list", "--json")
@@ -189,13 +189,13 @@ def test_two_plugins_of_one_name_are_one_line(run: Run, install: Install) -> Non
 
 EVERYWHERE = (
     "list", "events", "show R1", "work --until-idle", "import none.csv", "audit verify", "audit replay",
-    "plugins list", "plugins check telltale", "simulate telltale",
+    "plugins list", "plugins check marker", "simulate marker",
 )  # fmt: skip
 """Commands that load plugins, or could."""
 
 
 @pytest.fixture
-def telltale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install: Install) -> Path:
+def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install: Install) -> Path:
     """A plugin with a command, whose import leaves a file behind."""
     text = """
         from pathlib import Path
@@ -205,18 +205,18 @@ def telltale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install: Install) 
 
         @hookimpl
         def refundry_commands():
-            return [click.Command("tell", callback=lambda: click.echo("told"))]
+            return [click.Command("ping", callback=lambda: click.echo("pong"))]
         """
-    module = f"refundry_telltale_{abs(hash(tmp_path))}"
+    module = f"refundry_marker_{abs(hash(tmp_path))}"
     (tmp_path / f"{module}.py").write_text(dedent(text), "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    install([GOOD, EntryPoint("telltale", module, "refundry")])
+    install([GOOD, EntryPoint("marker", module, "refundry")])
     return tmp_path / f"{module}.imported"
 
 
 @pytest.mark.parametrize("how", ["default", "before", "after", "equals", "environment"])
 def test_no_command_imports_what_is_not_allowed(
-    run: Run, telltale: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    run: Run, marker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """However the configuration is named, its list holds before the first line of a plugin runs."""
     path = tmp_path / ("refundry.toml" if how == "default" else "other.toml")
@@ -226,18 +226,18 @@ def test_no_command_imports_what_is_not_allowed(
     after = {"after": ("--config", str(path)), "equals": (f"--config={path}",)}.get(how, ())
     for words in EVERYWHERE:
         run(*before, *words.split(), *after)
-    unknown = run(*before, "tell", *after)
+    unknown = run(*before, "ping", *after)
 
-    assert not telltale.exists()
+    assert not marker.exists()
     assert 2 == unknown.status
-    path.write_text('plugins = ["antom", "telltale"]\n', "utf-8")
-    told = run(*before, "tell") if how not in ("after", "equals") else run("--config", str(path), "tell")
+    path.write_text('plugins = ["antom", "marker"]\n', "utf-8")
+    pinged = run(*before, "ping") if how not in ("after", "equals") else run("--config", str(path), "ping")
 
-    assert (0, "told\n") == (told.status, told.out)
-    assert telltale.exists()
+    assert (0, "pong\n") == (pinged.status, pinged.out)
+    assert marker.exists()
 
 
-def test_a_configuration_that_cannot_be_read_loads_nothing(run: Run, telltale: Path, tmp_path: Path) -> None:
+def test_a_configuration_that_cannot_be_read_loads_nothing(run: Run, marker: Path, tmp_path: Path) -> None:
     """What may load is not known then; the command says what is wrong, and a named file must be there."""
     (tmp_path / "refundry.toml").write_text("plugins = [", "utf-8")
     for words in (("plugins", "list"), ("--config", "none.toml", "plugins", "list"), ("simulate", "antom")):
@@ -245,7 +245,7 @@ def test_a_configuration_that_cannot_be_read_loads_nothing(run: Run, telltale: P
 
         assert (2, 1) == (result.status, result.err.count("\n"))
         assert "config: " in result.err
-    assert not telltale.exists()
+    assert not marker.exists()
 
 
 def test_an_unknown_name_in_the_list_is_one_line(run: Run, tmp_path: Path) -> None:
@@ -291,8 +291,8 @@ def test_commands_of_plugins_are_added_and_replace_nothing(run: Run, install: In
     assert "--payment-total" in asked.out
 
 
-def test_two_commands_of_one_name_are_told(run: Run, install: Install) -> None:
-    """The first of two plugins keeps the name, and nobody is left to wonder."""
+def test_two_commands_of_one_name_are_reported(run: Run, install: Install) -> None:
+    """The first of two plugins keeps the name, and the other is reported."""
 
     class Twin(Surplus):
         pass
@@ -304,7 +304,7 @@ def test_two_commands_of_one_name_are_told(run: Run, install: Install) -> None:
     assert "'greet' is left out" in result.err
 
 
-def test_a_plugin_whose_commands_fail_stops_nobody(run: Run, install: Install) -> None:
+def test_a_plugin_whose_commands_fail_stops_no_command(run: Run, install: Install) -> None:
     """What a plugin raises is one line in the list of commands, and every command of Refundry works without it."""
     install([GOOD], [Broken()])
     listed, result = run("--help"), run("plugins", "new", "other")
@@ -347,7 +347,7 @@ def test_check_prints_what_the_contract_finds(run: Run, results: list[Result]) -
 
 
 def test_check_of_a_plugin_that_is_none(run: Run, install: Install) -> None:
-    """A name that nobody has, and a broken plugin, are one line with status 2."""
+    """An unknown name and a broken plugin are one line with status 2."""
     install([GOOD, BAD])
     unknown, broken = run("plugins", "check", "none"), run("plugins", "check", "bad")
 
@@ -371,13 +371,13 @@ def test_check_without_a_simulator_says_what_needs_one(run: Run, install: Instal
 
 
 def test_new_writes_a_project(run: Run, tmp_path: Path) -> None:
-    """By default it is beside where one stands; every file is named with --json, and others can read it."""
-    said = run("plugins", "new", "acme_pay")
-    told = run("plugins", "new", "other", "--directory", "here", "--json")
-    (row,) = told.lines
+    """By default the project is in the current directory; --json names every file, and other users can read it."""
+    shown = run("plugins", "new", "acme_pay")
+    listed = run("plugins", "new", "other", "--directory", "here", "--json")
+    (row,) = listed.lines
 
-    assert (0, 0) == (said.status, told.status)
-    assert "refundry-acme-pay" in said.out
+    assert (0, 0) == (shown.status, listed.status)
+    assert "refundry-acme-pay" in shown.out
     assert (tmp_path / "refundry-acme-pay" / "src" / "refundry_acme_pay" / "provider.py").exists()
     assert {"name": "other", "directory": "here"}.items() <= row.items()
     assert all((tmp_path / "here" / name).is_file() for name in row["files"])
