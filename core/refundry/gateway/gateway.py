@@ -330,7 +330,7 @@ class Gateway(Reader):
         if refund.final and not refund.review:
             return refund
         terms = self.account(refund.account).terms
-        event = policy.resumed(refund, self.ports.now(), operator.by, operator.why, terms)
+        event = policy.resumed(refund, self.ports.now(), operator, terms)
         self._health.forget(refund.account)
         return await self._decide(refund, event)
 
@@ -361,7 +361,7 @@ class Gateway(Reader):
         kept = {} if evidence is None else {digest_of(evidence): evidence}
         while True:
             refund = await self.get(refund_id)
-            event = policy.flagged(refund, checked, self.ports.now(), operator.by, operator.why, next(iter(kept), None))
+            event = policy.flagged(refund, checked, self.ports.now(), operator, next(iter(kept), None))
             if event is None:
                 return refund
             try:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refundry.inputs import Operator
 from refundry.provider import Outcome, Resend, ReviewReason, Terms, outcomes
 from refundry.refund import (
     Channel,
@@ -336,11 +337,11 @@ def test_a_note_changes_nothing_but_the_notes(name: str) -> None:
 @pytest.mark.parametrize(("name", "looked"), [("settled", False), ("failed", False), ("failed", True)])
 def test_a_difference_from_a_report_outlasts_a_failure(name: str, looked: bool) -> None:
     """A refund that a report lists and that fails still needs review, unless an operator has looked at it."""
-    event = policy.flagged(_sent(), [_DIFFERENT], _AT, "ada", "reconciliation", None)
+    event = policy.flagged(_sent(), [_DIFFERENT], _AT, Operator("ada", "reconciliation"), None)
     assert event is not None
     refund = apply(_sent(), event)
     if looked:
-        refund = apply(refund, policy.resumed(refund, _AT, "ada", "looked", Terms()))
+        refund = apply(refund, policy.resumed(refund, _AT, Operator("ada", "looked"), Terms()))
     refund = _interpreted(refund, ALPHABET[name], source(_AT, Channel.INQUIRY, 1), Terms())
 
     raised = (Review(_DIFFERENT.code, _DIFFERENT.message, _AT),) if name == "failed" and not looked else ()
@@ -349,7 +350,7 @@ def test_a_difference_from_a_report_outlasts_a_failure(name: str, looked: bool) 
 
 def test_an_operator_s_decision_closes_a_difference_from_a_report() -> None:
     """An operator who decides how a refund ended knows what the report says: no review is needed any more."""
-    event = policy.flagged(_sent(), [_DIFFERENT], _AT, "ada", "reconciliation", None)
+    event = policy.flagged(_sent(), [_DIFFERENT], _AT, Operator("ada", "reconciliation"), None)
     assert event is not None
     decided = Failed(
         at=_AT, channel=Channel.OPERATOR, code="OPERATOR", cause="c", advice="a", by="ada", why="seen in the console"
@@ -387,7 +388,7 @@ def test_a_refusal_that_comes_again_is_final_only_where_refusals_are_replayed(re
     """Fixed and refused with the same code: final if ids are answered as at first, otherwise on hold again."""
     rules = Terms(replays_refusals=replays)
     refund = _interpreted(_sent(), outcomes.Blocked("LOW", "low", "top up"), source(_AT, Channel.REPLY, 1), rules)
-    refund = apply(refund, policy.resumed(refund, _AT, "ada", "topped up", rules))
+    refund = apply(refund, policy.resumed(refund, _AT, Operator("ada", "topped up"), rules))
     refund = _submitted(refund, _AT, rules)
     refund = _interpreted(refund, outcomes.Blocked("LOW", "low", "top up"), source(_AT, Channel.REPLY, 2), rules)
 
@@ -471,7 +472,7 @@ def test_after_a_long_silence_it_is_asked_first() -> None:
 def test_resuming_without_a_possible_inquiry_keeps_the_reason() -> None:
     """If no inquiry is possible, resuming leaves a refund on hold with its reason and not with an empty one."""
     rules = TERMS["asked by the provider's id only"]
-    refund = apply(_sent(), policy.resumed(_sent(), _AT, "ada", "go on", rules))
+    refund = apply(_sent(), policy.resumed(_sent(), _AT, Operator("ada", "go on"), rules))
 
     assert (NextStep.MANUAL_REVIEW, True) == (refund.next_step, bool(refund.review))
 
@@ -480,7 +481,7 @@ def test_a_block_of_the_inquiry_is_no_answer_to_the_attempt() -> None:
     """Only the same answer to two attempts closes a refund; the same code to an inquiry is another matter."""
     refund = _interpreted(_sent(), ALPHABET["not sent"], source(_AT, Channel.REPLY, 1), Terms())
     refund = _interpreted(refund, ALPHABET["blocked"], source(_AT, Channel.INQUIRY, 1), Terms())
-    refund = apply(refund, policy.resumed(refund, _AT, "ada", "fixed", Terms()))
+    refund = apply(refund, policy.resumed(refund, _AT, Operator("ada", "fixed"), Terms()))
     refund = _submitted(refund, _AT, Terms())
     refund = _interpreted(refund, ALPHABET["blocked"], source(_AT, Channel.REPLY, 2), Terms())
 
@@ -490,7 +491,7 @@ def test_a_block_of_the_inquiry_is_no_answer_to_the_attempt() -> None:
 def test_a_block_that_comes_again_after_the_fix_is_final() -> None:
     """Fixed, sent once more with the same id, and answered the same: final answers are replayed."""
     refund = _interpreted(_sent(), ALPHABET["blocked"], source(_AT, Channel.REPLY, 1), Terms())
-    refund = apply(refund, policy.resumed(refund, _AT, "ada", "fixed", Terms()))
+    refund = apply(refund, policy.resumed(refund, _AT, Operator("ada", "fixed"), Terms()))
     refund = _submitted(refund, _AT, Terms())
     refund = _interpreted(refund, ALPHABET["blocked"], source(_AT, Channel.REPLY, 2), Terms())
 

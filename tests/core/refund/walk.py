@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import attrs
 
+from refundry.inputs import Operator
 from refundry.provider import Resend, Terms, outcomes
 from refundry.refund import Channel, Event, Failed, NextStep, Refund, Settled, Submitted, apply, policy
 from tests.core.strategies import ALPHABET, EUROS, NOON, OTHER, OWN, new_refund, source
@@ -176,7 +177,7 @@ def _words(world: World, words: Words) -> Iterator[Message]:
 def _operators(world: World, terms: Terms, words: Words) -> Iterator[tuple[str, World]]:
     refund, now, known = world.refund, world.now, world.known
     if known.resumes < words.resumes and not refund.final:
-        event = policy.resumed(refund, now, "ada", "fixed", terms)
+        event = policy.resumed(refund, now, Operator("ada", "fixed"), terms)
         after = attrs.evolve(known, left=0, row=0, row_at=None, resumed=True, resumes=known.resumes + 1)
         yield "resume", _after(attrs.evolve(world, known=after), event, terms)
     by_hand: tuple[Event, ...] = (

@@ -27,7 +27,7 @@ def resolved(refund: Refund, at: datetime, operator: Operator, *, settled: bool)
     )
 
 
-def resumed(refund: Refund, at: datetime, by: str, why: str, terms: Terms) -> Inquired:
+def resumed(refund: Refund, at: datetime, operator: Operator, terms: Terms) -> Inquired:
     """Return the event that records an operator's decision to continue, with the same id."""
     event = Inquired(
         at=at,
@@ -35,14 +35,14 @@ def resumed(refund: Refund, at: datetime, by: str, why: str, terms: Terms) -> In
         outcome=OutcomeKind.RESUMED,
         next_step=NextStep.DONE if refund.final else NextStep.INQUIRE,
         resend=refund.resend,
-        by=by,
-        why=why,
+        by=operator.by,
+        why=operator.why,
     )
     return event if refund.final else with_next_step(refund, event, terms)
 
 
 def flagged(
-    refund: Refund, reasons: Sequence[RaisedReview], at: datetime, by: str, why: str, evidence: str | None
+    refund: Refund, reasons: Sequence[RaisedReview], at: datetime, operator: Operator, evidence: str | None
 ) -> Inquired | None:
     """Return the event that flags a refund for review and leaves its plan; None if every reason is open already.
 
@@ -65,8 +65,8 @@ def flagged(
         cause="; ".join(reason.message for reason in new),
         review=new,
         evidence=evidence,
-        by=by,
-        why=why,
+        by=operator.by,
+        why=operator.why,
     )
 
 
