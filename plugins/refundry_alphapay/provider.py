@@ -7,11 +7,11 @@ fails a refund: the reply to `refund` says that it was accepted, and no more. So
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import attrs
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
@@ -20,36 +20,28 @@ from refundry.money import Money, exponent_of
 from refundry.provider import (
     Acknowledgement,
     Answer,
-    Code,
     Forged,
     HttpUrl,
     Invalid,
-    NotFound,
     Notification,
     Outcome,
-    Pending,
     ProviderCall,
     ProviderPlugin,
     PublicKeyPem,
     RefundInstruction,
     Request,
-    Resend,
-    ReviewReason,
     Secret,
-    Succeeded,
     Terms,
     Unknown,
     Unreadable,
     VerifiedNotification,
-    codes,
-    matching,
     messages,
     read_object,
     signatures,
     validation,
 )
-from refundry_alphapay import __version__, signing
-from refundry_alphapay.codes import INQUIRY_CODES, REFUND_CODES, REFUND_STATUS
+from refundry_alphapay import __version__, interpretation, signing
+from refundry_alphapay.codes import INQUIRY_CODES, REFUND_CODES
 from refundry_alphapay.messages import (
     Amount,
     InquiryRequest,
@@ -63,7 +55,6 @@ from refundry_alphapay.messages import (
 )
 
 _Message = TypeVar("_Message", bound=messages.Message)
-_About = RefundResponse | InquiryResponse | RefundNotification
 
 _PATH: Final = "/api/v2.0/payments/"
 _MERCHANT_CODE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -148,7 +139,7 @@ class AlphaPayProvider:
     def refund(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
         """Ask AlphaPay to refund; equal orders give equal bytes."""
         body = instruction.sent if instruction.sent is not None else messages.encode(self._refund_request(instruction))
-        return self._call("refund", body, at, RefundResponse, partial(_read_refund, instruction))
+        return self._call("refund", body, at, RefundResponse, partial(interpretation.read_refund, instruction))
 
     def inquire(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
         """Ask AlphaPay where the refund stands: by our id, and by its own as well once it is known.
@@ -160,7 +151,11 @@ class AlphaPayProvider:
             refund_id=instruction.provider_refund_id, refund_request_id=instruction.refund_request_id
         )
         return self._call(
-            "inquiryRefund", messages.encode(request), at, InquiryResponse, partial(_read_inquiry, instruction)
+            "inquiryRefund",
+            messages.encode(request),
+            at,
+            InquiryResponse,
+            partial(interpretation.read_inquiry, instruction),
         )
 
     def _refund_request(self, instruction: RefundInstruction) -> RefundRequest:
@@ -248,7 +243,7 @@ class AlphaPayProvider:
         return VerifiedNotification(
             refund_request_id=message.refund_request_id,
             at=validation.moment(notification.header("request-time")),
-            read=partial(_read_notification, message),
+            read=partial(interpretation.read_notification, message),
             acknowledgement=ACKNOWLEDGEMENT,
         )
 
@@ -258,7 +253,7 @@ class AlphaPayProvider:
 
 def _distrusted(answer: Answer, error: Exception) -> Unknown:
     claimed = _claimed(answer.body)
-    return signatures.distrusted(error, "AlphaPay", claim=None if claimed is None else _said(claimed))
+    return signatures.distrusted(error, "AlphaPay", claim=None if claimed is None else interpretation.describe(claimed))
 
 
 def _claimed(body: bytes) -> Result | None:
@@ -266,133 +261,6 @@ def _claimed(body: bytes) -> Result | None:
         return messages.read(Result, read_object(body).get("result"))
     except Unreadable:
         return None
-
-
-def _said(result: Result) -> str:
-    """Give a result in one line; only its message says more than that it is not a success."""
-    text = f"{validation.shown(result.result_status)}/{validation.shown(result.result_code)}"
-    return text if result.result_message is None else f"{text}: {validation.shown(result.result_message)}"
-
-
-# --- what an answer means ---------------------------------------------------------------------------------------------
-
-
-def _read_refund(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
-    wrong = _wrong_echo(instruction, answer) or _wrong_result(answer.result, REFUND_CODES)
-    if wrong is not None:
-        return wrong
-    row, code = REFUND_CODES[answer.result.result_status], validation.as_code(answer.result.result_code)
-    if row.status == "F":
-        text = f"AlphaPay refuses the refund ({_said(answer.result)})"
-        return Unknown(text, code, resend=Resend.NEVER, review=ReviewReason.UNCONFIRMED_REFUSAL, advice=row.advice)
-    refund_id = answer.refund_id if answer.refund_request_id is not None else None
-    # Who does not know yet, and has given the refund an id, has taken it.
-    if row.status == "U" and refund_id is None:
-        return Unknown(row.cause, code, resend=Resend.NEVER)
-    return Pending(code, row.cause, refund_id)
-
-
-def _read_inquiry(instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
-    wrong = _wrong_echo(instruction, answer) or _wrong_result(answer.result, INQUIRY_CODES)
-    if wrong is not None:
-        return wrong
-    row, code = INQUIRY_CODES[answer.result.result_status], validation.as_code(answer.result.result_code)
-    if row.status == "S":
-        return _by_refund_status(instruction, answer)
-    if row.status == "U":
-        return Unknown(f"{row.cause} ({_said(answer.result)})", code)
-    if answer.refund_status is not None or answer.refund_id is not None:
-        return codes.contradiction("the answer says that the inquiry failed, but describes the refund", code)
-    return NotFound(code or row.code, f"{row.cause} ({_said(answer.result)})")
-
-
-def _by_refund_status(instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
-    status = answer.refund_status
-    if status is None:
-        return Unknown("AlphaPay answered, and did not say where the refund stands")
-    if answer.refund_request_id is None:
-        return Unknown("AlphaPay's answer does not name the refund", validation.as_code(status))
-    row = REFUND_STATUS.get(status)
-    if row is None:
-        return Unknown(f"the refund is in a state that AlphaPay does not document: {validation.shown(status)}")
-    return _BY_STATUS[row.code](row, instruction, answer)
-
-
-def _in_process(row: Code, instruction: RefundInstruction, answer: _About) -> Outcome:
-    return Pending(row.code, row.cause, answer.refund_id)
-
-
-def _failed(row: Code, instruction: RefundInstruction, answer: _About) -> Outcome:
-    return codes.failure(row)
-
-
-def _settled(row: Code, instruction: RefundInstruction, answer: _About) -> Outcome:
-    # Whether a refundRequestId is unique among all payments, or within its own, no page says.
-    if answer.refund is None or answer.refund.refund_amount is None or answer.payment_id is None:
-        text = "AlphaPay reports a success and does not say of which amount and payment"
-        return Unknown(text, row.code, resend=Resend.NEVER)
-    return Succeeded(
-        amount=instruction.amount,
-        provider_refund_id=answer.refund_id,
-        details=_details(answer) or None,
-    )
-
-
-_BY_STATUS: Final[Mapping[str, Callable[[Code, RefundInstruction, _About], Outcome]]] = MappingProxyType(
-    {"REFUND_IN_PROCESS": _in_process, "SUCCESS": _settled, "FAILED": _failed}
-)
-
-
-def _details(answer: _About) -> dict[str, Any]:
-    """Give what was said beyond the described fields, each where it stood, and refundTime.
-
-    That is no time of settlement: the official SDK comments it as the time of initiation, in either answer.
-    """
-    left = dict(answer.extra)
-    if answer.refund_time is not None:
-        left["refundTime"] = answer.refund_time
-    result = getattr(answer, "result", None)
-    if result is not None and result.extra:
-        left["result"] = dict(result.extra)
-    refund = answer.refund
-    if refund is not None:
-        amount = refund.refund_amount
-        inside = dict(refund.extra)
-        if amount is not None and amount.extra:
-            inside["refundAmount"] = dict(amount.extra)
-        if inside:
-            left["refund"] = inside
-    return left
-
-
-def _read_notification(message: RefundNotification, instruction: RefundInstruction) -> Outcome:
-    wrong = _wrong_echo(instruction, message)
-    if wrong is not None:
-        return wrong
-    if message.refund_status != "SUCCESS":
-        text = f"AlphaPay notifies of successes, and this notification says {validation.shown(message.refund_status)}"
-        return codes.contradiction(text, validation.as_code(message.refund_status))
-    return _settled(REFUND_STATUS["SUCCESS"], instruction, message)
-
-
-def _wrong_result(result: Result, table: Mapping[str, Code]) -> Outcome | None:
-    """Return what is wrong with a status that does not exist, or that a listed code does not come with, or `None`."""
-    if result.result_status not in ("S", "F", "U"):
-        return Unknown(f"a result status that AlphaPay does not document: {validation.shown(result.result_status)}")
-    row = table.get(result.result_code or "")
-    return None if row is None else codes.status_conflict(row, result.result_status)
-
-
-def _wrong_echo(instruction: RefundInstruction, answer: _About) -> Outcome | None:
-    """Compare the currency where it is said: the page has the value alone, in the currency of the payment."""
-    amount = None if answer.refund is None else answer.refund.refund_amount
-    return matching.mismatch(
-        instruction,
-        refund_request_id=answer.refund_request_id,
-        payment=answer.payment_id,
-        provider_refund_id=answer.refund_id,
-        amount=None if amount is None else (amount.value, amount.currency),
-    )
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

@@ -6,50 +6,41 @@ refund, and does not contradict itself; every other answer is `Unknown`, whateve
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import attrs
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-from refundry.money import MAX_DIGITS, Money, exponent_of
+from refundry.money import MAX_DIGITS, Money
 from refundry.provider import (
     Acknowledgement,
     Answer,
-    Code,
-    CodeClass,
-    DefinitiveFailure,
     Forged,
     HttpUrl,
     Invalid,
     Notification,
     Outcome,
-    Pending,
     ProviderCall,
     ProviderPlugin,
     PublicKeyPem,
-    Quote,
     RefundInstruction,
     Request,
-    Resend,
     Secret,
-    Succeeded,
     Terms,
     Unknown,
     Unreadable,
     VerifiedNotification,
-    codes,
-    matching,
     messages,
     read_object,
     signatures,
     validation,
 )
-from refundry_antom import __version__, request_fields, signing
-from refundry_antom.codes import INQUIRY_CODES, REFUND_CODES, STATUS_FAIL
+from refundry_antom import __version__, interpretation, request_fields, signing
+from refundry_antom.codes import INQUIRY_CODES, REFUND_CODES
 from refundry_antom.messages import (
     MULTIPLES,
     Amount,
@@ -64,20 +55,10 @@ from refundry_antom.messages import (
 from refundry_antom.reports import SETTLEMENT_DETAILS
 
 _Message = TypeVar("_Message", bound=messages.Message)
-_About = RefundResponse | InquiryResponse | RefundNotification
 
 _PATH: Final = "/ams/api/v1/payments/"
 _SANDBOX_PATH: Final = "/ams/sandbox/api/v1/payments/"
 _NOTIFY_TYPE: Final = "REFUND_RESULT"
-
-_MINOR_UNITS: Final = {
-    0: "CLP JPY KRW VND",
-    2: "AUD BDT BRL CAD CNY EUR GBP HKD IDR MXN MYR NZD PEN PHP PKR PLN SGD THB TWD USD",
-}
-_EXPONENTS: Final[Mapping[str, int]] = MappingProxyType(
-    {currency: places for places, currencies in _MINOR_UNITS.items() for currency in currencies.split()}
-)
-"""Antom's own minor units (docs.antom.com/ac/ref/cc); other currencies are taken from ISO 4217."""
 
 _CLIENT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _TOKEN: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
@@ -134,9 +115,8 @@ class AntomProvider:
     # --- orders -------------------------------------------------------------------------------------------------------
 
     def exponent(self, currency: str) -> int:
-        """Give Antom's number of decimals, or that of ISO 4217 where Antom does not list the currency."""
-        places = _EXPONENTS.get(currency)
-        return exponent_of(currency) if places is None else places
+        """Return Antom's number of decimals of a currency, or that of ISO 4217 if Antom does not list it."""
+        return interpretation.exponent(currency)
 
     def check(self, instruction: RefundInstruction) -> None:
         """Raise `Invalid` for an order that Antom's field rules refuse."""
@@ -153,7 +133,7 @@ class AntomProvider:
     def refund(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
         """Ask Antom to refund; equal orders give equal bytes."""
         body = instruction.sent if instruction.sent is not None else messages.encode(self._refund_request(instruction))
-        return self._call("refund", body, at, RefundResponse, partial(_read_refund, self, instruction))
+        return self._call("refund", body, at, RefundResponse, partial(interpretation.read_refund, instruction))
 
     def inquire(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
         """Ask Antom where the refund stands, by our id alone.
@@ -161,7 +141,7 @@ class AntomProvider:
         Antom ignores our id when its own is sent too; a wrong one would then answer about somebody else's refund.
         """
         body = messages.encode(InquiryRequest(refund_request_id=instruction.refund_request_id))
-        return self._call("inquiryRefund", body, at, InquiryResponse, partial(_read_inquiry, self, instruction))
+        return self._call("inquiryRefund", body, at, InquiryResponse, partial(interpretation.read_inquiry, instruction))
 
     def _refund_request(self, instruction: RefundInstruction) -> RefundRequest:
         request = RefundRequest(
@@ -244,7 +224,7 @@ class AntomProvider:
         return VerifiedNotification(
             refund_request_id=message.refund_request_id,
             at=validation.moment(notification.header("request-time")),
-            read=partial(_read_notification, self, message),
+            read=partial(interpretation.read_notification, message),
             acknowledgement=ACKNOWLEDGEMENT,
         )
 
@@ -272,165 +252,6 @@ def _claimed(body: bytes) -> Result | None:
 _KEY_REFUSED: Final = frozenset({"INVALID_SIGNATURE", "SIGNATURE_INVALID", "KEY_NOT_FOUND"})
 """The codes of a request whose signature Antom cannot verify. It does not sign its answer to a wrong signature ("Sign a
 request and verify the signature", comment in the sample code); the same is assumed for a key that it does not have."""
-
-
-# --- what an answer means ---------------------------------------------------------------------------------------------
-
-
-def _read_refund(provider: AntomProvider, instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
-    result = answer.result
-    wrong = _wrong_echo(instruction, answer) or _wrong_result(result, REFUND_CODES)
-    if wrong is not None:
-        return wrong
-    code = REFUND_CODES.get(result.result_code)
-    if code is None:
-        return _UNLISTED[result.result_status](result.result_code)
-    if code.meaning is CodeClass.SUCCESS:
-        return _settled(provider, instruction, answer)
-    return codes.outcome_of(code, answer.refund_id)
-
-
-def _read_inquiry(provider: AntomProvider, instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
-    result = answer.result
-    wrong = _wrong_echo(instruction, answer) or _wrong_result(result, INQUIRY_CODES)
-    if wrong is not None:
-        return wrong
-    code = INQUIRY_CODES.get(result.result_code)
-    if code is None:
-        said = f"{result.result_status}/{validation.shown(result.result_code)}"
-        text = f"the inquiry was answered with {said}, a code that Antom does not document"
-        return codes.undocumented(text, validation.as_code(result.result_code), Resend.AFTER_NOT_FOUND)
-    if code.meaning is CodeClass.SUCCESS:
-        return _by_refund_status(provider, instruction, answer)
-    if code.meaning is CodeClass.NOT_FOUND and (answer.refund_status is not None or answer.refund_id is not None):
-        return codes.contradiction("the answer says that the refund does not exist, and describes it", code.code)
-    return codes.outcome_of(code)
-
-
-def _by_refund_status(provider: AntomProvider, instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
-    status = answer.refund_status
-    if status is None:
-        return Unknown("Antom answered, and did not say where the refund stands")
-    if answer.refund_request_id is None:
-        return Unknown("Antom's answer does not name the refund", status)
-    if status == "SUCCESS":
-        return _settled(provider, instruction, answer)
-    if status == "PROCESSING":
-        return Pending(status, "Antom works on the refund.", answer.refund_id)
-    if status == "FAIL":
-        return codes.failure(STATUS_FAIL)
-    return Unknown(f"the refund is in a state that Antom does not document: {validation.shown(status)}")
-
-
-def _read_notification(provider: AntomProvider, message: RefundNotification, instruction: RefundInstruction) -> Outcome:
-    result, status = message.result, message.refund_status
-    wrong = _wrong_echo(instruction, message)
-    if wrong is not None:
-        return wrong
-    if status == "SUCCESS" and (result.result_status, result.result_code) == ("S", "SUCCESS"):
-        return _settled(provider, instruction, message)
-    if status == "FAIL" and result.result_status == "F" and result.result_code != "SUCCESS":
-        known = REFUND_CODES.get(result.result_code, STATUS_FAIL)
-        return DefinitiveFailure(validation.as_code(result.result_code) or STATUS_FAIL.code, known.cause, known.advice)
-    combined = f"{validation.shown(result.result_status)}/{validation.shown(result.result_code)}"
-    said = f"{validation.shown(status)} with {combined}"
-    return codes.contradiction(f"the notification contradicts itself: {said}", validation.as_code(result.result_code))
-
-
-def _settled(provider: AntomProvider, instruction: RefundInstruction, answer: _About) -> Outcome:
-    if answer.refund_request_id is None or answer.refund_amount is None:
-        text = "Antom reports a success and does not say of which refund and amount"
-        return Unknown(text, "SUCCESS", resend=Resend.NEVER)
-    left = messages.to_wire(answer, without=_CONSUMED)
-    return Succeeded(
-        amount=instruction.amount,
-        provider_refund_id=answer.refund_id,
-        settled_at=answer.refund_time,
-        settlement_amount=_settlement_amount(provider, answer, left),
-        quote=_quote(answer, left),
-        details=_details(answer, left),
-    )
-
-
-_CONSUMED: Final = frozenset(
-    {"result", "refundAmount", "refundRequestId", "refundId", "paymentId", "refundTime", "refundStatus", "notifyType"}
-)
-
-
-def _details(answer: _About, left: dict[str, Any]) -> Mapping[str, Any] | None:
-    for name, part in (("result", answer.result), ("refundAmount", answer.refund_amount)):
-        if part is not None and part.extra:
-            left[name] = dict(part.extra)
-    return left or None
-
-
-def _settlement_amount(provider: AntomProvider, answer: _About, left: dict[str, Any]) -> Money | None:
-    """Read the settlement amount; one that is no money stays among the details: it must not hide the settlement."""
-    gross = answer.gross_settlement_amount
-    if gross is None:
-        return None
-    try:
-        money = Money.of_minor(gross.value, gross.currency, provider.exponent(gross.currency))
-    except Invalid:
-        return None
-    if not gross.extra:
-        del left["grossSettlementAmount"]
-    return money
-
-
-def _quote(answer: _About, left: dict[str, Any]) -> Quote | None:
-    quote = answer.settlement_quote
-    if quote is None:
-        return None
-    if not quote.extra:
-        del left["settlementQuote"]
-    return Quote(
-        pair=quote.quote_currency_pair,
-        price=quote.quote_price,
-        id=quote.quote_id,
-        start=quote.quote_start_time,
-        expiry=quote.quote_expiry_time,
-        guaranteed=quote.guaranteed,
-    )
-
-
-def _unlisted_success(name: str) -> Outcome:
-    return Unknown(
-        "Antom reports a success with a code that it does not document", validation.as_code(name), resend=Resend.NEVER
-    )
-
-
-def _unlisted_failure(name: str) -> Outcome:
-    text = f"Antom reports a failure that it does not document: {validation.shown(name)}"
-    return codes.undocumented(text, validation.as_code(name))
-
-
-def _unlisted_unknown(name: str) -> Outcome:
-    return Unknown("Antom does not know, and gives a reason that it does not document", validation.as_code(name))
-
-
-_UNLISTED: Final[Mapping[str, Callable[[str], Outcome]]] = MappingProxyType(
-    {"S": _unlisted_success, "F": _unlisted_failure, "U": _unlisted_unknown}
-)
-
-
-def _wrong_result(result: Result, table: Mapping[str, Code]) -> Outcome | None:
-    """Return what is wrong with a status that does not exist, or that is not documented with the code, or `None`."""
-    if result.result_status not in _UNLISTED:
-        return Unknown(f"a result status that Antom does not document: {validation.shown(result.result_status)}")
-    row = table.get(result.result_code)
-    return None if row is None else codes.status_conflict(row, result.result_status)
-
-
-def _wrong_echo(instruction: RefundInstruction, answer: _About) -> Outcome | None:
-    amount = answer.refund_amount
-    return matching.mismatch(
-        instruction,
-        refund_request_id=answer.refund_request_id,
-        payment=getattr(answer, "payment_id", None),
-        provider_refund_id=answer.refund_id,
-        amount=None if amount is None else (amount.value, amount.currency),
-    )
 
 
 # --- small things -----------------------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 from typing import Any
 
 from refundry.provider import HttpUrl, PublicKeyPem, Secret, Terms
-from refundry_alipay.provider import AlipayProvider, AlipaySettings, build
+from refundry_alipay.provider import AlipayProvider, build
+from refundry_alipay.settings import AlipaySettings
 from refundry_alipay.simulator import APP_ID
 from refundry_alipay.simulator.keys import AlipayKeys
 

@@ -27,7 +27,8 @@ from refundry.provider import (
     Terms,
 )
 from refundry_alipay import signing
-from refundry_alipay.provider import QUERY, REFUND, AlipayProvider, AlipaySettings, build
+from refundry_alipay.provider import QUERY, REFUND, AlipayProvider, build
+from refundry_alipay.settings import AlipaySettings
 
 HERE = Path(__file__).parent
 APP = "2021000000000000"

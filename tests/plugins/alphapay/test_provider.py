@@ -301,7 +301,7 @@ def test_an_inquiry_that_fails_is_not_found(scenario: str) -> None:
 
     assert isinstance(outcome, NotFound)
     assert outcome.cause is not None
-    assert "which of the two it does not say" in outcome.cause
+    assert "the response does not say which" in outcome.cause
 
 
 def test_a_refusal_is_told_to_people() -> None:
