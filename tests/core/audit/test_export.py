@@ -48,7 +48,7 @@ def path(tmp_path: Path, store: bytes) -> Path:
 
 
 def exported(path: Path, part: Part = Part(), *, prove: bool = False, place: Path | None = None) -> Exported:
-    """Export to the folder `out` beside the store."""
+    """Export to the directory `out` next to the store."""
     with read_store(path) as source:
         return export(source, LOG, [], place or path.with_name("out"), part, prove=prove)
 
@@ -62,7 +62,7 @@ def audited(folder: Path, log: Verifier | None = None, *given: Given) -> Verdict
 
 
 def lines(folder: Path) -> list[dict[str, object]]:
-    """Read the events as a stranger does."""
+    """Read the events as a third party does."""
     return [json.loads(line) for line in (folder / "events.jsonl").read_text("utf-8").splitlines()]
 
 
@@ -117,7 +117,7 @@ def test_the_tiles_prove(path: Path) -> None:
     ids=["payment", "both", "refund", "account", "times", "payment and time"],
 )
 def test_a_part(path: Path, part: Part, refunds: int, events: int) -> None:
-    """A part has what was asked for, each event with its proof, and is checked by itself."""
+    """A part has what was selected, each event with its proof, and can be checked on its own."""
     done = exported(path, part)
     verdict = audited(done.place)
 
@@ -159,16 +159,16 @@ def test_erased_texts(path: Path) -> None:
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
-    """A state that is no UTF-8 is handed on in base64, and fits its proof."""
+    """A state that is not UTF-8 is exported in base64, and matches its proof."""
     made = Made(tmp_path / "refunds.db")
     made.write([Life(life(1).id, life(1).events, life(1).contents)])
     made.close()
-    # Rightly signed bytes that are no event, which no export may hide.
-    odd = Made(tmp_path / "odd.db")
-    odd.connection.execute("INSERT INTO stored_events VALUES ('r',1,'requested',x'ff00')")
-    odd.adopt()
-    odd.close()
-    folder = exported(tmp_path / "odd.db").place
+    # Correctly signed bytes that are not an event, which no export may hide.
+    other = Made(tmp_path / "other.db")
+    other.connection.execute("INSERT INTO stored_events VALUES ('r',1,'requested',x'ff00')")
+    other.adopt()
+    other.close()
+    folder = exported(tmp_path / "other.db").place
 
     assert "/wA=" == lines(folder)[0]["state_base64"]
     assert {"event"} == {finding.kind for finding in audited(folder).findings}
@@ -214,7 +214,7 @@ def test_nothing_half_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert before == sorted(path.parent.iterdir())
 
 
-def test_a_log_that_nobody_signed(path: Path) -> None:
+def test_an_unsigned_log_is_not_exported(path: Path) -> None:
     """Without a genuine checkpoint nothing can be handed on."""
     with read_store(path) as source, pytest.raises(Invalid, match="nothing of it is signed with this key"):
         export(source, new_key("other").verifier(), [], path.with_name("out"))
@@ -294,7 +294,7 @@ PART_CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("name", PART_CHANGES)
 def test_a_change_in_a_part_is_found(path: Path, name: str) -> None:
-    """Each event of a part stands on its own proof."""
+    """Each event of a part has its own proof."""
     folder = exported(path, Part(payment=PAYMENT)).place
     change, kind = PART_CHANGES[name]
     change(folder)
@@ -302,7 +302,7 @@ def test_a_change_in_a_part_is_found(path: Path, name: str) -> None:
     assert kind in {finding.kind for finding in audited(folder).findings}
 
 
-def test_a_part_beside_other_checkpoints(path: Path) -> None:
+def test_a_part_is_compared_with_other_checkpoints(path: Path) -> None:
     """A checkpoint of the same size is compared with a part; about one of another size it says that it cannot."""
     folder = exported(path, Part(payment=PAYMENT)).place
     with read_store(path) as source:
@@ -317,7 +317,7 @@ def test_a_part_beside_other_checkpoints(path: Path) -> None:
 
 
 def test_the_wrong_key(path: Path) -> None:
-    """Who has the key from somebody else is not deceived by the one in the folder."""
+    """An auditor who got the key elsewhere is not deceived by the key in the export."""
     folder = exported(path).place
     verdict = audited(folder, attrs.evolve(LOG, public=new_key("another").public))
 

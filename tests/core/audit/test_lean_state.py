@@ -30,7 +30,7 @@ from refundry.refund import (
 )
 from tests.core.audit.made import AT, life
 
-person = st.sampled_from([{}, {"by": "ada", "why": "the bank says so"}, {"by": "ada"}])
+operator = st.sampled_from([{}, {"by": "ada", "why": "the bank says so"}, {"by": "ada"}])
 channels = st.sampled_from(list(Channel))
 scopes = st.sampled_from([None, *Scope])
 reasons = st.builds(
@@ -49,15 +49,15 @@ def inquired(draw: Any) -> dict[str, Any]:
     return {
         "kind": Inquired, "channel": draw(channels), "outcome": draw(st.sampled_from(OutcomeKind)), "next_step": step,
         "next_at": None if step in ("manual_review", "done") else later, "scope": draw(scopes),
-        "review": draw(reviews), "resend": draw(st.sampled_from(list(Resend))), **draw(person),
+        "review": draw(reviews), "resend": draw(st.sampled_from(list(Resend))), **draw(operator),
     }  # fmt: skip
 
 
 kinds = st.one_of(
     inquired(),
     st.fixed_dictionaries({"kind": st.just(Submitted), "digest": st.sampled_from(["d1", "d1", "d1", "d2"])}),
-    st.builds(lambda channel, more: {"kind": Settled, "channel": channel, **more}, channels, person),
-    st.builds(lambda channel, more: {"kind": Failed, "channel": channel, **more}, channels, person),
+    st.builds(lambda channel, more: {"kind": Settled, "channel": channel, **more}, channels, operator),
+    st.builds(lambda channel, more: {"kind": Failed, "channel": channel, **more}, channels, operator),
 )
 
 

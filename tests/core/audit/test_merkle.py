@@ -220,7 +220,7 @@ def test_it_does_not_matter_in_which_groups_a_tree_grows(groups: list[list[bytes
 
 @pytest.mark.parametrize("stored", [b"", b"\0" * 7, EMPTY_FRONTIER + b"\0", (3).to_bytes(8, "big") + b"\0" * 32])
 def test_a_frontier_of_another_length_is_refused(stored: bytes) -> None:
-    """What is no frontier is not taken for one."""
+    """Bytes that are not a frontier are refused."""
     with pytest.raises(Invalid, match="frontier"):
         Frontier.from_bytes(stored)
 

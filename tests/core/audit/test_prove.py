@@ -1,4 +1,4 @@
-"""The proof of one refund: each event by itself, in forms that others read."""
+"""The proof of one refund: each event on its own, in formats that other tools read."""
 
 import base64
 import re
@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("number", [0, 3, 39])
 def test_every_event_has_its_proof(path: Path, number: int) -> None:
-    """Each `.tlog-proof` holds index, path and checkpoint, and fits the bytes beside it."""
+    """Each `.tlog-proof` contains index, path and checkpoint, and matches the bytes next to it."""
     with read_store(path) as source:
         place = export(source, LOG, [], path.with_name("proof"), Part(refund=life(number).id), prove=True).place
     files = sorted((place / "proofs").glob("*.tlog-proof"))

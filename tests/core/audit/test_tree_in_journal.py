@@ -1,4 +1,4 @@
-"""The tree in the journal: a leaf for every event, in the transaction that stores it, whoever writes."""
+"""The tree in the journal: a leaf for every event, in the transaction that stores it, whichever process writes."""
 
 import asyncio
 import signal
@@ -30,7 +30,7 @@ async def journal(path: Path) -> AsyncIterator[SqliteJournal]:
 
 
 def check_tree(path: Path) -> int:
-    """Compare events, leaves, frontier and size, each made anew from the one before; give the size."""
+    """Compare events, leaves, frontier and size, each rebuilt from the previous one; return the size."""
     with closing(sqlite3.connect(path)) as connection:
         events = connection.execute(
             "SELECT rowid, originator_id, originator_version, topic, state FROM stored_events ORDER BY rowid"
@@ -94,7 +94,7 @@ async def test_what_is_refused_leaves_no_leaf(journal: SqliteJournal, path: Path
 async def test_a_tree_that_does_not_fit_its_leaves_is_made_again_loudly(
     path: Path, statement: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Somebody who damages the frontier stops no refund, and the log of the process says that it happened."""
+    """A damaged frontier stops no refund, and the process logs that it was damaged."""
     for keys in ("abc", "d"):
         journal = await SqliteJournal.open(path)
         for key in keys:
@@ -118,7 +118,7 @@ async def test_a_tree_that_does_not_fit_its_leaves_is_made_again_loudly(
     ],
 )
 async def test_a_leaf_that_is_missing_or_damaged_is_named(journal: SqliteJournal, path: Path, statement: str) -> None:
-    """Whoever reads the leaves gets them all, or is told which is wrong."""
+    """Reading the leaves returns all of them, or names the wrong one."""
     for key in "abc":
         await journal.save(new(key))
     change(path, statement)

@@ -116,7 +116,7 @@ def test_an_earlier_checkpoint_and_one_of_nothing(path: Path) -> None:
 
 
 def test_a_live_store(path: Path) -> None:
-    """A store that somebody has open is read in one snapshot, and what comes later is not in it."""
+    """A store in use is read in one snapshot, which does not contain later writes."""
     made = Made(path)
     made.write(list(lives(5)))
     with read_store(path) as source:
@@ -128,8 +128,8 @@ def test_a_live_store(path: Path) -> None:
     assert 25 == verdict.events
 
 
-def test_nothing_is_written_beside_it(path: Path) -> None:
-    """A store at rest is read as it is: no file is made beside it, and its bytes stay."""
+def test_nothing_is_written(path: Path) -> None:
+    """A store at rest is read as it is: no file is created next to it, and its bytes do not change."""
     note = make_store(path, 5)
     before = (sorted(each.name for each in path.parent.iterdir()), path.read_bytes())
     audited(path, note)
@@ -151,7 +151,7 @@ except PermissionError:
 
 
 def _without_privilege() -> list[str]:
-    """Give what takes from root the right to write where nobody may."""
+    """Return the command that takes from root the right to write to read-only directories."""
     if os.getuid() != 0:
         return []
     setpriv = shutil.which("setpriv")
@@ -162,7 +162,7 @@ def _without_privilege() -> list[str]:
 
 @pytest.mark.parametrize("empty_log", [False, True])
 def test_a_folder_that_cannot_be_written_to(path: Path, empty_log: bool) -> None:
-    """A copy in a folder that is read-only is read, also with an empty write-ahead log beside it."""
+    """A copy in a read-only directory is read, even with an empty write-ahead log next to it."""
     make_store(path, 5)
     if empty_log:
         path.with_name("refunds.db-wal").write_bytes(b"")
@@ -175,8 +175,8 @@ def test_a_folder_that_cannot_be_written_to(path: Path, empty_log: bool) -> None
     assert "25\nread-only\n" == done.stdout, done.stderr
 
 
-def test_somebody_begins_to_write(path: Path) -> None:
-    """A store at rest that somebody writes to while it is read is refused: it was no snapshot."""
+def test_a_write_during_the_check_is_refused(path: Path) -> None:
+    """A store at rest that is written to while it is read is refused, because it was not a snapshot."""
     make_store(path, 5)
     with pytest.raises(StoreError, match="another process wrote"), read_store(path):
         changed(path, "DELETE FROM observed")
@@ -237,7 +237,7 @@ def test_it_says_what_and_where(path: Path, statement: str, kind: str, where: st
 
 
 def test_the_last_good_checkpoint_is_named(path: Path) -> None:
-    """Where everything was made anew after an edit, the checkpoints say between which two of them it was."""
+    """If everything was rebuilt after an edit, the checkpoints show between which two of them it happened."""
     make_store(path, 6, group=2)
     rightly = path.read_bytes()
     path.unlink()
@@ -304,10 +304,10 @@ _TOTAL = Money(2000, "EUR", 2)
         ([_refund(2, payment_total=_TOTAL), _refund(3, payment_total=_TOTAL)], "I1: refunds of 2466 minor units"),
         ([life(4), _refund(5, amount=Money(1233, "USD", 2), payment_total=None)], "I7: its refunds are in more"),
         ([life(2), _refund(3, retry_of=life(2).id)], "I5: it replaces"),
-        ([_refund(3, retry_of="nobody")], "I5: it replaces nobody, which is not in the log before it"),
+        ([_refund(3, retry_of="unknown")], "I5: it replaces unknown, which is not in the log before it"),
         ([attrs.evolve(life(1), events=[life(1).events[0], *life(1).events[2:]])], "I4: an answer is recorded"),
     ],
-    ids=["settled with more", "more than was paid", "two currencies", "not failed", "replaces nobody", "not sent"],
+    ids=["settled with more", "more than was paid", "two currencies", "not failed", "replaces an unknown", "not sent"],
 )  # fmt: skip
 def test_invariants(path: Path, some: list[Life], invariant: str) -> None:
     """A log that is rightly signed and does not make sense is found by what does not hold."""
@@ -318,7 +318,7 @@ def test_invariants(path: Path, some: list[Life], invariant: str) -> None:
 
 
 def test_a_failed_refund_may_be_replaced_once(path: Path) -> None:
-    """One replacement of a failure is right; a second one is told."""
+    """A failure may have one replacement; a second one is reported."""
     first = life(4, failed=True)
     note = made_of(path, first, _refund(5, retry_of=first.id))
 
@@ -334,7 +334,7 @@ def test_a_failed_refund_may_be_replaced_once(path: Path) -> None:
 
 
 def test_a_gap_in_the_versions(path: Path) -> None:
-    """A version that is left out, or a history without its beginning, is told."""
+    """A missing version, or a history without its beginning, is reported."""
     made = Made(path)
     made.write([life(1), life(2)])
     made.close()
@@ -349,15 +349,15 @@ def test_a_gap_in_the_versions(path: Path) -> None:
 # --- erased -----------------------------------------------------------------------------------------------------------
 
 
-def _erase(path: Path, refund: Life, digest: str, said: str | None = None) -> None:
-    stone = Tombstone(digest=said or digest, refund_id=refund.id, at=AT, by="ada", why="asked to")
+def _erase(path: Path, refund: Life, digest: str, note_digest: str | None = None) -> None:
+    stone = Tombstone(digest=note_digest or digest, refund_id=refund.id, at=AT, by="ada", why="asked to")
     note = sign_note(stone.text(LOG.name), new_key())
     changed(path, "UPDATE evidence SET bytes=zeroblob(length(bytes)) WHERE digest=?", bytes.fromhex(digest))
     changed(path, "INSERT INTO erased VALUES (?,?,?)", bytes.fromhex(digest), refund.id, note)
 
 
-def test_what_was_erased_is_said(path: Path) -> None:
-    """Erased evidence with a genuine note is no difference, and is counted."""
+def test_erased_evidence_is_counted(path: Path) -> None:
+    """Erased evidence with a genuine note is not a finding, and is counted."""
     each = life(1)
     note = made_of(path, each, life(2))
     _erase(path, each, each.digest(1))
@@ -373,7 +373,7 @@ def test_a_note_about_something_else(path: Path) -> None:
     """A genuine note about another record does not excuse a missing one."""
     each = life(1)
     note = made_of(path, each)
-    _erase(path, each, each.digest(1), said=hashlib.sha256(b"other").hexdigest())
+    _erase(path, each, each.digest(1), note_digest=hashlib.sha256(b"other").hexdigest())
 
     assert [("tombstone", each.digest(1))] == found(audited(path, note))
 
@@ -413,8 +413,8 @@ def test_roots_of_batches(full: int, last: int, data: st.DataObject) -> None:
     assert Frontier().extend(leaves) == batch.frontier()
 
 
-def test_progress_is_told(path: Path) -> None:
-    """Whoever watches learns how far it is."""
+def test_progress_is_reported(path: Path) -> None:
+    """The callback receives how many events are done, and how many there are."""
     make_store(path, 5)
     seen: list[tuple[int, int]] = []
     tell: Callable[[int, int], None] = lambda done, total: seen.append((done, total))  # noqa: E731
@@ -425,7 +425,7 @@ def test_progress_is_told(path: Path) -> None:
 
 
 def test_the_index_of_one_refund(path: Path) -> None:
-    """A row that was made of an older state is told field by field."""
+    """A row of an older state is reported field by field."""
     made = Made(path)
     each = life(1)
     made.write([each])

@@ -26,7 +26,7 @@ async def _process(journal: SqliteJournal, key: str) -> None:
 
 
 async def main(path: str, name: str, count: int) -> None:
-    """Save refunds, eight at a time: `count` of them, or until somebody ends the process."""
+    """Save refunds, eight at a time: `count` of them, or until the process is killed."""
     journal = await SqliteJournal.open(path)
     number = 0
     try:

@@ -19,7 +19,7 @@ def eur(minor: int) -> Money:
     return Money(minor, "EUR", 2)
 
 
-def test_a_refund_that_goes_on_is_due_when_its_last_event_said() -> None:
+def test_an_open_refund_is_due_when_its_last_event_states() -> None:
     """Each open state's row is due at the moment that the newest event gives."""
     refund = new().refund
     sent = then(refund, submitted(1)).refund
@@ -39,13 +39,13 @@ def test_a_refund_that_goes_on_is_due_when_its_last_event_said() -> None:
         inquired(outcome=OutcomeKind.BLOCKED, scope=Scope.REQUEST, next_step=NextStep.INQUIRE, next_at=later(9)),
     ],
 )
-def test_a_refund_that_is_final_or_waits_for_a_person_is_not_due(last: object) -> None:
-    """Nobody takes it for work."""
+def test_a_refund_that_is_final_or_needs_an_operator_is_not_due(last: object) -> None:
+    """No worker takes it."""
     assert row_of(then(new().refund, submitted(), last).refund).due_at is None  # type: ignore[arg-type]
 
 
 def test_only_a_wrong_account_blocks_the_account() -> None:
-    """`blocks_account` follows how far the reason reaches, and ends when a person says go on."""
+    """`blocks_account` follows the scope of the reason, and ends when an operator resumes the refund."""
     sent = then(new().refund, submitted()).refund
     request = then(
         sent, inquired(outcome=OutcomeKind.BLOCKED, scope=Scope.REQUEST, next_step=NextStep.MANUAL_REVIEW)
@@ -54,7 +54,7 @@ def test_only_a_wrong_account_blocks_the_account() -> None:
         sent, inquired(outcome=OutcomeKind.BLOCKED, scope=Scope.ACCOUNT, next_step=NextStep.MANUAL_REVIEW)
     ).refund
     resumed = then(
-        account, inquired(outcome=OutcomeKind.RESUMED, channel=Channel.OPERATOR, by="ann", why="mended")
+        account, inquired(outcome=OutcomeKind.RESUMED, channel=Channel.OPERATOR, by="ann", why="fixed")
     ).refund
 
     assert [False, True, False] == [row_of(each).blocks_account for each in (request, account, resumed)]
@@ -102,8 +102,8 @@ def test_the_guard_names_the_field_that_is_wrong(
     assert field == caught.value.field
 
 
-def test_only_a_refund_that_failed_beyond_doubt_frees_its_amount() -> None:
-    """A failed refund that a person must look at may have paid."""
+def test_only_a_confirmed_failure_frees_its_amount() -> None:
+    """A failed refund that needs review may have paid."""
     assert [True, True, False] == [
         counts("unknown", needs_review=False),
         counts("failed", needs_review=True),

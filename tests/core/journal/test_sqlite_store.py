@@ -144,7 +144,7 @@ async def test_a_full_disk_stores_nothing_half(spare: int, path: Path) -> None:
 
 
 async def test_after_an_io_error_nothing_more_is_written(path: Path) -> None:
-    """When the operating system refuses to write, the process is told, writes no more, and the store opens whole."""
+    """When the operating system refuses to write, the process stops writing, and the store opens undamaged."""
     script = (
         "import resource, signal, sys, asyncio; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, -1));"
@@ -154,8 +154,8 @@ async def test_after_an_io_error_nothing_more_is_written(path: Path) -> None:
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script, str(path), cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
-    said, _ = await child.communicate()
-    *acknowledged, last = said.decode().splitlines()
+    output, _ = await child.communicate()
+    *acknowledged, last = output.decode().splitlines()
 
     assert 0 == child.returncode
     assert last.startswith("store: an I/O error")
@@ -232,7 +232,7 @@ async def check_store(path: Path, acknowledged: list[str]) -> None:
 async def test_processes_that_open_and_write_at_once_lose_nothing(
     path: Path, children: list["subprocess.Popen[str]"]
 ) -> None:
-    """Four processes make the store together and write to it; every write is there and nobody met an error."""
+    """Four processes create the store and write to it at the same time; every write is stored, without an error."""
     children += [start(path, f"p{n}", "80") for n in range(4)]
     lines = [line for child in children for line in (await asyncio.to_thread(child.communicate))[0].splitlines()]
 
@@ -264,7 +264,7 @@ async def test_a_locked_store_waits_and_then_says_so(path: Path, monkeypatch: py
 async def test_killed_at_any_moment_nothing_acknowledged_is_lost(
     path: Path, children: list["subprocess.Popen[str]"]
 ) -> None:
-    """Twenty processes are killed while they write, one after the other: what they said was stored is there."""
+    """Twenty processes are killed while they write, one after the other: what they output was stored is there."""
     luck = random.Random(20261122)
     acknowledged: list[str] = []
     for kill in range(20):
@@ -274,8 +274,8 @@ async def test_killed_at_any_moment_nothing_acknowledged_is_lost(
         acknowledged.append(child.stdout.readline().strip())  # it is under way
         await asyncio.sleep(luck.uniform(0.0, 0.15))
         child.send_signal(signal.SIGKILL)
-        said, _ = child.communicate()
-        acknowledged += [line.strip() for line in said.splitlines(keepends=True) if line.endswith("\n")]
+        output, _ = child.communicate()
+        acknowledged += [line.strip() for line in output.splitlines(keepends=True) if line.endswith("\n")]
         if kill % 5 == 4:
             await check_store(path, acknowledged)
 
