@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from refundry.gateway import Gateway
 from tests.ports import free_port
 
@@ -28,6 +30,7 @@ def summary() -> str:
     return str(line)
 
 
+@pytest.mark.slow
 async def test_the_shell_blocks_run(tmp_path: Path) -> None:
     """Every command of the page succeeds, and what is printed and how the refunds end is what the page says."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}

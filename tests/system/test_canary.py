@@ -70,7 +70,7 @@ async def test_a_search_that_would_find_one_finds_it(tmp_path: Path, keys: Keys)
     assert found_in(every_file(tmp_path), wanted)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=25)
 async def test_after_a_full_run_no_secret_is_anywhere(
     shop: Shop, keys: Keys, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

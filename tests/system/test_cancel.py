@@ -221,6 +221,7 @@ async def _until_final(gateway: Gateway, refund: Refund) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.slow
 @MOMENTS
 async def test_a_worker_cut_anywhere(shop: Shop, gateway: Gateway, late: bool) -> None:
     """A worker that is cancelled anywhere ends, and leaves every refund to the next."""
@@ -233,6 +234,7 @@ async def test_a_worker_cut_anywhere(shop: Shop, gateway: Gateway, late: bool) -
     assert [] == await judge(shop, gateway, asked)
 
 
+@pytest.mark.slow
 async def test_a_worker_cancelled_again_and_again(shop: Shop, gateway: Gateway) -> None:
     """A worker that is cancelled while it processes many refunds leaves every one of them to the next."""
     asked = instructions("MANY", 60, random.Random(2))

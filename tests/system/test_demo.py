@@ -36,6 +36,7 @@ async def demo(*arguments: str) -> tuple[int | None, bytes, bytes]:
     return process.returncode, out, err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["", "refundry.toml/demo"])
 async def test_a_directory_that_cannot_be_used_is_one_line(tmp_path: Path, name: str) -> None:
     """A directory that is not empty or cannot be created is refused before anything is started."""
@@ -47,7 +48,7 @@ async def test_a_directory_that_cannot_be_used_is_one_line(tmp_path: Path, name:
     assert "mine" == (tmp_path / "refundry.toml").read_text("utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=60)
 async def test_the_demo_passes_and_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
     """Two runs of one seed end with 0 and agree: no payment is refunded twice but by the naive loop, to the cent."""
     verdicts: list[dict[str, Any]] = []

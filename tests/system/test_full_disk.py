@@ -44,6 +44,7 @@ def _check_refusal(end: Ended) -> None:
     assert 1 == end.err.count("\n")
 
 
+@pytest.mark.slow
 async def test_a_worker_without_room(shop: Shop) -> None:
     """The worker ends with 2 and one line; what it could not write it did not send twice; the next goes on."""
     made = await _record(shop, 200)
@@ -58,6 +59,7 @@ async def test_a_worker_without_room(shop: Shop) -> None:
         assert [] == await judge(shop, gateway, made)
 
 
+@pytest.mark.slow
 async def test_an_import_without_room(shop: Shop, tmp_path: Path) -> None:
     """The import ends with 2 and one line, and stored whole refunds only; imported again it is complete."""
     made = await _record(shop, 20)
@@ -77,6 +79,7 @@ async def test_an_import_without_room(shop: Shop, tmp_path: Path) -> None:
         assert [] == await judge(shop, gateway, made + more)
 
 
+@pytest.mark.slow
 async def test_a_request_without_room(shop: Shop) -> None:
     """A request that finds no room is not acknowledged, not stored and not sent; asked again it is paid once."""
     made = await _record(shop, 5)
@@ -100,6 +103,7 @@ async def _ask_all(gateway: Gateway, wanted: list[RefundInstruction], acknowledg
         acknowledged.append(instruction)
 
 
+@pytest.mark.slow
 async def test_a_database_that_is_full(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite's own "full": the error says so, earlier writes remain, and writing works again once there is room."""
     made = await _record(shop, 50)

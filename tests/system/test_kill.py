@@ -201,7 +201,7 @@ async def _end(process: BaseProcess, after: float | None) -> None:
         process.join(10)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=45)
 async def test_killed_anywhere_every_refund_is_paid_once_and_ends(
     tmp_path: Path, keys: Keys, processes: ForkServerContext, capsys: pytest.CaptureFixture[str]
 ) -> None:

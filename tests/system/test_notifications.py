@@ -245,6 +245,7 @@ FORGERS: tuple[Callable[[Notification, Sequence[Notification], random.Random], N
 )  # fmt: skip
 
 
+@pytest.mark.slow(seconds=25)
 async def test_forged_ones_are_refused_while_genuine_ones_are_served(served: Served) -> None:
     """Flipped in one bit, signed as another, unsigned, by a third party, garbage: none is accepted, all the others are.
 

@@ -40,7 +40,7 @@ async def _all_final(gateway: Gateway, count: int) -> None:
             await asyncio.sleep(0.2)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=30)
 async def test_serve_work_and_people_on_one_store(shop: Shop, tmp_path: Path) -> None:
     """serve, two workers, an import and many people with request, show and list: no error, no lost write, all end."""
     shop.fault("drop_response", operation="refund", probability=10, times=None)
@@ -87,6 +87,7 @@ async def _first_request(shop: Shop) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 async def test_a_worker_stops_amid_its_work(shop: Shop) -> None:
     """SIGTERM while calls hang at the provider: the worker ends with 0 once they are over; the next does the rest."""
     shop.fault("drop_response", operation="refund", how="hang", times=40)
@@ -105,6 +106,7 @@ async def test_a_worker_stops_amid_its_work(shop: Shop) -> None:
         assert [] == await judge(shop, gateway, asked)
 
 
+@pytest.mark.slow
 async def test_serve_stops_on_request(shop: Shop) -> None:
     """SIGTERM and SIGINT end `serve` with 0, also while a client keeps its connection open."""
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -67,6 +67,7 @@ def test_an_untouched_store_is_clean(made: tuple[Target, Target, Given], tmp_pat
         assert verdict.events == verdict.signed
 
 
+@pytest.mark.slow
 def test_a_store_that_grew_properly_is_clean(tmp_path: Path) -> None:
     """Logs that grew in any steps, with erased records and any earlier checkpoints, have no findings."""
     luck = random.Random(SEED)
@@ -120,7 +121,7 @@ def test_a_real_store_is_clean(tmp_path: Path) -> None:
     assert 5 == runner.invoke(audit, ["verify", *config]).exit_code
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=20)
 def test_tampering_is_found(made: tuple[Target, Target, Given], tmp_path: Path) -> None:
     """Every trial is detected, except for flipped bits that change nothing recorded."""
     target, _, own = made

@@ -290,6 +290,7 @@ def script_of_the_page(change: Path) -> str:
     return script.replace("8701", str(free_port()))
 
 
+@pytest.mark.slow(seconds=100)
 def test_the_afternoon(place: Place) -> None:
     """The page's commands succeed and its changes fit, one after the other; what it breaks is found by name.
 

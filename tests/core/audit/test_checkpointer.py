@@ -175,6 +175,7 @@ async def child(path: Path, name: str, *count: str) -> asyncio.subprocess.Proces
     )  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_several_processes_make_one_series(path: Path) -> None:
     """From the first use on, three processes share one key, and each checkpoint extends the one before."""
     processes = [await child(path, name, "25") for name in "abc"]
@@ -184,6 +185,7 @@ async def test_several_processes_make_one_series(path: Path) -> None:
     assert 75 == series(path)[-1].size
 
 
+@pytest.mark.slow
 async def test_a_killed_process_does_not_break_the_series(path: Path) -> None:
     """However often and wherever a process is killed, the next one continues from what was signed."""
     dice = random.Random(4)

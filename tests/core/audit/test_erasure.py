@@ -57,6 +57,7 @@ def every_byte(path: Path) -> bytes:
     return b"".join(file.read_bytes() for file in sorted(path.parent.iterdir()) if file.is_file())
 
 
+@pytest.mark.slow
 async def test_erased_bytes_are_in_no_file(journal: SqliteJournal, path: Path) -> None:
     """Whatever the sizes and the order, nothing of an erased refund is left in the database or its write-ahead log."""
     chance = random.Random(7)

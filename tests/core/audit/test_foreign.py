@@ -20,7 +20,7 @@ from tests.plugins.peers import Peer
 GOPATH: Final = Path("/usr/share/gocode")
 """Where Debian's golang-golang-x-mod-dev installs it."""
 PYMERKLE: Final = Peer("pymerkle", {"pymerkle-7*.whl": "pymerkle==7.0.0", "cachetools-*.whl": "cachetools>=5"})
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 
 def cannot(reason: str) -> NoReturn:

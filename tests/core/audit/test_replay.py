@@ -150,6 +150,7 @@ for finding in replay.replay(read_config(sys.argv[1]), load_plugins(), processes
 """
 
 
+@pytest.mark.slow
 async def test_parallel_processes_find_the_same(shop: Shop) -> None:
     """Two processes that share the work report what one reports, in the same order."""
     await lives(shop, 10, 2)

@@ -132,6 +132,7 @@ async def child(path: Path, name: str, *count: str) -> asyncio.subprocess.Proces
     )
 
 
+@pytest.mark.slow
 async def test_several_processes_make_one_tree(path: Path) -> None:
     """Three processes that write at once leave one dense tree over everything."""
     processes = [await child(path, name, "40") for name in "abc"]
@@ -142,6 +143,7 @@ async def test_several_processes_make_one_tree(path: Path) -> None:
     assert 3 * 40 * 3 == check_tree(path)
 
 
+@pytest.mark.slow
 async def test_a_killed_process_leaves_tree_and_log_of_one_moment(path: Path) -> None:
     """After SIGKILL in the middle of writing there is no event without its leaf and no leaf without its event."""
     for _ in range(3):

@@ -212,6 +212,7 @@ async def test_a_concurrent_refund_stops_an_import_and_the_error_lists_the_recor
     assert Imported(8, 3, 5) == again
 
 
+@pytest.mark.slow
 async def test_an_import_counts_what_it_recorded_itself(shop: Shop) -> None:
     """What another import of the same file records between the check and the writing is not counted as ours."""
     rows = HEAD + "".join(f"shop,P{number},1,EUR,R{number},,\n" for number in range(5))

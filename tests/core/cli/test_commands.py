@@ -417,6 +417,7 @@ def test_unmatched_notifications_are_listed(run: Run, place: Path, provider: Pro
     assert [] == run("list", "--unmatched", "--account", "other", "--json").lines
 
 
+@pytest.mark.slow
 def test_on_a_terminal_there_are_tables_and_nothing_raw(place: Path, run: Run, provider: Provider) -> None:
     """A terminal sees aligned columns, and evidence whose control characters are escaped."""
     provider.fault("corrupt", operation="refund", kind="html")
@@ -574,6 +575,7 @@ def test_a_payment_is_not_refunded_beyond_its_total_by_a_file(run: Run, place: P
     assert 0 == events_in(place)
 
 
+@pytest.mark.slow
 def test_an_import_that_was_killed_goes_on(run: Run, place: Path) -> None:
     """A killed import leaves whole refunds, and the next one adds what is missing."""
     count = 3000
@@ -705,6 +707,7 @@ def test_completion_is_a_script(run: Run) -> None:
 # --- processes --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_serve_takes_notifications(run: Run, place: Path, provider: Provider) -> None:
     """A refund in process is settled by the notification that the provider posts to `serve`."""
     with process("serve", "--port", "0", "--json", directory=place) as serving:
@@ -725,6 +728,7 @@ def test_serve_takes_notifications(run: Run, place: Path, provider: Provider) ->
     assert (0, "") == (serving.returncode, err)
 
 
+@pytest.mark.slow
 def test_a_worker_stops_on_sigterm(place: Path, run: Run, provider: Provider) -> None:
     """SIGTERM ends the worker with status 0 once what is under way is done."""
     run(*ASK, "--amount", "1", "--id", "R1", "--record-only")
@@ -738,6 +742,7 @@ def test_a_worker_stops_on_sigterm(place: Path, run: Run, provider: Provider) ->
     assert 1 == json.loads(out)["settled"]
 
 
+@pytest.mark.slow
 def test_a_real_process_prints_one_line_and_shows_no_key(place: Path) -> None:
     """From outside: an error is one line on stderr with status 2, without a traceback and without the key."""
     with process(*ASK, "--amount", "12.345", "--id", "R1", directory=place) as asking:
@@ -747,6 +752,7 @@ def test_a_real_process_prints_one_line_and_shows_no_key(place: Path) -> None:
     assert "refundry: amount: '12.345' has 3 decimals; EUR has 2\n" == err
 
 
+@pytest.mark.slow
 def test_progress_bars_are_for_terminals(place: Path) -> None:
     """A terminal sees the bar; a pipe sees nothing but the result."""
     import pty

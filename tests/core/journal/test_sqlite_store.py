@@ -229,6 +229,7 @@ async def check_store(path: Path, acknowledged: list[str]) -> None:
     await journal.close()
 
 
+@pytest.mark.slow
 async def test_processes_that_open_and_write_at_once_lose_nothing(
     path: Path, children: list["subprocess.Popen[str]"]
 ) -> None:

@@ -83,16 +83,19 @@ def test_it_is_in_good_style(name: str, tmp_path: Path) -> None:
     run(place, "ruff", "format", "--check", "--no-cache")
 
 
+@pytest.mark.slow
 def test_its_types_are_right(project: Path, tmp_path: Path) -> None:
     """Mypy, strict, finds nothing in the package and its tests."""
     run(project, "mypy", f"--cache-dir={tmp_path}")
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass(project: Path) -> None:
     """The tests that come with it pass as they are."""
     run(project, "pytest", "-q", "-p", "no:cacheprovider", "tests/test_provider.py")
 
 
+@pytest.mark.slow
 def test_its_contract_is_a_class_of_tests(project: Path) -> None:
     """Its fixtures are what the contract wants; tests/system/test_third_party.py runs all of it."""
     run(project, "pytest", "-q", "-p", "no:cacheprovider", "tests/test_contract.py", "-k", "described or code")

@@ -18,19 +18,21 @@ _next_step = policy.next_step
 _QUICK = attrs.evolve(TERMS["defaults of Antom"], not_found_tries=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", [_QUICK, *TERMS.values()], ids=["quick", *TERMS])
 def test_the_laws_hold_wherever_sending_leads(rules: Terms) -> None:
     """No sequence of attempts, losses, inquiries and notifications leads to a state in which a law is broken."""
     assert len(explore(rules, SENDING)) > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", [_QUICK, TERMS["never resent"]], ids=["quick", "never resent"])
 def test_the_laws_hold_wherever_fixing_leads(rules: Terms) -> None:
     """Neither does any sequence in which something blocks and an operator resumes the refund."""
     assert len(explore(rules, FIXING)) > 100
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=15)
 @pytest.mark.parametrize("rules", TERMS.values(), ids=TERMS)
 def test_the_laws_hold_in_every_reachable_state(rules: Terms) -> None:
     """Neither does any sequence at all of answers and notifications, early, late or old."""

@@ -46,6 +46,7 @@ def failed(results: Sequence[Result]) -> set[str]:
     return {result.name for result in results if result.status == "failed"}
 
 
+@pytest.mark.slow
 async def test_the_whole_contract_in_one_call(keys: Path) -> None:
     """A correct provider passes; every check is reported as it ends, and returned in the order of the table."""
     reported: list[Result] = []

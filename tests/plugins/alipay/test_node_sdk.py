@@ -14,7 +14,7 @@ from tests.plugins.alipay.simulated import Start, box, keys, start
 
 __all__ = ["box", "keys", "start"]  # fixtures
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 HEAD = """
 const { readFileSync } = require("node:fs");

@@ -21,7 +21,7 @@ from tests.plugins.alipay.simulated import Start, keys, start
 
 __all__ = ["keys", "start"]  # fixtures
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 AT = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 INSTRUCTION = RefundInstruction("R1", "P1", Money(1233, "CNY", 2), reason="正常退款")

@@ -20,7 +20,7 @@ from tests.plugins.alipay.test_official_sdk import AT, INSTRUCTION
 
 __all__ = ["box", "keys", "start"]  # fixtures
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 HEAD = """
 import json, pathlib, sys

@@ -24,7 +24,7 @@ from tests.plugins.antom.given import (
 )
 from tests.plugins.antom.peers import run_with_sdk
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 SCRIPT = """
 import json, sys

@@ -368,6 +368,7 @@ def _pkcs1(keys: Keys) -> str:
     return _bare(key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()))
 
 
+@pytest.mark.slow
 async def test_official_sdk(start: Start, keys: Keys) -> None:
     """Antom's own client refunds and inquires here, and accepts our signatures."""
     simulator, _ = await start()
