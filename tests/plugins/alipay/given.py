@@ -138,15 +138,15 @@ def failure(code: str, sub_code: str | None = None) -> bytes:
     return json.dumps({name: value for name, value in node.items() if value is not None}, ensure_ascii=False).encode()
 
 
-def body(method: str, node: bytes, beside: Mapping[str, str] | None = None, name: str | None = None) -> bytes:
-    """Write the answer to a method, unsigned unless `beside` holds a signature."""
-    members = "".join(f",{json.dumps(key)}:{json.dumps(value)}" for key, value in (beside or {}).items())
+def body(method: str, node: bytes, alongside: Mapping[str, str] | None = None, name: str | None = None) -> bytes:
+    """Write the answer to a method, unsigned unless `alongside` holds a signature."""
+    members = "".join(f",{json.dumps(key)}:{json.dumps(value)}" for key, value in (alongside or {}).items())
     return b'{"' + (name or signing.node_name(method)).encode() + b'":' + node + members.encode() + b"}"
 
 
 def signed(method: str, node: bytes, cert_sn: str | None = None, name: str | None = None) -> bytes:
-    beside = {"sign": signing.sign(provider_key(), node)} | ({} if cert_sn is None else {"alipay_cert_sn": cert_sn})
-    return body(method, node, beside, name)
+    alongside = {"sign": signing.sign(provider_key(), node)} | ({} if cert_sn is None else {"alipay_cert_sn": cert_sn})
+    return body(method, node, alongside, name)
 
 
 def answer(raw: bytes) -> Answer:

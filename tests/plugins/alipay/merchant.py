@@ -1,4 +1,4 @@
-"""A small merchant for tests of the simulator: it signs, sends and verifies by itself, without any of the plugin.
+"""A small merchant for tests of the simulator: it signs, sends and verifies on its own, without the plugin.
 
 The rule of this module: it signs and verifies bytes, with `cryptography` alone.
 """
@@ -28,7 +28,7 @@ TIME = "2026-11-22 12:15:16"
 
 
 @attrs.frozen
-class Told:
+class Reply:
     """One answer as it came."""
 
     status: int
@@ -60,15 +60,15 @@ class Merchant:
         self._private: Any = load_pem_private_key(keys.merchant.read_bytes(), None)
         self._public: Any = load_pem_public_key(keys.provider_public.read_bytes())
 
-    async def refund(self, id: str | None = "R1", amount: Any = "1.00", **more: Any) -> Told:
+    async def refund(self, id: str | None = "R1", amount: Any = "1.00", **more: Any) -> Reply:
         data = {"refund_amount": amount, "trade_no": "P1"} | ({} if id is None else {"out_request_no": id})
         return await self.ask(REFUND, data | more)
 
-    async def query(self, id: str = "R1", *options: str, **more: Any) -> Told:
+    async def query(self, id: str = "R1", *options: str, **more: Any) -> Reply:
         data: dict[str, Any] = {"out_request_no": id, "trade_no": "P1"}
         return await self.ask(QUERY, data | ({"query_options": options} if options else {}) | more)
 
-    async def ask(self, method: str, data: Any, verb: str = "POST", **params: str | None) -> Told:
+    async def ask(self, method: str, data: Any, verb: str = "POST", **params: str | None) -> Reply:
         biz_content = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
         return await self.send(self.signed({"method": method, "biz_content": biz_content, **params}), verb)
 
@@ -84,20 +84,20 @@ class Merchant:
     def sign(self, content: bytes) -> str:
         return base64.b64encode(self._private.sign(content, PKCS1v15(), hashes.SHA256())).decode()
 
-    async def send(self, params: Mapping[str, str], verb: str = "POST", path: str = "/gateway.do") -> Told:
+    async def send(self, params: Mapping[str, str], verb: str = "POST", path: str = "/gateway.do") -> Reply:
         charset = params.get("charset", "utf-8")
         query = {name: value for name, value in params.items() if verb == "GET" or name != "biz_content"}
         data = urlencode({name: params[name] for name in params if name not in query}, encoding=charset)
         address = f"{self.url}{path}?{urlencode(query, encoding=charset)}"
         return await self.raw(verb, address, data.encode(), charset)
 
-    async def raw(self, verb: str, address: str, data: bytes, charset: str = "utf-8") -> Told:
+    async def raw(self, verb: str, address: str, data: bytes, charset: str = "utf-8") -> Reply:
         headers = {"content-type": f"application/x-www-form-urlencoded;charset={charset}"}
         async with self.session.request(
             verb, URL(address, encoded=True), data=data or None, headers=headers, allow_redirects=False
         ) as answer:
             body, kind = await answer.read(), answer.headers.get("content-type", "")
-            return Told(answer.status, kind, body, self.genuine(body), charset)
+            return Reply(answer.status, kind, body, self.genuine(body), charset)
 
     def genuine(self, body: bytes) -> bool:
         """Say whether an answer's signature is that of everything from the first inner brace to `,"sign":"`."""
@@ -123,8 +123,8 @@ class Merchant:
             return answer.status, await answer.json(content_type=None)
 
     async def fault(self, name: str, **fields: Any) -> None:
-        status, said = await self.control("POST", "faults", {"fault": name, **fields})
-        assert status == 200, said
+        status, content = await self.control("POST", "faults", {"fault": name, **fields})
+        assert status == 200, content
 
 
 class Letterbox:

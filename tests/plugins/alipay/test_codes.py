@@ -92,7 +92,7 @@ def test_inquiry_codes_are_whole() -> None:
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_every_code_speaks_to_people(table: Mapping[str, Code]) -> None:
-    """Each row has a cause and an advice in whole sentences, and stands under its own name."""
+    """Each row has a cause and an advice in whole sentences, and is listed under its own name."""
     for name, row in table.items():
         assert name == row.code
         assert row.cause.endswith(".")
@@ -152,7 +152,7 @@ def test_without_the_prefix(code: Code) -> None:
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_sub_codes_that_are_not_listed(table: Mapping[str, Code]) -> None:
-    """A sub-code that nobody lists is read as its gateway code; of a success or a business failure it is none."""
+    """An unlisted sub-code is read as its gateway code, except for a success or a business failure."""
     for gateway_code in ("20000", "20001", "40001", "40002", "40003", "40005", "40006"):
         for sub_code in (None, "", "isv.something-new", "ACQ.SOMETHING_NEW", "40004"):
             assert table[gateway_code] is find(table, gateway_code, sub_code)
@@ -164,7 +164,7 @@ def test_sub_codes_that_are_not_listed(table: Mapping[str, Code]) -> None:
 
 @pytest.mark.parametrize("code", REFUND_CODES.values(), ids=list(REFUND_CODES))
 def test_a_sub_code_with_another_gateway_code(code: Code) -> None:
-    """A sub-code that comes with another gateway code than documented decides nothing: a person looks."""
+    """A sub-code that comes with another gateway code than documented decides nothing and is flagged for review."""
     if code.code == code.status:
         return
     for gateway_code in {"10000", "20001", "40001", "40002", "40004", "40006"} - {code.status}:

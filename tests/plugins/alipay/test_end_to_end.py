@@ -136,7 +136,7 @@ async def test_lost_request(shop: Shop) -> None:
     assert sent[1].at - sent[0].at >= shop.gateway.account("shop").terms.first_inquiry * timedelta(seconds=1)
 
 
-async def test_repeat_is_told_n(shop: Shop) -> None:
+async def test_a_repeat_is_answered_n(shop: Shop) -> None:
     """A doubled request is answered with fund_change N: only the query settles it, and it paid once."""
     shop.alipay.fault("duplicate", operation="refund")
     refund = await shop.request()
@@ -169,7 +169,7 @@ async def test_system_error_after_the_work(shop: Shop) -> None:
 
 
 async def test_balance_then_resume(shop: Shop) -> None:
-    """Without balance a person is called, as often as it comes back; after the top-up the same number pays."""
+    """Without balance it is flagged for review each time; after the top-up the same number pays."""
     shop.alipay.add_payment(Payment(id="P1", amount=Money(10000, "CNY", 2), balance=0))
     refund = await shop.request()
     for _ in range(2):
@@ -186,7 +186,7 @@ async def test_balance_then_resume(shop: Shop) -> None:
 
 
 async def test_finished_trade_fails(shop: Shop) -> None:
-    """A trade that can no longer be refunded fails the refund for good."""
+    """A trade that can no longer be refunded fails the refund permanently."""
     shop.alipay.fault("answer", code="ACQ.TRADE_HAS_FINISHED", operation="refund")
     refund = await shop.request()
 
@@ -210,7 +210,7 @@ async def test_bank_refuses_after_settlement(tmp_path: Path, keys: AlipayKeys, b
 
 @pytest.mark.parametrize("charset", ["utf-8", "gbk"])
 async def test_settled_by_a_notification(tmp_path: Path, keys: AlipayKeys, box: Letterbox, charset: str) -> None:
-    """A notification, in either charset, settles a refund whose answer was lost; heard twice it changes nothing."""
+    """A notification, in either charset, settles a refund whose answer was lost; received twice it changes nothing."""
     async with open_shop(tmp_path, keys, notify_url=box.url, notify_sync=True, notify_charset=charset) as shop:
         shop.alipay.fault("drop_response", operation="refund")
         refund = await shop.request()
@@ -224,7 +224,7 @@ async def test_settled_by_a_notification(tmp_path: Path, keys: AlipayKeys, box: 
 
 
 async def test_gbk(tmp_path: Path, keys: AlipayKeys) -> None:
-    """An account in GBK refunds, and reads what is told in GBK, with a reason that is not ASCII."""
+    """An account in GBK refunds, and reads answers in GBK, with a reason that is not ASCII."""
     async with open_shop(tmp_path, keys, account='charset = "gbk"\n', details=True) as shop:
         shop.alipay.fault("drop_response", operation="refund")
         refund = await shop.later(await shop.request(reason="正常退款"))
@@ -233,7 +233,7 @@ async def test_gbk(tmp_path: Path, keys: AlipayKeys) -> None:
 
 
 async def test_certificate_mode(tmp_path: Path, keys: AlipayKeys) -> None:
-    """An account in certificate mode refunds at an Alipay in certificate mode, and verifies what it is told."""
+    """An account in certificate mode refunds at an Alipay in certificate mode, and verifies its answers."""
     async with open_shop(tmp_path, keys, certificates=True) as shop:
         refund = await shop.request()
         shop.alipay.fault("bad_signature", operation="refund")
@@ -277,7 +277,7 @@ async def test_what_is_not_believed(shop: Shop, fault: dict[str, Any]) -> None:
 
 
 async def test_unknown_app_stops_the_account(tmp_path: Path, keys: AlipayKeys) -> None:
-    """An unsigned answer that the app is unknown calls a person and stops the account; nothing is believed."""
+    """An unsigned answer that the app is unknown flags the refund and blocks the account; nothing is trusted."""
     async with open_shop(tmp_path, keys, app_id="2021000000000001") as shop:
         refund = await shop.request()
 
@@ -287,7 +287,7 @@ async def test_unknown_app_stops_the_account(tmp_path: Path, keys: AlipayKeys) -
 
 @pytest.mark.parametrize(("token", "status"), [("T-1", Status.SETTLED), ("T-2", Status.UNKNOWN)])
 async def test_in_the_name_of_a_merchant(tmp_path: Path, keys: AlipayKeys, token: str, status: Status) -> None:
-    """The merchant's app_auth_token is sent; one that Alipay does not take calls a person, and nothing was refunded."""
+    """The merchant's app_auth_token is sent; one that Alipay does not accept flags the refund unpaid."""
     account = f'app_auth_token = "{token}"\n'
     async with open_shop(tmp_path, keys, account=account, app_auth_token="T-1") as shop:
         refund = await shop.request()
@@ -297,7 +297,7 @@ async def test_in_the_name_of_a_merchant(tmp_path: Path, keys: AlipayKeys, token
 
 
 async def test_failures_in_another_node(tmp_path: Path, keys: AlipayKeys) -> None:
-    """A failure at the gateway that comes as error_response is believed: it waits for a person and pays after that."""
+    """A gateway failure that comes as error_response is trusted: it waits for an operator and pays afterwards."""
     async with open_shop(tmp_path, keys, error_response=True) as shop:
         shop.alipay.fault("answer", code="isv.insufficient-isv-permissions", operation="refund")
         refund = await shop.request()

@@ -146,7 +146,7 @@ def test_the_answer_of_the_document() -> None:
 
 
 def test_unknown_fields_are_kept_where_they_stood() -> None:
-    """A field that nobody described stays with the part of the message it came in, within a list too."""
+    """An undocumented field stays with the part of the message it came in, within a list too."""
     answer = messages.decode(RefundResponse, sample("refund_success_unknown_fields"))
 
     assert {"wallet": {"brand": "x", "tiers": ["a", 1, None]}} == answer.extra

@@ -31,7 +31,7 @@ __all__ = ["box", "keys"]  # fixtures
 
 
 async def test_a_refused_repetition_says_nothing_of_the_first(tmp_path: Path, keys: AlipayKeys) -> None:
-    """A repetition that is refused while the first attempt is worked on calls a person: the first may pay yet."""
+    """A repetition that is refused while the first attempt is in process flags the refund: the first may still pay."""
     async with open_shop(tmp_path, keys, mode="async", async_delay=None) as shop:
         shop.alipay.fault("drop_response", operation="refund")
         shop.alipay.fault("answer", code="ACQ.REFUND_AMT_NOT_EQUAL_TOTAL", operation="refund", skip=1)
@@ -48,7 +48,7 @@ async def test_a_refused_repetition_says_nothing_of_the_first(tmp_path: Path, ke
 
 
 async def test_a_bank_that_takes_the_money_of_a_failed_refund(tmp_path: Path, keys: AlipayKeys, box: Letterbox) -> None:
-    """What the bank did with a refund that failed here calls a person, once; the refund stays failed."""
+    """What the bank did with a failed refund flags it for review, once; it stays failed."""
     async with open_shop(tmp_path, keys, app_gateway=box.url) as shop:
         shop.alipay.fault("answer", code="ACQ.SYSTEM_ERROR", work="do", operation="refund")
         refund = await shop.request()
@@ -69,7 +69,7 @@ async def test_a_bank_that_takes_the_money_of_a_failed_refund(tmp_path: Path, ke
 
 
 async def test_a_new_number_waits_for_an_answer_that_counts(tmp_path: Path, keys: AlipayKeys) -> None:
-    """Before ten seconds a query says nothing, so it allows no new number, even where a person gave the first up."""
+    """A query within ten seconds proves nothing, so it allows no new number, even if an operator gave up the first."""
     async with open_shop(tmp_path, keys) as shop:
         shop.alipay.fault("drop_request", operation="refund")
         refund = await shop.request()
@@ -103,7 +103,7 @@ def test_whom_it_calls_for_is_part_of_the_identity(keys: AlipayKeys) -> None:
 
 @attrs.frozen
 class ByToken:
-    """One gateway of Alipay with several merchants: the app_auth_token says whose books are meant."""
+    """One gateway of Alipay with several merchants: the app_auth_token decides whose ledger is meant."""
 
     merchants: dict[str, str]
     http: HttpTransport

@@ -61,13 +61,13 @@ async def test_its_client_works_with_the_simulator(start: Start, keys: AlipayKey
     """It refunds, asks, verifies every answer and refuses a forged one, in both modes."""
     simulator, _ = await start(certificates=mode == "certificates")
     simulator.fault("bad_signature", operation="inquiry", skip=1)
-    said = await asyncio.to_thread(run, CALLS, keys, mode, simulator.url)
+    content = await asyncio.to_thread(run, CALLS, keys, mode, simulator.url)
 
-    assert ["Y", "REFUND_SUCCESS", "ACQ.INVALID_PARAMETER", "refused"] == said
+    assert ["Y", "REFUND_SUCCESS", "ACQ.INVALID_PARAMETER", "refused"] == content
     assert {"R1": 1} == simulator.ledger.moved()
 
 
-async def test_it_hears_the_simulator(start: Start, keys: AlipayKeys, box: Letterbox) -> None:
+async def test_it_accepts_the_simulator(start: Start, keys: AlipayKeys, box: Letterbox) -> None:
     """It verifies the simulator's notifications and refuses a changed one."""
     _, merchant = await start(notify_url=box.url, deposit_back="F")
     await merchant.refund()

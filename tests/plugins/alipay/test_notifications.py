@@ -1,4 +1,4 @@
-"""A form is heard when Alipay signed it for us, and means something when it is about the order."""
+"""A form is accepted if Alipay signed it for us, and counts only if it is about the instruction."""
 
 import json
 from contextlib import suppress
@@ -51,11 +51,11 @@ ALIPAY = provider()
 @pytest.mark.parametrize("scenario", ["notification_partial", "notification_full"])
 def test_success(scenario: str) -> None:
     """A genuine notification whose sum is this refund settles it; the money's facts are kept, the buyer's are not."""
-    heard = ALIPAY.parse_notification(notification(form(sample_fields(scenario))))
-    outcome = heard.read(INSTRUCTION)
+    verified = ALIPAY.parse_notification(notification(form(sample_fields(scenario))))
+    outcome = verified.read(INSTRUCTION)
 
-    assert INSTRUCTION.refund_request_id == heard.refund_request_id
-    assert AT + timedelta(seconds=2) == heard.at
+    assert INSTRUCTION.refund_request_id == verified.refund_request_id
+    assert AT + timedelta(seconds=2) == verified.at
     assert isinstance(outcome, Succeeded)
     assert (INSTRUCTION.amount, "2026-11-22T12:00:01.123+08:00") == (outcome.amount, outcome.settled_at)
     kept = set(outcome.details or {})
@@ -79,7 +79,7 @@ def test_the_sum_of_several_refunds() -> None:
     ],
 )
 def test_contradictions(scenario: str) -> None:
-    """A notification that contradicts itself or the order decides nothing and calls a person."""
+    """A notification that contradicts itself or the order decides nothing and flags the refund for review."""
     outcome = read_notification(scenario)
 
     assert isinstance(outcome, Unknown)
@@ -106,10 +106,10 @@ def test_another_order() -> None:
 )
 def test_what_speaks_of_no_refund(scenario: str) -> None:
     """A payment, a time-out, a refund without a number and other messages name no refund, and are acknowledged."""
-    heard = ALIPAY.parse_notification(notification(form(sample_fields(scenario))))
+    verified = ALIPAY.parse_notification(notification(form(sample_fields(scenario))))
 
-    assert heard.refund_request_id is None
-    assert b"success" == heard.acknowledgement.body
+    assert verified.refund_request_id is None
+    assert b"success" == verified.acknowledgement.body
 
 
 async def test_a_payment_is_acknowledged_and_not_kept(tmp_path: Path) -> None:
@@ -123,8 +123,8 @@ async def test_a_payment_is_acknowledged_and_not_kept(tmp_path: Path) -> None:
     )
     async with Gateway.open(config, plugins=load_plugins((), [refundry_alipay])) as gateway:
         for scenario, kept in (("notification_of_a_payment", 0), ("notification_partial", 1)):
-            told = await gateway.receive_notification("shop-cn", notification(form(sample_fields(scenario))))
-            assert b"success" == told.body
+            reply = await gateway.receive_notification("shop-cn", notification(form(sample_fields(scenario))))
+            assert b"success" == reply.body
             assert kept == len(await gateway.journal.unmatched())
 
 
@@ -138,7 +138,7 @@ def test_acknowledgement() -> None:
 
 @pytest.mark.parametrize("time", ["", "yesterday", "2026-11-22T12:00:02", "2026-13-01 00:00:00"])
 def test_a_time_that_is_none(time: str) -> None:
-    """A notification without a readable time is heard, and ends nothing as it is not fresh."""
+    """A notification without a readable time is accepted, and ends nothing because it is not fresh."""
     assert ALIPAY.parse_notification(notification(form(PARTIAL | {"notify_time": time}))).at is None
 
 
@@ -156,10 +156,10 @@ def test_a_time_that_is_none(time: str) -> None:
 )
 def test_the_bank_s_part_is_noted(scenario: str, code: str) -> None:
     """What the buyer's bank did is noted with all that was said of it, and moves nothing."""
-    heard = ALIPAY.parse_notification(notification(form(sample_fields(scenario))))
-    outcome = heard.read(INSTRUCTION)
+    verified = ALIPAY.parse_notification(notification(form(sample_fields(scenario))))
+    outcome = verified.read(INSTRUCTION)
 
-    assert (INSTRUCTION.refund_request_id, b"success") == (heard.refund_request_id, heard.acknowledgement.body)
+    assert (INSTRUCTION.refund_request_id, b"success") == (verified.refund_request_id, verified.acknowledgement.body)
     assert isinstance(outcome, Informational)
     assert code == outcome.code
     assert json.loads(sample_fields(scenario)["biz_content"]) == outcome.details
@@ -202,8 +202,8 @@ def test_the_vectors(index: int) -> None:
     key = json.loads((HERE / "vector_keys.json").read_bytes())["provider"]["public_spki_b64"].encode()
     raw = vector["raw_form_body"].encode()
 
-    heard = provider(provider_public_key=key, seller_id=SELLER).parse_notification(notification(raw))
-    assert isinstance(heard.read(INSTRUCTION), Succeeded)
+    verified = provider(provider_public_key=key, seller_id=SELLER).parse_notification(notification(raw))
+    assert isinstance(verified.read(INSTRUCTION), Succeeded)
     with pytest.raises(Forged):
         ALIPAY.parse_notification(notification(raw))
 
@@ -229,7 +229,7 @@ def test_no_charset() -> None:
         ALIPAY.parse_notification(notification(form(params, "gbk")))
 
 
-def test_a_name_without_a_value_that_nobody_knows_is_not_left_out() -> None:
+def test_an_undocumented_name_without_a_value_is_not_left_out() -> None:
     """A bit that is flipped between a name and its value is found everywhere, also where the name is not signed."""
     body = form(PARTIAL)
     for place in (at for at, byte in enumerate(body) if byte == ord("=")):
@@ -240,7 +240,7 @@ def test_a_name_without_a_value_that_nobody_knows_is_not_left_out() -> None:
 
 @pytest.mark.parametrize("keep_empty", [True, False])
 def test_empty_values(keep_empty: bool) -> None:
-    """A form with empty values is heard whether Alipay signed them or left them out."""
+    """A form with empty values is accepted whether Alipay signed them or left them out."""
     assert "" == PARTIAL["body"]
 
     assert isinstance(
@@ -252,9 +252,9 @@ def test_certificate_mode() -> None:
     """A form may name Alipay's certificate, signed or not; another than the configured one is refused."""
     serial = certificates.serial_number(certificates.load(bytes(certificate_pems()["provider_cert"]), ""))
     named = PARTIAL | {"alipay_cert_sn": serial}
-    beside = RAW + b"&alipay_cert_sn=" + serial.encode()
+    alongside = RAW + b"&alipay_cert_sn=" + serial.encode()
 
-    for raw in (RAW, form(named), beside):
+    for raw in (RAW, form(named), alongside):
         assert INSTRUCTION.refund_request_id == certified().parse_notification(notification(raw)).refund_request_id
     with pytest.raises(Forged, match="another certificate"):
         certified().parse_notification(notification(form(PARTIAL | {"alipay_cert_sn": "0" * 32})))
@@ -289,10 +289,10 @@ def test_forged(raw: bytes) -> None:
 
 
 def test_another_seller() -> None:
-    """Where the seller is configured, another one's notification is forged; a message that names none is heard."""
-    for seller_id, heard in ((SELLER, True), ("2088000000000000", False)):
+    """Where the seller is configured, another one's notification is forged; a message that names none is accepted."""
+    for seller_id, verified in ((SELLER, True), ("2088000000000000", False)):
         account = provider(seller_id=seller_id)
-        if heard:
+        if verified:
             account.parse_notification(notification(RAW))
         else:
             with pytest.raises(Forged, match="another seller"):
@@ -351,16 +351,16 @@ values = st.sampled_from(["", "12.33", "12.34", "HZ01RF001", "TRADE_SUCCESS", OU
 def test_settled_only_on_the_whole_echo(changes: dict[str, str]) -> None:
     """However a signed notification is mixed, it settles only with our number, our trade and exactly our amount."""
     params = PARTIAL | changes
-    heard = ALIPAY.parse_notification(notification(form(params)))
+    verified = ALIPAY.parse_notification(notification(form(params)))
 
-    if isinstance(heard.read(INSTRUCTION), Succeeded):
+    if isinstance(verified.read(INSTRUCTION), Succeeded):
         assert INSTRUCTION.refund_request_id == params["out_biz_no"]
         assert (INSTRUCTION.payment, "12.33") == (params["trade_no"], params["refund_fee"])
         assert params["trade_status"] == "TRADE_SUCCESS"
 
 
 def test_the_right_key_signs_the_right_words() -> None:
-    """The test's own signature is the one that a genuine form has: nothing else makes it heard."""
+    """The test's own signature is the one that a genuine form has: nothing else makes it acceptable."""
     params = signing.read_form(RAW, "utf-8")
 
     expected = signing.sign(provider_key(), signing.notification_content(PARTIAL, "utf-8"))

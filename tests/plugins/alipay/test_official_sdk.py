@@ -148,11 +148,11 @@ async def test_its_client_works_with_the_simulator(start: Start, keys: AlipayKey
     simulator.fault("bad_signature", operation="inquiry", skip=1)
     port = simulator.url.rpartition(":")[2]
     secrets = json.dumps([pkcs1(keys.merchant.read_bytes()), bare(keys.provider_public.read_bytes())])
-    said = json.loads(await asyncio.to_thread(OFFICIAL.run, CLIENT, port, APP_ID, charset, stdin=secrets))
+    content = json.loads(await asyncio.to_thread(OFFICIAL.run, CLIENT, port, APP_ID, charset, stdin=secrets))
 
-    assert ["10000", "Y", "12.33", "OF-T1"] == said["refund"]
-    assert ["REFUND_SUCCESS", "12.33", "S"] == said["query"]
-    assert ["ALIPAYACCOUNT", "BANKCARD"] == said["funds"]
-    assert ("SUCCESS", "BRAND", "0.10") == (said["royalty"], said["voucher"], said["charge"])
-    assert "believed" != said["forged"]
+    assert ["10000", "Y", "12.33", "OF-T1"] == content["refund"]
+    assert ["REFUND_SUCCESS", "12.33", "S"] == content["query"]
+    assert ["ALIPAYACCOUNT", "BANKCARD"] == content["funds"]
+    assert ("SUCCESS", "BRAND", "0.10") == (content["royalty"], content["voucher"], content["charge"])
+    assert "believed" != content["forged"]
     assert {"R1": 1} == simulator.ledger.moved()

@@ -120,7 +120,7 @@ def test_inquiry_body() -> None:
 
 
 def test_details_are_sent() -> None:
-    """Every further field stands in its place, and options that are given replace the account's."""
+    """Every further field is in its place, and options that are given replace the account's."""
     raw = ALIPAY.refund(attrs.evolve(INSTRUCTION, details=dict(reversed(DETAILS.items()))), AT).body
 
     content = content_of(raw)
@@ -169,11 +169,11 @@ def test_common_parameters() -> None:
 
 def test_notify_url_goes_with_refunds() -> None:
     """An address for notifications is signed and sent with a refund, and not with a query."""
-    told = provider(notify_url="https://shop.example/n?a=1&b=2")
+    reply = provider(notify_url="https://shop.example/n?a=1&b=2")
 
-    request = told.refund(INSTRUCTION, AT).sign()
+    request = reply.refund(INSTRUCTION, AT).sign()
     assert "https://shop.example/n?a=1&b=2" == check_signature(request.url, request.body)["notify_url"]
-    assert "notify_url" not in query_of(told.inquire(INSTRUCTION, AT).sign())
+    assert "notify_url" not in query_of(reply.inquire(INSTRUCTION, AT).sign())
 
 
 def test_gbk() -> None:
@@ -406,7 +406,7 @@ def test_success() -> None:
 
 
 def test_success_among_others() -> None:
-    """A sum of all refunds of the trade that is more than this one is no contradiction: there were others."""
+    """A sum of all refunds of the trade that exceeds this one is not a contradiction: there were others."""
     outcome = read_refund(sample("refund_success_among_others"))
 
     assert isinstance(outcome, Succeeded)
@@ -438,26 +438,26 @@ def test_by_the_merchant_s_number() -> None:
 
 def test_everything_that_alipay_says_is_kept() -> None:
     """Royalties, funds, vouchers, fees and the bank's part reach the settled outcome as they came."""
-    said = sample_fields("inquiry_with_everything")
+    content = sample_fields("inquiry_with_everything")
     outcome = read_inquiry(sample("inquiry_with_everything"))
 
     assert isinstance(outcome, Succeeded)
     assert "2014-11-27T15:45:57+08:00" == outcome.settled_at
     left_out = {"code", "msg", "trade_no", "out_request_no", "refund_amount", "refund_status", "gmt_refund_pay"}
-    assert {name: value for name, value in said.items() if name not in left_out} == outcome.details
+    assert {name: value for name, value in content.items() if name not in left_out} == outcome.details
 
 
-def test_unknown_and_odd_fields_are_details() -> None:
-    """Fields that nobody described, and parts of another shape, reach the outcome as they came; the buyer does not."""
+def test_unknown_and_unusual_fields_are_details() -> None:
+    """Undocumented fields, and parts of another shape, reach the outcome as they came; the buyer does not."""
     unknown = read_refund(sample("refund_success_unknown_fields"))
-    odd = read_refund(sample("refund_success_odd_parts"))
+    unusual = read_refund(sample("refund_success_odd_parts"))
 
     assert isinstance(unknown, Succeeded)
     assert unknown.details is not None
     assert {"brand": "x", "tiers": ["a", 1, None]} == unknown.details["wallet"]
     assert [{"fund_channel": "COUPON", "amount": "2.33", "trace": "t1"}] == unknown.details["refund_detail_item_list"]
-    assert isinstance(odd, Succeeded)
-    assert odd.details == {
+    assert isinstance(unusual, Succeeded)
+    assert unusual.details == {
         "out_trade_no": OUT_TRADE,
         "refund_fee": "12.33",
         "send_back_fee": "12.33",
@@ -465,7 +465,7 @@ def test_unknown_and_odd_fields_are_details() -> None:
         "refund_detail_item_list": {"fund_channel": "COUPON"},
         "refund_charge_info_list": [{"refund_charge_fee": 1}],
     }
-    assert odd.settled_at is None
+    assert unusual.settled_at is None
 
 
 def test_a_bank_that_returns_the_money() -> None:
@@ -518,7 +518,7 @@ def test_a_bank_that_returns_the_money() -> None:
     ],
 )
 def test_answers_that_decide_nothing(scenario: str, resend: Resend, review: bool) -> None:
-    """A signed answer that is not understood, or not about this order, is unknown; money at stake calls a person."""
+    """A signed answer that is not understood or not about this order is unknown, and flagged if money may have moved."""
     read = read_refund if scenario.startswith("refund") else read_inquiry
 
     outcome = read(sample(scenario))
@@ -600,7 +600,7 @@ def test_unsigned_answers(raw: bytes) -> None:
 
 @pytest.mark.parametrize("status", [100, 201, 204, 302, 400, 404, 500, 502])
 def test_other_statuses(status: int) -> None:
-    """A gateway answers with status 200; any other is somebody else's, whatever its body says."""
+    """A gateway answers with status 200; any other came from elsewhere, whatever its body contains."""
     outcome = ALIPAY.refund(INSTRUCTION, AT).read(attrs.evolve(answer(GOOD), status=status))
 
     assert Unknown(f"HTTP status {status}") == outcome
@@ -629,7 +629,7 @@ def test_an_answer_in_gbk() -> None:
 
 
 def test_a_signed_error_node() -> None:
-    """A signed failure in `error_response` is believed: the account waits for a person."""
+    """A signed failure in `error_response` is trusted: the account waits for an operator."""
     raw = signed(REFUND, failure("40002", "isv.invalid-signature"), name="error_response")
     outcome = ALIPAY.refund(INSTRUCTION, AT).read(answer(raw))
 
@@ -661,7 +661,7 @@ def test_another_certificate_s_signature() -> None:
 @pytest.mark.parametrize("call", [(ALIPAY.refund, REFUND), (ALIPAY.inquire, QUERY)], ids=["refund", "inquire"])
 @pytest.mark.parametrize("node", [None, "error_response"])
 def test_an_app_that_alipay_does_not_know(call: Any, sub_code: str, node: str | None) -> None:
-    """An unsigned answer that refuses our app proves nothing, and makes the whole account wait for one person."""
+    """An unsigned answer that refuses our app proves nothing, and puts the account on hold until an operator acts."""
     ask, method = call
     outcome = ask(INSTRUCTION, AT).read(answer(body(method, failure("40002", sub_code), name=node)))
 
@@ -751,7 +751,7 @@ def test_plugin() -> None:
 
 
 def test_terms() -> None:
-    """Never before ten seconds, by our number alone, resent under the same number, and a refusal is no last word."""
+    """Never before ten seconds, by our number alone, resent under the same number, and a refusal is not final."""
     terms = PLUGIN.terms
 
     assert isinstance(terms, Terms)

@@ -1,4 +1,4 @@
-"""What is signed is what travelled: against the vectors of Alipay's own SDK, and against what nobody signed."""
+"""What is signed is what was sent: against the vectors of Alipay's own SDK, and against forgeries."""
 
 import base64
 import json
@@ -43,7 +43,7 @@ def test_requests_of_the_official_sdk(vector: dict[str, Any]) -> None:
 
 @named(VECTORS["responses"])
 def test_answers_of_the_official_sdk(vector: dict[str, Any]) -> None:
-    """The node of an answer is found as raw text, and the signature beside it verifies."""
+    """The node of an answer is found as raw text, and the signature next to it verifies."""
     answer = signing.read_answer(vector["raw_body"].encode(), METHODS[vector["response_key"]])
 
     assert (vector["response_key"], vector["signed_text"].encode(), vector["sign"], None) == (
@@ -116,7 +116,7 @@ NODES = [
 @pytest.mark.parametrize("node", NODES)
 @pytest.mark.parametrize("charset", ["utf-8", "gbk"])
 def test_the_node_is_the_raw_text(node: str, charset: str) -> None:
-    """Braces in strings, escapes, spaces and numbers stay as they came, wherever the node stands."""
+    """Braces in strings, escapes, spaces and numbers stay as they came, wherever the node is."""
     raw = node.replace("a }", "退款 }").encode(charset)
     before = body(REFUND, raw, {"sign": "s", "alipay_cert_sn": "c"})
     after = b'{"sign":"s" , "alipay_cert_sn":"c","alipay_trade_refund_response" :\n ' + raw + b" }"
@@ -129,8 +129,8 @@ def test_the_node_is_the_raw_text(node: str, charset: str) -> None:
 
 def test_gbk_bytes_that_look_like_ascii() -> None:
     """Characters of GBK whose second byte is a backslash or a brace neither escape nor close anything."""
-    odd = b"\x81\x5c\x81\x7b\x81\x7d".decode("gbk")
-    raw = json.dumps({"sub_msg": odd}, ensure_ascii=False).encode("gbk")
+    unusual = b"\x81\x5c\x81\x7b\x81\x7d".decode("gbk")
+    raw = json.dumps({"sub_msg": unusual}, ensure_ascii=False).encode("gbk")
 
     assert raw == signing.response_node(body(REFUND, raw), REFUND, "gbk")[1]
 
@@ -312,7 +312,7 @@ def elliptic() -> tuple[bytes, bytes]:
 
 
 def test_keys_that_are_none() -> None:
-    """What is no RSA key is refused by the name of its setting, and never shown."""
+    """Anything but an RSA key is refused with the name of its setting, and never shown."""
     private, public = map(base64.b64encode, elliptic())
     for data in (b"", b"canary7f3a", b"canary-7f3a", base64.b64encode(b"canary7f3a"), private, public):
         for load in (signing.load_private_key, signing.load_public_key):

@@ -37,11 +37,11 @@ async def test_refund_says_all_documented_fields(start: Start) -> None:
     """A refund that is done is 10000 with fund_change Y, both ids, the sum refunded and Beijing's time, signed."""
     simulator, merchant = await start()
     simulator.add_payment(trade())
-    told = await merchant.refund()
+    reply = await merchant.refund()
 
-    assert (200, "text/html;charset=utf-8", True, "10000") == (told.status, told.kind, told.genuine, told.result)
-    assert {"alipay_trade_refund_response", "sign"} == set(told.whole)
-    node = told.node
+    assert (200, "text/html;charset=utf-8", True, "10000") == (reply.status, reply.kind, reply.genuine, reply.result)
+    assert {"alipay_trade_refund_response", "sign"} == set(reply.whole)
+    node = reply.node
     assert ("Y", "1.00", "P1", "T1") == (
         node["fund_change"],
         node["refund_fee"],
@@ -80,10 +80,10 @@ async def test_repeat_pays_once(start: Start) -> None:
 async def test_a_number_is_of_one_trade(start: Start) -> None:
     """Two trades may use the same out_request_no: both pay, and each query tells its own."""
     simulator, merchant = await start()
-    told = [await merchant.refund("R1", amount, trade_no=id) for id, amount in (("P1", "1.00"), ("P2", "2.00"))]
+    reply = [await merchant.refund("R1", amount, trade_no=id) for id, amount in (("P1", "1.00"), ("P2", "2.00"))]
     asked = [(await merchant.query("R1", trade_no=id)).node["refund_amount"] for id in ("P1", "P2")]
 
-    assert ["Y", "Y"] == [each.node["fund_change"] for each in told]
+    assert ["Y", "Y"] == [each.node["fund_change"] for each in reply]
     assert ["1.00", "2.00"] == asked
     assert {"R1": 1, "P2/R1": 1} == simulator.ledger.moved()
 
@@ -93,7 +93,7 @@ async def test_trade_by_either_number(start: Start) -> None:
     simulator, merchant = await start(payments="declared")
     simulator.add_payment(trade())
     by_order = await merchant.refund("R1", trade_no=None, out_trade_no="T1")
-    by_both = await merchant.refund("R2", out_trade_no="somebody else's")
+    by_both = await merchant.refund("R2", out_trade_no="another one's")
     unknown = await merchant.refund("R3", trade_no="P9", out_trade_no="T1")
 
     assert ["P1", "P1"] == [by_order.node["trade_no"], by_both.node["trade_no"]]
@@ -124,7 +124,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("payment", "result"), REFUSED, ids=[result for _, result in REFUSED])
 async def test_preconditions(start: Start, payment: dict[str, Any], result: str) -> None:
-    """Each precondition refuses with its code and a query knows nothing; once it is mended the same number pays."""
+    """Each precondition refuses with its code and a query knows nothing; once it is fixed the same number pays."""
     simulator, merchant = await start(payments="declared")
     simulator.add_payment(trade(**payment))
     first, query = await merchant.refund(), await merchant.query()
@@ -150,15 +150,15 @@ async def test_accepted_first(start: Start) -> None:
     assert "REFUND_SUCCESS" == (await merchant.query()).node["refund_status"]
 
 
-async def test_failed_later_is_never_told(start: Start) -> None:
+async def test_a_later_failure_is_never_reported(start: Start) -> None:
     """A refund that failed after it was accepted looks to a query like one that never came, and may pay yet."""
     simulator, merchant = await start(mode="async", async_delay=None)
     await merchant.refund()
     simulator.finish("R1", State.FAIL)
-    told = await merchant.query()
+    reply = await merchant.query()
     simulator.change({"mode": "sync"})
 
-    assert {"code", "msg"} == set(told.node)
+    assert {"code", "msg"} == set(reply.node)
     assert "Y" == (await merchant.refund()).node["fund_change"]
 
 
@@ -168,7 +168,7 @@ OPTIONS = ("refund_detail_item_list", "gmt_refund_pay", "deposit_back_info", "de
 LISTS = {"refund_royaltys", "refund_charge_info_list", "refund_hyb_amount", "pre_auth_cancel_fee"}
 
 
-async def test_told_only_when_asked(start: Start) -> None:
+async def test_reported_only_on_request(start: Start) -> None:
     """The time, the fund channels and the bank's part come only when query_options name them."""
     _, merchant = await start(deposit_back="P")
     await merchant.refund()
@@ -179,7 +179,7 @@ async def test_told_only_when_asked(start: Start) -> None:
 
 
 async def test_everything_that_there_is(start: Start) -> None:
-    """With `details`, every structure of the documents is told, and the fund channels add up."""
+    """With `details`, every structure of the documents is reported, and the fund channels add up."""
     _, merchant = await start(deposit_back="S", details=True)
     refund = (await merchant.refund(query_options=[*OPTIONS, "refund_voucher_detail_list"])).node
     query = (await merchant.query("R1", *OPTIONS, "refund_voucher_detail_list")).node
@@ -244,24 +244,24 @@ GATE: list[tuple[dict[str, str | None], str]] = [
 async def test_gate(start: Start, params: dict[str, str | None], result: str) -> None:
     """Each common parameter that is missing or wrong has its code; only what no app can be named for is unsigned."""
     simulator, merchant = await start()
-    told = await merchant.ask(params.pop("method", REFUND) if "method" in params else REFUND, {}, **params)
+    reply = await merchant.ask(params.pop("method", REFUND) if "method" in params else REFUND, {}, **params)
 
-    assert (200, result) == (told.status, result and told.result)
-    assert ("app-id" not in result) == told.genuine
+    assert (200, result) == (reply.status, result and reply.result)
+    assert ("app-id" not in result) == reply.genuine
     assert {} == simulator.ledger.refunds
 
 
 async def test_wrong_signature_says_what_was_signed(start: Start) -> None:
     """A wrong signature is answered, signed, with the text that the gateway verified."""
     _, merchant = await start()
-    told = await merchant.ask(QUERY, '{"out_request_no":"R1","trade_no":"P1"}', sign="AAAA")
+    reply = await merchant.ask(QUERY, '{"out_request_no":"R1","trade_no":"P1"}', sign="AAAA")
 
-    assert told.genuine
-    assert f'app_id={APP_ID}&biz_content={{"out_request_no":"R1","trade_no":"P1"}}&' in told.node["sub_msg"]
+    assert reply.genuine
+    assert f'app_id={APP_ID}&biz_content={{"out_request_no":"R1","trade_no":"P1"}}&' in reply.node["sub_msg"]
 
 
 async def test_charset_must_be_in_the_url(start: Start) -> None:
-    """A charset that stands in the body only is answered as Alipay does: the signature cannot be verified."""
+    """A charset that is in the body only is answered as Alipay does: the signature cannot be verified."""
     _, merchant = await start()
     params = merchant.signed({"method": QUERY, "biz_content": "{}"})
     body = "&".join(f"{name}={value}" for name, value in params.items() if name in ("charset", "biz_content"))
@@ -270,39 +270,39 @@ async def test_charset_must_be_in_the_url(start: Start) -> None:
         for name, value in params.items()
         if name not in ("charset", "biz_content")
     )
-    told = await merchant.raw("POST", f"{merchant.url}/gateway.do?{query}", body.encode())
+    reply = await merchant.raw("POST", f"{merchant.url}/gateway.do?{query}", body.encode())
 
-    assert "40002 isv.invalid-signature" == told.result
-    assert "charset" in told.node["sub_msg"]
+    assert "40002 isv.invalid-signature" == reply.result
+    assert "charset" in reply.node["sub_msg"]
 
 
 @pytest.mark.parametrize("charset", ["big5", "GBK2"])
 async def test_unknown_charset(start: Start, charset: str) -> None:
     """A charset that Alipay does not take has its code."""
     _, merchant = await start()
-    told = await merchant.raw("GET", f"{merchant.url}/gateway.do?charset={charset}&app_id={APP_ID}", b"")
+    reply = await merchant.raw("GET", f"{merchant.url}/gateway.do?charset={charset}&app_id={APP_ID}", b"")
 
-    assert "40002 isv.invalid-charset" == told.result
+    assert "40002 isv.invalid-charset" == reply.result
 
 
 async def test_unknown_path(start: Start) -> None:
-    """Another path is no method; the node is error_response, as is any failure at the gateway when it is set so."""
+    """Another path is not a method; the node is error_response, as is any failure at the gateway when it is set so."""
     simulator, merchant = await start()
     params = merchant.signed({"method": REFUND, "biz_content": "{}"})
     elsewhere = await merchant.send(params, path="/gateway")
     simulator.change({"error_response": "true"})
-    told = await merchant.ask(REFUND, {}, format="xml")
+    reply = await merchant.ask(REFUND, {}, format="xml")
 
     assert "40002 isv.invalid-method" == elsewhere.result
-    assert {"error_response", "sign"} == set(told.whole)
+    assert {"error_response", "sign"} == set(reply.whole)
 
 
 async def test_get_and_post_are_the_same(start: Start) -> None:
     """Everything in the query of a GET is as good as a POST with the content in its body."""
     _, merchant = await start()
-    told = await merchant.ask(REFUND, {"refund_amount": "1.00", "trade_no": "P1", "out_request_no": "R1"}, "GET")
+    reply = await merchant.ask(REFUND, {"refund_amount": "1.00", "trade_no": "P1", "out_request_no": "R1"}, "GET")
 
-    assert ("Y", True) == (told.node["fund_change"], told.genuine)
+    assert ("Y", True) == (reply.node["fund_change"], reply.genuine)
 
 
 @pytest.mark.parametrize("charset", ["gbk", "GBK", "gb2312"])
@@ -310,9 +310,9 @@ async def test_gbk(start: Start, charset: str) -> None:
     """A request in GBK is verified over its GBK bytes and answered in GBK."""
     _, merchant = await start()
     data = '{"refund_amount":"1.00","trade_no":"P1","out_request_no":"退款1"}'
-    told, refused = [await merchant.ask(REFUND, content, charset=charset) for content in (data, "{}")]
+    reply, refused = [await merchant.ask(REFUND, content, charset=charset) for content in (data, "{}")]
 
-    assert ("Y", True, f"text/html;charset={charset}") == (told.node["fund_change"], told.genuine, told.kind)
+    assert ("Y", True, f"text/html;charset={charset}") == (reply.node["fund_change"], reply.genuine, reply.kind)
     assert ("参数无效", True) == (refused.node["sub_msg"], refused.genuine)
 
 
@@ -326,12 +326,12 @@ BAD: list[Any] = [
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda value: str(value)[:60])
 async def test_bad_fields(start: Start, bad: Any) -> None:
-    """Content that breaks a documented rule is ACQ.INVALID_PARAMETER, signed, and leaves nothing in the books."""
+    """Content that breaks a documented rule is ACQ.INVALID_PARAMETER, signed, and leaves nothing in the ledger."""
     simulator, merchant = await start()
     good = {"refund_amount": "1.00", "trade_no": "P1", "out_request_no": "R1"}
-    told = await merchant.ask(REFUND, bad if isinstance(bad, str) else good | bad)
+    reply = await merchant.ask(REFUND, bad if isinstance(bad, str) else good | bad)
 
-    assert (200, "40004 ACQ.INVALID_PARAMETER", True) == (told.status, told.result, told.genuine)
+    assert (200, "40004 ACQ.INVALID_PARAMETER", True) == (reply.status, reply.result, reply.genuine)
     assert {} == simulator.ledger.refunds
 
 
@@ -358,13 +358,13 @@ async def test_certificate_mode(start: Start, keys: AlipayKeys) -> None:
         "alipay_root_cert_sn": root_sn(keys.root_cert.read_bytes()),
     }
     data = {"refund_amount": "1.00", "trade_no": "P1", "out_request_no": "R1"}
-    told = await merchant.ask(REFUND, data, **serials)
+    reply = await merchant.ask(REFUND, data, **serials)
     without = await merchant.ask(REFUND, data)
     other = await merchant.ask(REFUND, data, **{**serials, "app_cert_sn": "0" * 32})
 
-    assert ("Y", True) == (told.node["fund_change"], told.genuine)
-    assert ["alipay_trade_refund_response", "sign", "alipay_cert_sn"] == list(told.whole)
-    assert cert_sn(keys.alipay_cert.read_bytes()) == told.whole["alipay_cert_sn"]
+    assert ("Y", True) == (reply.node["fund_change"], reply.genuine)
+    assert ["alipay_trade_refund_response", "sign", "alipay_cert_sn"] == list(reply.whole)
+    assert cert_sn(keys.alipay_cert.read_bytes()) == reply.whole["alipay_cert_sn"]
     assert "40002 isv.missing-signature-config" == without.result
     assert "40002 isv.invalid-signature" == other.result
 
@@ -403,9 +403,9 @@ async def test_notification(start: Start, box: Letterbox) -> None:
     part, whole = await box.wait_for(2)
 
     assert [True, True] == [merchant.genuine_form(body) for body in box.got]
-    told = ("trade_status", "refund_fee", "out_biz_no", "trade_no", "out_trade_no", "app_id")
-    assert ["TRADE_SUCCESS", "4.00", "R1", "P1", "T1", APP_ID] == [part[name] for name in told]
-    assert ["TRADE_CLOSED", "10.00", "R2"] == [whole[name] for name in told[:3]]
+    reply = ("trade_status", "refund_fee", "out_biz_no", "trade_no", "out_trade_no", "app_id")
+    assert ["TRADE_SUCCESS", "4.00", "R1", "P1", "T1", APP_ID] == [part[name] for name in reply]
+    assert ["TRADE_CLOSED", "10.00", "R2"] == [whole[name] for name in reply[:3]]
     assert ("gmt_close" in whole, "gmt_close" in part) == (True, False)
     assert part["notify_id"] != whole["notify_id"]
 
@@ -486,7 +486,7 @@ def test_money_moves_at_most_once(steps: list[tuple[str, str, str]]) -> None:
 
 
 async def test_top_up_by_control(start: Start) -> None:
-    """What stands in the way of a refund can be mended by a control call, and a wrong call changes nothing."""
+    """What prevents a refund can be fixed by a control call, and a wrong call changes nothing."""
     simulator, merchant = await start(payments="declared")
     simulator.add_payment(trade(balance=0))
     first = await merchant.refund()

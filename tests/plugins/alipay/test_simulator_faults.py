@@ -1,4 +1,4 @@
-"""The simulated Alipay fails in every way it is told to, and its books stay right."""
+"""The simulated Alipay fails in every way it is configured to, and its ledger stays right."""
 
 import json
 from typing import Any
@@ -42,9 +42,9 @@ async def test_duplicate(start: Start) -> None:
     """A refund that arrives twice pays once; what is answered is the answer to the second."""
     simulator, merchant = await start()
     await merchant.fault("duplicate", operation="refund")
-    told = await merchant.refund()
+    reply = await merchant.refund()
 
-    assert ("N", "1.00") == (told.node["fund_change"], told.node["refund_fee"])
+    assert ("N", "1.00") == (reply.node["fund_change"], reply.node["refund_fee"])
     assert (1, 2) == (len(simulator.ledger.movements), simulator.ledger.refunds["R1"].requested)
 
 
@@ -66,9 +66,9 @@ async def test_reorder(start: Start, box: Letterbox) -> None:
     """The notification can come before the answer."""
     _, merchant = await start(notify_url=box.url, mode="async", async_delay=None)
     await merchant.fault("reorder", operation="refund", hold=5)
-    told = await merchant.refund()
+    reply = await merchant.refund()
 
-    assert ("10000", ["R1"]) == (told.result, [form["out_biz_no"] for form in await box.wait_for(1)])
+    assert ("10000", ["R1"]) == (reply.result, [form["out_biz_no"] for form in await box.wait_for(1)])
     assert 1 == len(box.got)
 
 
@@ -87,9 +87,9 @@ async def test_answer_any_code(start: Start, code: str, operation: str) -> None:
     """Any code comes under the gateway's code that it belongs to; nothing is done, and nothing is remembered."""
     simulator, merchant = await start()
     await merchant.fault("answer", code=code, operation=operation)
-    told = await (merchant.refund() if operation == "refund" else merchant.query())
+    reply = await (merchant.refund() if operation == "refund" else merchant.query())
 
-    assert (CODES[code] if code.isdecimal() else f"{CODES[code]} {code}", True) == (told.result, told.genuine)
+    assert (CODES[code] if code.isdecimal() else f"{CODES[code]} {code}", True) == (reply.result, reply.genuine)
     assert {} == simulator.ledger.refunds
     assert "Y" == (await merchant.refund()).node["fund_change"]
 
@@ -98,9 +98,9 @@ async def test_answer_after_the_work(start: Start) -> None:
     """ACQ.SYSTEM_ERROR can be said of a refund that is done."""
     simulator, merchant = await start()
     await merchant.fault("answer", code="ACQ.SYSTEM_ERROR", work="do")
-    told = await merchant.refund()
+    reply = await merchant.refund()
 
-    assert ("40004 ACQ.SYSTEM_ERROR", "0.00") == (told.result, told.node["refund_fee"])
+    assert ("40004 ACQ.SYSTEM_ERROR", "0.00") == (reply.result, reply.node["refund_fee"])
     assert ("REFUND_SUCCESS", 1) == ((await merchant.query()).node["refund_status"], len(simulator.ledger.movements))
 
 
@@ -109,9 +109,9 @@ async def test_bare_success(start: Start, state: str | None, change: str | None)
     """10000 can be said of a refund that was never done, with fund_change Y, N or none."""
     simulator, merchant = await start()
     await merchant.fault("answer", code="10000", state=state)
-    told = await merchant.refund()
+    reply = await merchant.refund()
 
-    assert ("10000", change) == (told.result, told.node.get("fund_change"))
+    assert ("10000", change) == (reply.result, reply.node.get("fund_change"))
     assert [] == simulator.ledger.movements
 
 
@@ -121,10 +121,10 @@ async def test_query_of_another_state(start: Start) -> None:
     await merchant.refund()
     await merchant.fault("answer", code="10000", state="PROCESSING", work="do", operation="inquiry")
     await merchant.fault("answer", code="10000", state="FAIL", work="do", operation="inquiry", skip=1)
-    told = [(await merchant.query()).node for _ in range(3)]
+    reply = [(await merchant.query()).node for _ in range(3)]
 
-    assert [False, False, True] == ["refund_status" in node for node in told]
-    assert [True, False, True] == ["out_request_no" in node for node in told]
+    assert [False, False, True] == ["refund_status" in node for node in reply]
+    assert [True, False, True] == ["out_request_no" in node for node in reply]
 
 
 CORRUPTED: dict[str, tuple[int, bool]] = {
@@ -135,20 +135,20 @@ CORRUPTED: dict[str, tuple[int, bool]] = {
 
 
 @pytest.mark.parametrize("kind", CORRUPTED)
-async def test_garble(start: Start, kind: str) -> None:
-    """A garbled answer is what its name says; the refund is done; what has no node left is unsigned."""
+async def test_corrupt(start: Start, kind: str) -> None:
+    """A corrupt answer is what its name says; the refund is done; what has no node left is unsigned."""
     simulator, merchant = await start()
     await merchant.fault("corrupt", kind=kind)
-    told = await merchant.refund()
+    reply = await merchant.refund()
 
-    assert CORRUPTED[kind][0] == told.status
-    assert CORRUPTED[kind][1] == (b'"sign":"' in told.body)
+    assert CORRUPTED[kind][0] == reply.status
+    assert CORRUPTED[kind][1] == (b'"sign":"' in reply.body)
     assert 1 == len(simulator.ledger.movements)
-    assert not _plain(told.body)
+    assert not _plain(reply.body)
     if kind == "huge":
-        assert len(told.body) > HUGE
+        assert len(reply.body) > HUGE
     if kind == "brackets":
-        assert b"[" * BRACKETS == told.body
+        assert b"[" * BRACKETS == reply.body
 
 
 def _plain(body: bytes) -> bool:
@@ -167,16 +167,16 @@ def _plain(body: bytes) -> bool:
 
 
 @pytest.mark.parametrize("how", ["wrong_key", "flipped_bit", "unsigned"])
-async def test_missign(start: Start, box: Letterbox, how: str) -> None:
+async def test_bad_signature(start: Start, box: Letterbox, how: str) -> None:
     """Each kind of wrong signature is not accepted, on answers and on notifications, and the message reads well."""
     _, merchant = await start(notify_url=box.url)
     await merchant.fault("bad_signature", how=how)
     await merchant.fault("bad_signature", how=how, operation="notification")
-    told = await merchant.refund()
+    reply = await merchant.refund()
     [form] = await box.wait_for(1)
 
-    assert (False, "10000") == (told.genuine, told.result)
-    assert [how != "unsigned"] * 2 == ["sign" in told.whole, "sign" in form]
+    assert (False, "10000") == (reply.genuine, reply.result)
+    assert [how != "unsigned"] * 2 == ["sign" in reply.whole, "sign" in form]
     assert not merchant.genuine_form(box.got[0])
 
 
@@ -191,16 +191,16 @@ async def test_notification_without_a_time(start: Start, box: Letterbox) -> None
     assert merchant.genuine_form(box.got[0])
 
 
-async def test_misstatements(start: Start, box: Letterbox) -> None:
-    """Amount and currency can be misstated in genuine messages; the books stay right."""
+async def test_wrong_amounts_and_currencies(start: Start, box: Letterbox) -> None:
+    """Amount and currency can be wrong in genuine messages; the ledger stays right."""
     simulator, merchant = await start(notify_url=box.url)
     await merchant.fault("wrong_amount", more=5, times=3)
     await merchant.fault("wrong_currency", currency="USD", operation="refund")
-    told = await merchant.refund()
+    reply = await merchant.refund()
     [form] = await box.wait_for(1)
     query = await merchant.query()
 
-    assert ("1.05", "USD", True) == (told.node["refund_fee"], told.node["refund_currency"], told.genuine)
+    assert ("1.05", "USD", True) == (reply.node["refund_fee"], reply.node["refund_currency"], reply.genuine)
     assert ("1.05", "1.05") == (form["refund_fee"], query.node["refund_amount"])
     assert "1.00" == str(simulator.ledger.movements[0].amount)
 
@@ -213,14 +213,14 @@ async def test_other_refund(start: Start, known: bool) -> None:
         await merchant.refund("R0")
     await merchant.refund("R1")
     await merchant.fault("other_refund")
-    told = await merchant.query("R1")
+    reply = await merchant.query("R1")
 
-    assert told.genuine
-    assert ("R0" if known else "OTHERR1") == told.node["out_request_no"]
+    assert reply.genuine
+    assert ("R0" if known else "OTHERR1") == reply.node["out_request_no"]
 
 
 @pytest.mark.parametrize("kind", ["half_json", "empty", "random", "html", "not_utf8", "duplicate_keys"])
-async def test_garbled_notification(start: Start, box: Letterbox, kind: str) -> None:
+async def test_corrupt_notification(start: Start, box: Letterbox, kind: str) -> None:
     """A spoilt notification leaves as it is, and is repeated as it should be."""
     _, merchant = await start(notify_url=box.url)
     box.answers = [(200, b"fail")]

@@ -91,27 +91,27 @@ async def test_its_client_works_with_the_simulator(start: Start, keys: AlipayKey
     """It refunds once, asks, verifies every answer and refuses a forged one, in both modes."""
     simulator, _ = await start(certificates=client is CERTIFIED)
     simulator.fault("bad_signature", operation="inquiry", skip=1)
-    said = await asyncio.to_thread(run, client + CALLS, keys.directory, simulator.url)
+    content = await asyncio.to_thread(run, client + CALLS, keys.directory, simulator.url)
 
-    assert ["Y", "N", "REFUND_SUCCESS", "ACQ.INVALID_PARAMETER", "AliPayValidationError"] == said
+    assert ["Y", "N", "REFUND_SUCCESS", "ACQ.INVALID_PARAMETER", "AliPayValidationError"] == content
     assert {"R1": 1} == simulator.ledger.moved()
 
 
-async def test_it_hears_what_we_hear(start: Start, keys: AlipayKeys, box: Letterbox) -> None:
+async def test_it_accepts_what_the_plugin_accepts(start: Start, keys: AlipayKeys, box: Letterbox) -> None:
     """It and our account agree about the simulator's notifications, genuine and changed."""
     _, merchant = await start(notify_url=box.url, deposit_back="F")
     await merchant.refund("R1", "12.33")
     forms: list[dict[str, str]] = await box.wait_for(2)
     changed = {**forms[0], "refund_fee": "99.00"}
     ours = account("http://127.0.0.1:9", keys)
-    [heard] = [
+    [verified] = [
         ours.parse_notification(Notification("POST", "/n", (), body)).read(INSTRUCTION)
         for body in box.got
         if b"msg_method" not in body
     ]
 
     assert [True, True, False] == run(PLAIN + VERIFY, keys.directory, stdin=[*forms, changed])
-    assert isinstance(heard, Succeeded)
+    assert isinstance(verified, Succeeded)
 
 
 def test_serial_numbers_agree(keys: AlipayKeys) -> None:

@@ -1,4 +1,4 @@
-"""A small merchant for tests of the simulator: it signs, posts and verifies by itself, without any of the plugin."""
+"""A small merchant for tests of the simulator: it signs, posts and verifies on its own, without the plugin."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ Start = Callable[..., Any]
 
 
 @attrs.frozen
-class Told:
+class Reply:
     """One answer as it came."""
 
     status: int
@@ -55,15 +55,15 @@ class Merchant:
         self._private: Any = load_pem_private_key(keys.merchant.read_bytes(), None)
         self._public: Any = load_pem_public_key(keys.provider_public.read_bytes())
 
-    async def refund(self, id: str = "R1", value: str = "100", **more: Any) -> Told:
+    async def refund(self, id: str = "R1", value: str = "100", **more: Any) -> Reply:
         refund = {"refundAmount": {"value": value, "currency": "CAD"}, **more}
         return await self.post("refund", {"paymentId": "P1", "refundRequestId": id, "refund": refund})
 
-    async def inquire(self, id: str | None = "R1", refund_id: str | None = None) -> Told:
+    async def inquire(self, id: str | None = "R1", refund_id: str | None = None) -> Reply:
         ids = {"refundRequestId": id, "refundId": refund_id}
         return await self.post("inquiryRefund", {name: value for name, value in ids.items() if value is not None})
 
-    async def post(self, operation: str, data: Any, *, path: str | None = None, **headers: str) -> Told:
+    async def post(self, operation: str, data: Any, *, path: str | None = None, **headers: str) -> Reply:
         target = path or PATH + operation
         body = data if isinstance(data, bytes) else json.dumps(data).encode()
         given = {"Merchant-Code": MERCHANT_CODE, "Request-Time": TIME, "Nonce": NONCE}
@@ -74,10 +74,10 @@ class Merchant:
         raw = self._private.sign(signed, PKCS1v15(), hashes.SHA256())
         return f"algorithm=RS256,keyVersion=1,signature={quote(base64.b64encode(raw), safe='')}"
 
-    async def send(self, method: str, target: str, body: bytes, headers: Mapping[str, str]) -> Told:
+    async def send(self, method: str, target: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         async with self.session.request(method, self.url + target, data=body, headers=headers) as answer:
             raw, names = await answer.read(), {key.decode(): value.decode() for key, value in answer.raw_headers}
-            return Told(answer.status, names, raw, self.genuine(target, names, raw, "Response-Time"))
+            return Reply(answer.status, names, raw, self.genuine(target, names, raw, "Response-Time"))
 
     def genuine(self, target: str, headers: Mapping[str, str], body: bytes, time: str) -> bool:
         """Verify as the official SDK does: the third part by comma, its second by `=`, and no other spelling."""

@@ -46,7 +46,7 @@ class Shop:
 
     @property
     def came(self) -> int:
-        """Give how many refund requests reached the books."""
+        """Return how many refund requests reached the ledger."""
         return sum(refund.requested for refund in self.alphapay.ledger.refunds.values())
 
     @property

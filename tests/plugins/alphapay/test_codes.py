@@ -46,7 +46,7 @@ def test_the_tables_are_whole(name: str) -> None:
 
 @pytest.mark.parametrize("table", [REFUND_CODES, INQUIRY_CODES, REFUND_STATUS], ids=list(TABLES))
 def test_every_row_speaks_to_people(table: Mapping[str, Code]) -> None:
-    """Each row has a cause and an advice in whole sentences, and stands under its own name."""
+    """Each row has a cause and an advice in whole sentences, and is listed under its own name."""
     for name, row in table.items():
         assert name == row.code
         assert row.cause.endswith(".")

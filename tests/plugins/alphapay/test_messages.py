@@ -100,7 +100,7 @@ def test_what_only_informs_cannot_hide_the_rest() -> None:
 
     assert (None, {"refundTime": 20261122}) == (message.refund_time, message.extra)
     assert message.refund is not None
-    assert {"description": ["odd"]} == message.refund.extra
+    assert {"description": ["unusual"]} == message.refund.extra
 
 
 @given(st.text(min_size=1, max_size=64), st.text(max_size=128), st.integers(1, 9_999_999))

@@ -1,4 +1,4 @@
-"""A notification is heard when it is signed for us, and settles when it is a success about the order."""
+"""A notification is accepted if it is signed for us, and settles if it reports success of the instruction."""
 
 import json
 from datetime import UTC, datetime
@@ -33,16 +33,16 @@ ALPHAPAY = provider()
 
 def test_success() -> None:
     """A genuine success about the order settles it."""
-    heard = ALPHAPAY.parse_notification(GOOD)
+    verified = ALPHAPAY.parse_notification(GOOD)
 
-    assert INSTRUCTION.refund_request_id == heard.refund_request_id
-    assert Succeeded(INSTRUCTION.amount, REFUND_ID, details={"refundTime": "2026-11-22T04:00:30Z"}) == heard.read(
+    assert INSTRUCTION.refund_request_id == verified.refund_request_id
+    assert Succeeded(INSTRUCTION.amount, REFUND_ID, details={"refundTime": "2026-11-22T04:00:30Z"}) == verified.read(
         INSTRUCTION
     )
 
 
 def test_the_official_sdk_s() -> None:
-    """The notification that AlphaPay's own software signed is heard, and settles its order."""
+    """The notification that AlphaPay's own software signed is accepted, and settles its refund."""
     (case,) = json.loads((HERE / "vectors.json").read_bytes())["notifications"]
     keys: dict[str, Any] = json.loads((HERE / "vector_keys.json").read_bytes())
     headers = {
@@ -63,7 +63,7 @@ def test_the_official_sdk_s() -> None:
     "scenario", ["notification_failed", "notification_in_process", "notification_of_another_amount"]
 )
 def test_contradictions(scenario: str) -> None:
-    """A notification of anything but this success decides nothing and calls a person; asking will tell."""
+    """A notification of anything but this success decides nothing and flags the refund; an inquiry decides."""
     outcome = read_notification(sample(scenario))
 
     assert isinstance(outcome, Unknown)
@@ -149,7 +149,7 @@ def test_another_s() -> None:
 
 
 def test_a_reply_is_no_notification() -> None:
-    """The genuine answer to an inquiry, posted to us by somebody who saw it, is forged: another path is signed."""
+    """The genuine answer to an inquiry, replayed to us by a third party, is forged: another path is signed."""
     headers = signed_headers("/api/v2.0/payments/inquiryRefund", sample("inquiry_success"), "Request-Time")
 
     with pytest.raises(Forged):
@@ -173,7 +173,7 @@ def test_header_names_in_any_case() -> None:
 
 
 @given(st.integers(0, len(BODY) - 1), st.integers(0, 7))
-def test_no_flipped_notification_is_heard(at: int, bit: int) -> None:
+def test_no_flipped_notification_is_accepted(at: int, bit: int) -> None:
     """A notification with any bit of its body changed is forged."""
     body = BODY[:at] + bytes([BODY[at] ^ 1 << bit]) + BODY[at + 1 :]
 

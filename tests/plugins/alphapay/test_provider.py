@@ -269,9 +269,9 @@ def test_success() -> None:
 
 
 def test_unknown_fields_are_details() -> None:
-    """Fields that nobody described, or of another shape, reach the settled outcome where they stood."""
+    """Undocumented fields, or of another shape, reach the settled outcome where they stood."""
     outcome = read_inquiry(sample("inquiry_success_unknown_fields"))
-    odd = read_inquiry(sample("inquiry_success_odd_time"))
+    unusual = read_inquiry(sample("inquiry_success_odd_time"))
 
     assert isinstance(outcome, Succeeded)
     assert {
@@ -280,8 +280,11 @@ def test_unknown_fields_are_details() -> None:
         "result": {"traceId": "t1"},
         "refund": {"fee": "3", "refundAmount": {"precision": "2"}},
     } == outcome.details
-    assert isinstance(odd, Succeeded)
-    assert (None, {"refundTime": 20261122, "refund": {"description": ["odd"]}}) == (odd.settled_at, odd.details)
+    assert isinstance(unusual, Succeeded)
+    assert (None, {"refundTime": 20261122, "refund": {"description": ["unusual"]}}) == (
+        unusual.settled_at,
+        unusual.details,
+    )
 
 
 def test_in_process_and_failed() -> None:
@@ -304,8 +307,8 @@ def test_an_inquiry_that_fails_is_not_found(scenario: str) -> None:
     assert "the response does not say which" in outcome.cause
 
 
-def test_a_refusal_is_told_to_people() -> None:
-    """F to a refund decides nothing, forbids to send it again, and gives a person AlphaPay's own words."""
+def test_a_refusal_is_shown_to_operators() -> None:
+    """F to a refund decides nothing, forbids sending it again, and shows AlphaPay's own message to operators."""
     outcome = read_refund(sample("refund_failure"))
 
     assert isinstance(outcome, Unknown)
@@ -349,7 +352,7 @@ AFTER, NEVER = Resend.AFTER_NOT_FOUND, Resend.NEVER
     ],
 )
 def test_answers_that_decide_nothing(scenario: str, resend: Resend, review: bool) -> None:
-    """A signed answer that is not understood, or not about this order, is unknown; money at stake calls a person."""
+    """A signed answer that is not understood or not about this order is unknown, and flagged if money may have moved."""
     read = read_refund if scenario.startswith("refund") else read_inquiry
 
     outcome = read(sample(scenario), KNOWN)
@@ -412,7 +415,7 @@ def test_headers_in_any_case() -> None:
 
 
 def test_hearsay() -> None:
-    """What an unsigned answer claims is told to people, and decides nothing."""
+    """What an unsigned answer claims is shown to operators, and decides nothing."""
     outcome = start.refund().read(Answer(200, [], start.result("SIGN_ERROR", "F")))
 
     assert isinstance(outcome, Unknown)
@@ -469,7 +472,7 @@ def test_other_http_statuses(status: int) -> None:
     ],
 )
 def test_signed_nonsense(body: bytes) -> None:
-    """Bytes that are not one readable object are unknown, even when they are signed, and a person looks."""
+    """Bytes that are not one readable object are unknown, even if they are signed, and the refund is flagged."""
     outcome = read_inquiry(body)
 
     assert isinstance(outcome, Unknown)
@@ -567,7 +570,7 @@ def test_plugin() -> None:
 
 
 def test_terms() -> None:
-    """The terms say what AlphaPay does not promise: nothing is sent again by itself, and our own id is asked by."""
+    """The terms say what AlphaPay does not promise: nothing is resent automatically, and inquiries use our own id."""
     assert frozenset() == PLUGIN.terms.resend_after
     assert not PLUGIN.terms.replays_refusals
     assert "refund_request_id" in PLUGIN.terms.inquire_by

@@ -30,30 +30,30 @@ def cad(text: str) -> Money:
 async def test_refund_says_that_it_was_accepted(start: Start) -> None:
     """A refund that is done at once is answered S with the documented fields, and no refundStatus is among them."""
     simulator, merchant = await start()
-    told = await merchant.refund(description="Größe", notifyUrl="http://127.0.0.1:1/n")
+    reply = await merchant.refund(description="Größe", notifyUrl="http://127.0.0.1:1/n")
 
-    assert (200, True, "SUCCESS S") == (told.status, told.genuine, told.result)
-    assert ["refundId", "paymentId", "refundRequestId", "refundTime", "refund", "result"] == list(told.data)
+    assert (200, True, "SUCCESS S") == (reply.status, reply.genuine, reply.result)
+    assert ["refundId", "paymentId", "refundRequestId", "refundTime", "refund", "result"] == list(reply.data)
     expected = {
         "refundAmount": {"value": "100", "currency": "CAD"},
         "description": "Größe",
         "notifyUrl": "http://127.0.0.1:1/n",
     }
-    assert expected == told.data["refund"]
+    assert expected == reply.data["refund"]
     assert 1 == len(simulator.ledger.movements)
 
 
 async def test_headers_are_those_the_sdk_needs(start: Start) -> None:
     """The three headers have the documented names; the signature is in exactly three parts and fully escaped."""
     _, merchant = await start()
-    told = await merchant.refund()
+    reply = await merchant.refund()
 
-    assert {"Signature", "Response-Time", "Nonce"} <= set(told.headers)
-    algorithm, version, signature = told.headers["Signature"].split(",")
+    assert {"Signature", "Response-Time", "Nonce"} <= set(reply.headers)
+    algorithm, version, signature = reply.headers["Signature"].split(",")
     assert ("algorithm=RS256", "keyVersion=1") == (algorithm, version)
     assert signature.count("=") == 1
     assert not set("+/") & set(signature)
-    assert (await merchant.refund("R2")).headers["Nonce"] != told.headers["Nonce"]
+    assert (await merchant.refund("R2")).headers["Nonce"] != reply.headers["Nonce"]
 
 
 async def test_inquiry(start: Start) -> None:
@@ -62,7 +62,7 @@ async def test_inquiry(start: Start) -> None:
     first, _ = (await merchant.refund("R1")).data, await merchant.refund("R2")
     alone = await merchant.inquire("R1")
     both = await merchant.inquire("R2", first["refundId"])
-    wrong = await merchant.inquire("R2", "nobody's")
+    wrong = await merchant.inquire("R2", "unknown")
 
     names = ["paymentId", "refundRequestId", "refundId", "refundTime", "refundStatus", "refund", "result"]
     assert names == list(alone.data)
@@ -76,10 +76,10 @@ async def test_inquiry(start: Start) -> None:
 async def test_inquiry_by_the_letter(start: Start) -> None:
     """With the option off, an inquiry without refundId is refused; it can be turned on while it runs."""
     simulator, merchant = await start(inquire_by_request_id=False)
-    told = await merchant.refund()
+    reply = await merchant.refund()
 
     assert "SIM_REFUND_ID_MISSING F" == (await merchant.inquire()).result
-    assert "SUCCESS S" == (await merchant.inquire(None, told.data["refundId"])).result
+    assert "SUCCESS S" == (await merchant.inquire(None, reply.data["refundId"])).result
     simulator.change({"inquire_by_request_id": "true"})
     assert "SUCCESS S" == (await merchant.inquire()).result
 
@@ -89,14 +89,14 @@ async def test_inquiry_by_the_letter(start: Start) -> None:
     [("refuse", "SIM_REPEATED F", 1), ("same", "SUCCESS S", 1), ("pay_again", "SUCCESS S", 3)],
 )
 async def test_repeats(start: Start, repeat: str, result: str, moved: int) -> None:
-    """What a repeated refundRequestId is, is an option: refused, told again, or one more refund with its own id."""
+    """What a repeated refundRequestId is, is an option: refused, answered again, or one more refund with its own id."""
     simulator, merchant = await start()
     simulator.change({"repeat": repeat})
-    told = [await merchant.refund() for _ in range(3)]
+    reply = [await merchant.refund() for _ in range(3)]
 
-    assert ["SUCCESS S", result, result] == [answer.result for answer in told]
+    assert ["SUCCESS S", result, result] == [answer.result for answer in reply]
     assert moved == len(simulator.ledger.movements)
-    ids = {answer.data["refundId"] for answer in told if "refundId" in answer.data}
+    ids = {answer.data["refundId"] for answer in reply if "refundId" in answer.data}
     assert (moved if repeat == "pay_again" else 1) == len(ids) == len(simulator.ledger.refunds)
     await simulator.reset()
     assert "SUCCESS S" == (await merchant.refund()).result
@@ -117,9 +117,9 @@ async def test_refusals(start: Start, payment: dict[str, Any], result: str) -> N
     """What cannot be refunded is F, an inquiry shows it as FAILED, and no money moves."""
     simulator, merchant = await start(payments="declared")
     simulator.add_payment(Payment(id="P1", **payment))
-    told = await merchant.refund()
+    reply = await merchant.refund()
 
-    assert (result, {"result"}) == (told.result, set(told.data))
+    assert (result, {"result"}) == (reply.result, set(reply.data))
     assert "FAILED" == (await merchant.inquire()).data["refundStatus"]
     assert [] == simulator.ledger.movements
 
@@ -128,9 +128,9 @@ async def test_several_refunds_of_a_payment(start: Start) -> None:
     """A payment is refunded in parts up to what was paid, what is in process counted."""
     simulator, merchant = await start(mode="async", async_delay=None)
     simulator.add_payment(Payment(id="P1", amount=cad("3.00")))
-    told = [(await merchant.refund(f"R{number}", "150")).result for number in range(3)]
+    reply = [(await merchant.refund(f"R{number}", "150")).result for number in range(3)]
 
-    assert ["SUCCESS S", "SUCCESS S", "SIM_AMOUNT_EXCEEDED F"] == told
+    assert ["SUCCESS S", "SUCCESS S", "SIM_AMOUNT_EXCEEDED F"] == reply
 
 
 async def test_unknown_payment_when_declared(start: Start) -> None:
@@ -202,20 +202,20 @@ BAD: list[Any] = [
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda value: str(value)[:60])
 async def test_bad_fields(start: Start, bad: Any) -> None:
-    """A body that breaks a rule is refused, signed, with HTTP 200, and leaves nothing in the books."""
+    """A body that breaks a rule is refused, signed, with HTTP 200, and leaves nothing in the ledger."""
     simulator, merchant = await start()
-    told = await merchant.post("refund", bad if isinstance(bad, bytes) or bad == {} else GOOD | bad)
+    reply = await merchant.post("refund", bad if isinstance(bad, bytes) or bad == {} else GOOD | bad)
 
-    assert (200, "SIM_PARAM_INVALID F", True) == (told.status, told.result, told.genuine)
+    assert (200, "SIM_PARAM_INVALID F", True) == (reply.status, reply.result, reply.genuine)
     assert {} == simulator.ledger.refunds
 
 
 async def test_the_currency_may_be_left_out(start: Start) -> None:
     """An amount without a currency, as the page has it, is taken in Canadian dollars."""
     simulator, merchant = await start()
-    told = await merchant.post("refund", GOOD | {"refund": {"refundAmount": {"value": "150"}}, "novelty": [1]})
+    reply = await merchant.post("refund", GOOD | {"refund": {"refundAmount": {"value": "150"}}, "novelty": [1]})
 
-    assert "SUCCESS S" == told.result
+    assert "SUCCESS S" == reply.result
     assert cad("1.50") == simulator.ledger.refunds["R1"].amount
 
 
@@ -224,7 +224,7 @@ async def test_gate(start: Start) -> None:
     simulator, merchant = await start()
     signature = merchant.signature(PATH + "refund", b"{}")
     headers = {"Merchant-Code": MERCHANT_CODE, "Request-Time": TIME, "Nonce": NONCE, "Signature": signature}
-    told = {
+    reply = {
         "SIM_API_UNKNOWN F": await merchant.post("pay", {}),
         "SIM_METHOD_NOT_SUPPORTED F": await merchant.send("GET", PATH + "refund", b"", {}),
         "SIM_MERCHANT_UNKNOWN F": await merchant.post("refund", {}, **{"Merchant-Code": "OTHER"}),
@@ -235,8 +235,8 @@ async def test_gate(start: Start) -> None:
     without = {name: value for name, value in headers.items() if name != "Nonce"}
 
     assert "SIM_SIGNATURE_INVALID F" == (await merchant.send("POST", PATH + "refund", b"{}", without)).result
-    assert list(told) == [answer.result for answer in told.values()]
-    assert {200} == {answer.status for answer in told.values()}
+    assert list(reply) == [answer.result for answer in reply.values()]
+    assert {200} == {answer.status for answer in reply.values()}
     assert {} == simulator.ledger.refunds
 
 
@@ -254,25 +254,25 @@ async def test_absolute_target(start: Start) -> None:
 
 
 @pytest.mark.parametrize("how", ["wrong_key", "flipped_bit", "unsigned", "no_time"])
-async def test_missign(start: Start, how: str) -> None:
+async def test_bad_signature(start: Start, how: str) -> None:
     """Each kind of wrong signature is not genuine, and the message reads well."""
     simulator, merchant = await start()
     simulator.fault("bad_signature", how=how)
-    told = await merchant.refund()
+    reply = await merchant.refund()
 
-    assert (False, "SUCCESS S") == (told.genuine, told.result)
+    assert (False, "SUCCESS S") == (reply.genuine, reply.result)
 
 
-async def test_answers_that_are_told_instead(start: Start) -> None:
-    """An F that is told instead of the work is FAILED to an inquiry; one from the gate, and a U, are not remembered."""
+async def test_configured_answers(start: Start) -> None:
+    """An F that replaces the work is FAILED to an inquiry; one from the gate, and a U, are not remembered."""
     simulator, merchant = await start()
     codes = ("SIM_BALANCE", "SIM_PARAM_INVALID", "SIM_UNKNOWN", "NEVER_SEEN")
     for code in codes:
         simulator.fault("answer", operation="refund", code=code, refund_request_id=f"R{codes.index(code)}")
-    told = [(await merchant.refund(f"R{number}")).result for number in range(4)]
+    reply = [(await merchant.refund(f"R{number}")).result for number in range(4)]
     shown = [(await merchant.inquire(f"R{number}")).data.get("refundStatus") for number in range(4)]
 
-    assert ["SIM_BALANCE F", "SIM_PARAM_INVALID F", "SIM_UNKNOWN U", "NEVER_SEEN F"] == told
+    assert ["SIM_BALANCE F", "SIM_PARAM_INVALID F", "SIM_UNKNOWN U", "NEVER_SEEN F"] == reply
     assert ["FAILED", None, None, "FAILED"] == shown
     assert [] == simulator.ledger.movements
 

@@ -1,7 +1,7 @@
 """What AlphaPay does not promise the gateway does not assume, and all of that comes out of the plugin's terms.
 
-The simulator here pays again whenever a refundRequestId comes a second time: whoever sends again pays twice, and the
-books show it.
+The simulator here pays again whenever a refundRequestId comes a second time: a resend pays twice, and the
+ledger shows it.
 """
 
 import json
@@ -93,7 +93,7 @@ async def test_a_lost_answer(shop: Shop) -> None:
 
 
 async def test_an_answer_that_comes_late(shop: Shop) -> None:
-    """An answer that nobody waited for, with the refund still in process: asking goes on, nothing is sent again."""
+    """An answer after the timeout, with the refund still in process: inquiries continue, nothing is resent."""
     shop.alphapay.change({"mode": "async", "async_delay": "never"})
     shop.alphapay.fault("drop_response", operation="refund")
     refund = await shop.later(await shop.request(), times=4)
@@ -106,15 +106,15 @@ async def test_an_answer_that_comes_late(shop: Shop) -> None:
 
 
 async def test_a_lost_request(shop: Shop) -> None:
-    """Never arrived: after as many "not found" as the terms say a person is called; it is not sent again, ever."""
+    """Never arrived: after as many "not found" as the terms allow it is flagged for review; it is never resent."""
     shop.alphapay.fault("drop_request", operation="refund")
     refund = await shop.request()
     assert Status.UNKNOWN is refund.status
 
-    for heard in range(1, 4):
+    for verified in range(1, 4):
         assert not waits_for_an_operator(refund)
         refund = await shop.later(refund)
-        assert heard == refund.not_found
+        assert verified == refund.not_found
 
     assert waits_for_an_operator(refund)
     assert [ReviewReason.NOT_FOUND_RESEND_FORBIDDEN] == [review.code for review in refund.review]
@@ -123,8 +123,8 @@ async def test_a_lost_request(shop: Shop) -> None:
     assert Status.UNKNOWN is refund.status
 
 
-async def test_a_person_who_says_go_on_makes_it_ask(shop: Shop) -> None:
-    """Resumed, it is asked about again and not sent; only a person can say that it failed, and ask for a new one."""
+async def test_resuming_makes_it_inquire(shop: Shop) -> None:
+    """Resumed, it is inquired and not sent; only an operator can decide that it failed, and request a new one."""
     shop.alphapay.fault("drop_request", operation="refund")
     refund = await shop.later(await shop.request(), times=3)
     refund = await shop.gateway.resume(refund.id, Operator(by="ann", why="looked into the dashboard"))
@@ -154,7 +154,7 @@ async def test_only_a_request_that_never_left_is_sent_again(tmp_path: Path) -> N
 
 
 async def test_asking_needs_the_refund_id_by_the_letter(tmp_path: Path) -> None:
-    """If no inquiry by our id alone is answered, a lost answer ends with a person, paid once; a kept one settles."""
+    """If no inquiry by our id alone is answered, a lost answer ends in review, paid once; a known one settles."""
     async with open_shop(tmp_path, repeat="pay_again", inquire_by_request_id=False) as shop:
         known = await shop.later(await shop.request("R1"))
         shop.alphapay.fault("drop_response", operation="refund")
@@ -167,8 +167,8 @@ async def test_asking_needs_the_refund_id_by_the_letter(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("work", ["skip", "do"])
 @pytest.mark.parametrize("code", ["SIM_BALANCE", "SIM_SIGNATURE_INVALID", "NEVER_SEEN"])
-async def test_a_refusal_is_a_person_s(shop: Shop, code: str, work: str) -> None:
-    """F to a refund calls a person at once, is confirmed by asking where it can be, and is never sent again."""
+async def test_a_refusal_needs_an_operator(shop: Shop, code: str, work: str) -> None:
+    """F to a refund flags it at once, is confirmed by an inquiry if possible, and is never resent."""
     shop.alphapay.fault("answer", operation="refund", code=code, work=work)
     refund = await shop.request()
     assert [True] == [code in review.message for review in refund.review]
@@ -197,8 +197,8 @@ async def test_a_real_refusal(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("times", [2, 3, 10])
-async def test_an_inquiry_that_fails_leads_to_a_person(slow_shop: Shop, times: int) -> None:
-    """F to inquiries fails nothing and sends nothing; a person is called after the terms' tries, and not before."""
+async def test_a_failing_inquiry_leads_to_a_review(slow_shop: Shop, times: int) -> None:
+    """F to inquiries fails nothing and sends nothing; the refund is flagged after the terms' tries, and not before."""
     refund = await slow_shop.request()
     slow_shop.alphapay.fault("answer", operation="inquiry", code="ACCESS", times=times)
     refund = await slow_shop.later(refund, times=times)
@@ -239,7 +239,7 @@ FAULTS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("operation", ["refund", "inquiry"])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "-".join(fault.values()))
 async def test_no_fault_makes_it_pay_twice(shop: Shop, fault: dict[str, Any], operation: str) -> None:
-    """Whatever goes wrong with an answer, once or for good: one request left, and it ends right or with a person."""
+    """Whatever goes wrong with an answer, once or always: one request was sent, and it ends correctly or in review."""
     shop.alphapay.fault(operation=operation, **fault)
     refund = await shop.later(await shop.request("R1"), times=12)
     shop.alphapay.fault(operation=operation, times=None, **fault)
@@ -260,10 +260,10 @@ NOTIFY = "/notifications/shop"
 
 async def notice(shop: Shop, id: str, state: State = State.SUCCESS, **plan: Any) -> Notification:
     """Give the notification that the simulator would post now."""
-    said = Draft(
+    content = Draft(
         operation="notification", path=NOTIFY, code="SUCCESS", refund=shop.alphapay.ledger.refunds[id], state=state
     )
-    message = await shop.alphapay._write(said, Plan(**plan))
+    message = await shop.alphapay._write(content, Plan(**plan))
     return Notification("POST", NOTIFY, tuple(message.headers), message.body)
 
 
@@ -273,8 +273,8 @@ async def test_a_notification_settles(slow_shop: Shop) -> None:
     refunds = [await slow_shop.request("R1"), await slow_shop.request("R2")]
     for refund in refunds:
         slow_shop.alphapay.finish(refund.refund_request_id, State.SUCCESS)
-        told = await notice(slow_shop, refund.refund_request_id)
-        answers = [await slow_shop.gateway.receive_notification("shop", told) for _ in range(3)]
+        reply = await notice(slow_shop, refund.refund_request_id)
+        answers = [await slow_shop.gateway.receive_notification("shop", reply) for _ in range(3)]
         settled = await slow_shop.gateway.get(refund.id)
 
         assert ({"S"}, Status.SETTLED) == (

@@ -22,7 +22,7 @@ ACKNOWLEDGED = b'{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMes
 
 
 @attrs.frozen
-class Told:
+class Reply:
     """One answer as it came."""
 
     status: int
@@ -49,26 +49,26 @@ class Merchant:
         self._private = load_private_key(keys.merchant.read_bytes(), "merchant")
         self._public = load_public_key(keys.provider_public.read_bytes(), "provider")
 
-    async def refund(self, id: str = "R1", value: str = "100", **more: Any) -> Told:
+    async def refund(self, id: str = "R1", value: str = "100", **more: Any) -> Reply:
         data = {"refundRequestId": id, "paymentId": "P1", "refundAmount": {"currency": "EUR", "value": value}}
         return await self.post("refund", data | more)
 
-    async def inquire(self, id: str = "R1") -> Told:
+    async def inquire(self, id: str = "R1") -> Reply:
         return await self.post("inquiryRefund", {"refundRequestId": id})
 
-    async def post(self, operation: str, data: Any, *, path: str | None = None, **headers: str) -> Told:
+    async def post(self, operation: str, data: Any, *, path: str | None = None, **headers: str) -> Reply:
         target = path or PATH + operation
         body = data if isinstance(data, bytes) else json.dumps(data).encode()
         signature = sign(self._private, content("POST", target, CLIENT_ID, TIME, body))
         given = {"client-id": CLIENT_ID, "request-time": TIME, "content-type": "application/json"}
         return await self.send("POST", target, body, {**given, "signature": signature, **headers})
 
-    async def send(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Told:
+    async def send(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Reply:
         async with self.session.request(
             method, self.url + target, data=body, headers=headers, allow_redirects=False
         ) as answer:
             raw, names = await answer.read(), {key.decode(): value.decode() for key, value in answer.raw_headers}
-            return Told(answer.status, names, raw, self.genuine(target, names, raw, "response-time"))
+            return Reply(answer.status, names, raw, self.genuine(target, names, raw, "response-time"))
 
     def genuine(self, target: str, headers: dict[str, str], body: bytes, time: str) -> bool:
         given = {key.lower(): value for key, value in headers.items()}
@@ -85,8 +85,8 @@ class Merchant:
             return answer.status, await answer.json(content_type=None)
 
     async def fault(self, name: str, **fields: Any) -> None:
-        status, said = await self.control("POST", "faults", {"fault": name, **fields})
-        assert status == 200, said
+        status, content = await self.control("POST", "faults", {"fault": name, **fields})
+        assert status == 200, content
 
 
 class Letterbox:

@@ -103,7 +103,7 @@ def test_inquiry_table_is_whole() -> None:
 
 @pytest.mark.parametrize("table", [REFUND_CODES, INQUIRY_CODES], ids=["refund", "inquire"])
 def test_every_code_speaks_to_people(table: Mapping[str, Code]) -> None:
-    """Each row has a cause and an advice in whole sentences, and stands under its own name."""
+    """Each row has a cause and an advice in whole sentences, and is listed under its own name."""
     for name, row in table.items():
         assert name == row.code
         assert row.cause.endswith(".")
@@ -158,7 +158,7 @@ def test_inquiry_code(code: Code) -> None:
 @pytest.mark.parametrize("status", ["S", "F", "U"])
 @pytest.mark.parametrize("code", REFUND_CODES.values(), ids=list(REFUND_CODES))
 def test_status_that_contradicts_the_refund_code(code: Code, status: str) -> None:
-    """A code with another status than documented decides nothing: a person looks, and nothing is sent."""
+    """A code with another status than documented decides nothing: it is flagged for review and nothing is sent."""
     if status == code.status:
         return
     outcome = read_refund(

@@ -91,7 +91,7 @@ def test_nothing_is_dropped(scenario: str) -> None:
 
 
 def test_unknown_fields_are_kept_where_they_stood() -> None:
-    """A field that nobody described stays with the part of the message it came in."""
+    """An undocumented field stays with the part of the message it came in."""
     message = messages.decode(RefundResponse, sample("refund_success_unknown_fields"))
 
     assert {"walletBrand": {"name": "x", "tiers": ["a", 1, None]}} == message.extra
@@ -144,7 +144,7 @@ def test_half_a_character_is_refused() -> None:
 
 
 def test_whole_characters_are_read() -> None:
-    """Escapes that make whole characters are no trouble."""
+    """Escapes of complete characters are accepted."""
     body = sample("refund_success").replace(b'"success."', b'"\\ud83d\\ude00 \\u00e9"')
 
     assert "😀 é" == messages.decode(RefundResponse, body).result.result_message

@@ -1,4 +1,4 @@
-"""A notification is heard when it is signed for us, and means something when it is about the order."""
+"""A notification is accepted if it is signed for us, and counts only if it is about the instruction."""
 
 from datetime import UTC, datetime
 
@@ -26,10 +26,10 @@ ANTOM = provider()
 
 def test_success() -> None:
     """A genuine success about the order settles it."""
-    heard = ANTOM.parse_notification(GOOD)
+    verified = ANTOM.parse_notification(GOOD)
 
-    assert INSTRUCTION.refund_request_id == heard.refund_request_id
-    assert Succeeded(INSTRUCTION.amount, REFUND_ID, "2026-11-21T20:01:00-08:00") == heard.read(INSTRUCTION)
+    assert INSTRUCTION.refund_request_id == verified.refund_request_id
+    assert Succeeded(INSTRUCTION.amount, REFUND_ID, "2026-11-21T20:01:00-08:00") == verified.read(INSTRUCTION)
 
 
 def test_failure() -> None:
@@ -50,7 +50,7 @@ def test_failure() -> None:
     ],
 )
 def test_contradictions(scenario: str) -> None:
-    """A notification that contradicts itself or the order decides nothing and calls a person."""
+    """A notification that contradicts itself or the order decides nothing and flags the refund for review."""
     outcome = read_notification(sample(scenario))
 
     assert isinstance(outcome, Unknown)
@@ -88,7 +88,7 @@ def test_acknowledgement() -> None:
     ],
 )
 def test_moment(time: str, moment: datetime | None) -> None:
-    """Either time format is read; a time without a zone, or no time at all, is none, and is still verified."""
+    """Either time format is read; a time without a zone counts as missing, and the signature is still verified."""
     assert moment == ANTOM.parse_notification(notification(BODY, time)).at
 
 
@@ -133,7 +133,7 @@ def test_header_names_in_any_case() -> None:
 
 
 @given(st.integers(0, len(BODY) - 1), st.integers(0, 7))
-def test_no_flipped_notification_is_heard(at: int, bit: int) -> None:
+def test_no_flipped_notification_is_accepted(at: int, bit: int) -> None:
     """A notification with any bit of its body changed is forged."""
     body = BODY[:at] + bytes([BODY[at] ^ 1 << bit]) + BODY[at + 1 :]
 

@@ -86,8 +86,8 @@ def test_we_verify_what_the_sdk_signs() -> None:
         assert isinstance(provider().refund(INSTRUCTION, AT).read(Answer(200, headers, body)), Succeeded)
 
 
-def test_we_hear_what_the_sdk_signs() -> None:
-    """A notification signed by the SDK is heard, in every format of the time and in lower-case hex."""
+def test_the_plugin_accepts_what_the_sdk_signs() -> None:
+    """A notification signed by the SDK is accepted, in every format of the time and in lower-case hex."""
     body = sample("notification_success")
     signatures = sdk(*(["sign", "POST", NOTIFY, CLIENT, time, body.decode(), ITS_KEY] for time in TIMES))
 
@@ -98,11 +98,11 @@ def test_we_hear_what_the_sdk_signs() -> None:
             ("Request-Time", time),
             ("client-id", CLIENT),
         ]
-        heard = provider().parse_notification(Notification("POST", NOTIFY, headers, body))
-        assert isinstance(heard.read(INSTRUCTION), Succeeded)
+        verified = provider().parse_notification(Notification("POST", NOTIFY, headers, body))
+        assert isinstance(verified.read(INSTRUCTION), Succeeded)
 
 
-def test_the_sdk_hears_what_we_hear() -> None:
+def test_the_sdk_accepts_what_the_plugin_accepts() -> None:
     """The SDK's check of webhooks and ours agree about a genuine and about a forged notification."""
     body = sample("notification_success")
     headers = dict(signed_headers(NOTIFY, body, "request-time"))

@@ -297,7 +297,7 @@ def test_exchange_rate(outcome: Outcome, details: dict[str, Any]) -> None:
 
 
 def test_unknown_fields_are_details() -> None:
-    """Fields that nobody described reach the settled outcome, wherever they stood."""
+    """Undocumented fields reach the settled outcome, wherever they stood."""
     outcome = read_refund(sample("refund_success_unknown_fields"))
 
     expected = {
@@ -309,8 +309,8 @@ def test_unknown_fields_are_details() -> None:
     assert expected == outcome.details
 
 
-def test_odd_settlement_does_not_hide_the_refund() -> None:
-    """A settlement amount that is no money and a quote without its fields are kept as they came."""
+def test_an_unusual_settlement_does_not_hide_the_refund() -> None:
+    """An invalid settlement amount and an incomplete quote are kept as they came."""
     outcome = read_refund(sample("refund_success_odd_settlement"))
 
     assert isinstance(outcome, Succeeded)
@@ -353,7 +353,7 @@ AFTER, NEVER = Resend.AFTER_NOT_FOUND, Resend.NEVER
     ],
 )
 def test_answers_that_decide_nothing(scenario: str, resend: Resend, review: bool) -> None:
-    """A signed answer that is not understood, or not about this order, is unknown; money at stake calls a person."""
+    """A signed answer that is not understood or not about this order is unknown, and flagged if money may have moved."""
     read = read_refund if scenario.startswith("refund") else read_inquiry
 
     outcome = read(sample(scenario), KNOWN)
@@ -434,7 +434,7 @@ def test_an_absent_client_id_is_ours() -> None:
 
 
 def test_hearsay() -> None:
-    """What an unsigned answer claims is told to people, and decides nothing."""
+    """What an unsigned answer claims is shown to operators, and decides nothing."""
     outcome = start.refund().read(Answer(200, [], start.result("INVALID_SIGNATURE", "F")))
 
     assert isinstance(outcome, Unknown)
@@ -444,7 +444,7 @@ def test_hearsay() -> None:
 @pytest.mark.parametrize("call", [ANTOM.refund, ANTOM.inquire], ids=["refund", "inquire"])
 @pytest.mark.parametrize("code", ["INVALID_SIGNATURE", "KEY_NOT_FOUND"])
 def test_a_wrong_key_of_ours_is_the_account_s_trouble(call: Any, code: str) -> None:
-    """An unsigned answer that refuses our key proves nothing, and makes the whole account wait for one person."""
+    """An unsigned answer that refuses our key proves nothing, and puts the account on hold until an operator acts."""
     outcome = call(INSTRUCTION, AT).read(Answer(200, [("client-id", CLIENT)], start.result(code, "F")))
 
     assert isinstance(outcome, Unknown)
@@ -553,7 +553,7 @@ def test_no_cut_or_flipped_answer_is_believed(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("options", [{"indent": 1}, {"sort_keys": True}, {"separators": (",", ":")}])
 def test_other_bytes_of_the_same_meaning(options: dict[str, Any]) -> None:
-    """A body written anew is not what was signed."""
+    """A re-encoded body is not what was signed."""
     good = answer(REFUND, sample("refund_success"))
     again = json.dumps(json.loads(good.body), **options).encode()
 

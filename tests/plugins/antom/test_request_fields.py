@@ -97,7 +97,7 @@ some_details = st.fixed_dictionaries(
 
 @given(some_details)
 def test_details_survive_the_way(given_details: dict[str, Any]) -> None:
-    """Whatever is taken stands in the body as it was given, and in the same bytes after a journey through a store."""
+    """Accepted fields are in the body as given, and in the same bytes after a round trip through a store."""
     written = body(given_details)
 
     assert given_details == {name: item for name, item in json.loads(written).items() if name in request_fields._FIELDS}
@@ -169,8 +169,8 @@ def test_what_antom_does_not_describe(wrong: Any, field: str) -> None:
     assert field == caught.value.field
 
 
-def test_an_unknown_name_is_told_the_known_ones() -> None:
-    """Whoever misspells a field reads which there are; whoever gives a fixed one twice reads where it comes from."""
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    """A misspelled field lists the known ones; a reserved field names where its value comes from."""
     with pytest.raises(Invalid, match="known fields are referenceRefundId, captureId, .*splitDetails"):
         ANTOM.check(instruction({"captureID": "1"}))
     with pytest.raises(Invalid, match="written from amount and cannot be set twice"):

@@ -121,7 +121,7 @@ def test_key_version() -> None:
 
 
 def test_another_key() -> None:
-    """A signature by somebody else is forged."""
+    """A signature with another key is forged."""
     with pytest.raises(Forged):
         signing.verify(provider_key().public_key(), HEADER, CONTENT)
 

@@ -35,12 +35,12 @@ def eur(text: str) -> Money:
 async def test_refund_says_all_documented_fields(start: Start) -> None:
     """A refund that is done is answered S with both ids, the payment, the amount and the time, signed."""
     _, merchant = await start()
-    told = await merchant.refund()
+    reply = await merchant.refund()
 
-    assert (200, True, "SUCCESS S") == (told.status, told.genuine, told.result)
-    assert {"result", "refundRequestId", "refundId", "paymentId", "refundAmount", "refundTime"} == set(told.data)
-    assert {"currency": "EUR", "value": "100"} == told.data["refundAmount"]
-    assert {"signature", "response-time", "client-id", "content-type"} <= set(told.headers)
+    assert (200, True, "SUCCESS S") == (reply.status, reply.genuine, reply.result)
+    assert {"result", "refundRequestId", "refundId", "paymentId", "refundAmount", "refundTime"} == set(reply.data)
+    assert {"currency": "EUR", "value": "100"} == reply.data["refundAmount"]
+    assert {"signature", "response-time", "client-id", "content-type"} <= set(reply.headers)
 
 
 async def test_inquiry_by_either_id(start: Start) -> None:
@@ -48,7 +48,7 @@ async def test_inquiry_by_either_id(start: Start) -> None:
     _, merchant = await start()
     first, _ = (await merchant.refund("R1")).data, await merchant.refund("R2")
     both = await merchant.post("inquiryRefund", {"refundRequestId": "R2", "refundId": first["refundId"]})
-    wrong = await merchant.post("inquiryRefund", {"refundRequestId": "R2", "refundId": "nobody's"})
+    wrong = await merchant.post("inquiryRefund", {"refundRequestId": "R2", "refundId": "unknown"})
 
     assert ("R1", "SUCCESS") == (both.data["refundRequestId"], both.data["refundStatus"])
     assert "paymentId" not in both.data
@@ -62,9 +62,9 @@ async def test_settlement_currency(start: Start) -> None:
     simulator.add_payment(Payment(id="P1", amount=eur("100.00"), settlement=Settlement("JPY", "160.55")))
     refunded, inquired = await merchant.refund(value="1000"), await merchant.inquire()
 
-    for told in (refunded, inquired):
-        assert {"currency": "JPY", "value": "1606"} == told.data["grossSettlementAmount"]
-        assert "EUR/JPY" == told.data["settlementQuote"]["quoteCurrencyPair"]
+    for reply in (refunded, inquired):
+        assert {"currency": "JPY", "value": "1606"} == reply.data["grossSettlementAmount"]
+        assert "EUR/JPY" == reply.data["settlementQuote"]["quoteCurrencyPair"]
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -119,7 +119,7 @@ async def test_balance_may_show_processing(start: Start) -> None:
 
 @pytest.mark.parametrize(("currency", "value"), [("EUR", "101"), ("USD", "100")])
 async def test_repeat_with_another_amount(start: Start, currency: str, value: str) -> None:
-    """The same id with another amount or currency is REPEAT_REQ_INCONSISTENT, and the first result stands."""
+    """The same id with another amount or currency is REPEAT_REQ_INCONSISTENT, and the first result remains."""
     simulator, merchant = await start()
     first = await merchant.refund()
     other = await merchant.refund(refundAmount={"currency": currency, "value": value})
@@ -168,7 +168,7 @@ async def test_async_refund_can_fail(start: Start, box: Letterbox) -> None:
     assert [] == simulator.ledger.movements
 
 
-async def test_repeat_drives_it_on(start: Start) -> None:
+async def test_a_repeat_advances_it(start: Start) -> None:
     """A repeat of a refund in process completes it, once."""
     simulator, merchant = await start(mode="async", async_delay=3_600)
 
@@ -202,12 +202,12 @@ BAD: list[Any] = [
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda value: str(value)[:60])
 async def test_bad_fields(start: Start, bad: Any) -> None:
-    """A body that breaks a documented rule is PARAM_ILLEGAL, signed, with HTTP 200, and leaves nothing in the books."""
+    """A body that breaks a documented rule is PARAM_ILLEGAL, signed, with HTTP 200, and changes no ledger."""
     simulator, merchant = await start()
     good = {"refundRequestId": "R1", "paymentId": "P1", "refundAmount": {"currency": "EUR", "value": "100"}}
-    told = await merchant.post("refund", bad if isinstance(bad, bytes) or bad == {} else good | bad)
+    reply = await merchant.post("refund", bad if isinstance(bad, bytes) or bad == {} else good | bad)
 
-    assert (200, "PARAM_ILLEGAL F", True) == (told.status, told.result, told.genuine)
+    assert (200, "PARAM_ILLEGAL F", True) == (reply.status, reply.result, reply.genuine)
     assert {} == simulator.ledger.refunds
 
 
@@ -217,14 +217,14 @@ async def test_further_fields_are_taken(start: Start) -> None:
     instruction = RefundInstruction("R1", "P1", Money(100, "EUR", 2), details=DETAILS)
     antom = provider()
     antom.check(instruction)
-    told = await merchant.post("refund", antom.refund(instruction, AT).body)
+    reply = await merchant.post("refund", antom.refund(instruction, AT).body)
 
-    assert "SUCCESS S" == told.result
+    assert "SUCCESS S" == reply.result
     assert {"R1": 1} == simulator.ledger.moved()
 
 
 async def test_unknown_currency_and_unknown_fields(start: Start) -> None:
-    """A code that is no currency is CURRENCY_NOT_SUPPORT; a field that we do not know is no error."""
+    """An invalid currency is CURRENCY_NOT_SUPPORT; an unknown field is not an error."""
     _, merchant = await start()
 
     assert "CURRENCY_NOT_SUPPORT F" == (await merchant.refund(refundAmount={"currency": "QQQ", "value": "1"})).result
@@ -238,17 +238,17 @@ async def test_gate(start: Start) -> None:
     got = await merchant.send("GET", PATH + "refund", b"", {})
     nowhere = await merchant.post("pay", {})
     plain = await merchant.post("refund", body, **{"content-type": "text/plain"})
-    stranger = await merchant.post("refund", body, **{"client-id": "SANDBOX_OTHER"})
+    other_client = await merchant.post("refund", body, **{"client-id": "SANDBOX_OTHER"})
     headers = {"client-id": CLIENT_ID, "request-time": TIME, "content-type": "application/json"}
     unsigned = await merchant.send("POST", PATH + "refund", body, headers)
 
     assert "METHOD_NOT_SUPPORTED F" == got.result
     assert ("NO_INTERFACE_DEF F", True) == (nowhere.result, nowhere.genuine)
-    assert ("MEDIA_TYPE_NOT_ACCEPTABLE F", "CLIENT_INVALID F") == (plain.result, stranger.result)
+    assert ("MEDIA_TYPE_NOT_ACCEPTABLE F", "CLIENT_INVALID F") == (plain.result, other_client.result)
     assert ("INVALID_SIGNATURE F", False) == (unsigned.result, unsigned.genuine)
     assert "signature" not in unsigned.headers
     assert "response-time" not in unsigned.headers
-    assert {200} == {told.status for told in (got, nowhere, plain, stranger, unsigned)}
+    assert {200} == {reply.status for reply in (got, nowhere, plain, other_client, unsigned)}
     assert {} == simulator.ledger.refunds
 
 
@@ -256,8 +256,8 @@ async def test_gate(start: Start) -> None:
 async def test_signature_covers_the_time(start: Start, header: str) -> None:
     """A changed time or signature is INVALID_SIGNATURE; nothing is done."""
     simulator, merchant = await start()
-    told = await merchant.refund()
-    assert "SUCCESS S" == told.result
+    reply = await merchant.refund()
+    assert "SUCCESS S" == reply.result
     changed = await merchant.post("refund", {"refundRequestId": "R2"}, **{header: "1685599933871"})
 
     assert "INVALID_SIGNATURE F" == changed.result

@@ -12,8 +12,8 @@ from tests.plugins.antom.simulated import Start, box, keys, start
 __all__ = ["box", "keys", "start"]  # fixtures
 
 
-async def test_health_and_books(start: Start) -> None:
-    """The books tell payments, refunds, movements and faults, as JSON and as a table."""
+async def test_health_and_ledger(start: Start) -> None:
+    """The ledger lists payments, refunds, movements and faults, as JSON and as a table."""
     _, merchant = await start()
     await merchant.control("POST", "payments", {"id": "P1", "amount": "10.00", "currency": "EUR", "balance": "5.00"})
     await merchant.fault("duplicate")
@@ -53,7 +53,7 @@ async def test_faults_listed_and_cleared(start: Start) -> None:
 
 
 async def test_reset(start: Start, box: Letterbox) -> None:
-    """A reset forgets books and faults, and what was still to come does not come."""
+    """A reset clears the ledger and faults, and cancels what was scheduled."""
     simulator, merchant = await start(mode="async", async_delay=0.2, notify_url=box.url)
     await merchant.refund()
     await merchant.fault("drop_response", times=None)
@@ -76,9 +76,9 @@ async def test_final_stays_final(start: Start) -> None:
     """A refund that has ended cannot be ended again."""
     _, merchant = await start()
     await merchant.refund()
-    status, said = await merchant.control("POST", "refunds/R1", {"status": "FAIL"})
+    status, content = await merchant.control("POST", "refunds/R1", {"status": "FAIL"})
 
-    assert (400, "status") == (status, said["error"]["field"])
+    assert (400, "status") == (status, content["error"]["field"])
     assert "SUCCESS" == (await merchant.control("GET", "refunds/R1"))[1]["status"]
 
 
@@ -134,15 +134,15 @@ WRONG: list[tuple[str, str, Any, int, str]] = [
 async def test_wrong_calls(start: Start, method: str, path: str, data: Any, status: int, field: str) -> None:
     """A wrong control call is answered with the field and the rule it breaks, and changes nothing."""
     simulator, merchant = await start()
-    got, said = await merchant.control(method, path, data)
+    got, content = await merchant.control(method, path, data)
 
-    assert (status, field) == (got, said["error"]["field"])
-    assert said["error"]["rule"]
+    assert (status, field) == (got, content["error"]["field"])
+    assert content["error"]["rule"]
     assert ([], {}, {}) == (simulator.faults.rules, simulator.ledger.payments, simulator.ledger.refunds)
 
 
 async def test_rubbish_on_the_wire(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    """Bytes that are no HTTP, and a client that leaves in the middle of its body, disturb nothing and log no defect."""
+    """Bytes that are not HTTP, and a client that disconnects within its body, disturb nothing and log no error."""
     simulator, merchant = await start()
     port = int(simulator.url.rpartition(":")[2])
     for rubbish in (b"\x00\xff\x00", b"POST /ams/api/v1/payments/refund HTTP/1.1\r\nContent-Length: 50\r\n\r\n{"):
@@ -152,5 +152,5 @@ async def test_rubbish_on_the_wire(start: Start, caplog: pytest.LogCaptureFixtur
         writer.close()
 
     assert "SUCCESS S" == (await merchant.refund()).result
-    defects = [record.exc_info[1] for record in caplog.records if record.exc_info]
-    assert [] == [defect for defect in defects if not isinstance(defect, HttpProcessingError)]
+    errors = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert [] == [error for error in errors if not isinstance(error, HttpProcessingError)]

@@ -1,4 +1,4 @@
-"""Every fault of the simulator does what it says, over real HTTP, and is counted in the books."""
+"""Every fault of the simulator does what it says, over real HTTP, and is counted in the ledger."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ __all__ = ["box", "keys", "start"]  # fixtures
 
 
 async def test_lose_request(start: Start) -> None:
-    """A lost request is closed without an answer and leaves nothing in the books but the count of the fault."""
+    """A lost request is closed without an answer and leaves nothing in the ledger but the count of the fault."""
     simulator, merchant = await start()
     await merchant.fault("drop_request", operation="refund")
     with pytest.raises(aiohttp.ClientError):
@@ -42,7 +42,7 @@ async def test_lose_answer(start: Start) -> None:
 
 
 async def test_hang(start: Start) -> None:
-    """An answer can stay out for ever: done, and only the client's own patience ends it."""
+    """An answer can be withheld permanently: the refund is done, and only the client's timeout ends the wait."""
     simulator, merchant = await start()
     await merchant.fault("drop_response", how="hang")
     with pytest.raises(TimeoutError):
@@ -88,10 +88,10 @@ async def test_notification_before_the_reply(start: Start, box: Letterbox, mode:
     """Reordered, the notification is there before the reply to the refund."""
     _, merchant = await start(mode=mode, async_delay=None, notify_url=box.url)
     await merchant.fault("reorder", operation="refund")
-    told = await merchant.refund()
+    reply = await merchant.refund()
 
     assert 1 == len(box.got)
-    assert ("SUCCESS S" if mode == "sync" else "REFUND_IN_PROCESS U") == told.result
+    assert ("SUCCESS S" if mode == "sync" else "REFUND_IN_PROCESS U") == reply.result
 
 
 async def test_notifications_swapped(start: Start, box: Letterbox) -> None:
@@ -116,25 +116,25 @@ async def test_states_swapped(start: Start, box: Letterbox) -> None:
 
 
 async def test_answer_instead_of_doing(start: Start) -> None:
-    """A business failure told instead of the work is remembered against the id; a refusal at the gate is not."""
+    """A business failure that replaces the work is remembered against the id; a refusal at the gate is not."""
     simulator, merchant = await start()
     await merchant.fault("answer", code="RISK_REJECT")
     await merchant.fault("answer", code="ACCESS_DENIED", skip=1)
-    told = [(await merchant.refund(id)).result for id in ("R1", "R2", "R1", "R2")]
+    reply = [(await merchant.refund(id)).result for id in ("R1", "R2", "R1", "R2")]
 
-    assert ["RISK_REJECT F", "ACCESS_DENIED F", "RISK_REJECT F", "SUCCESS S"] == told
+    assert ["RISK_REJECT F", "ACCESS_DENIED F", "RISK_REJECT F", "SUCCESS S"] == reply
     assert ["R2"] == list(simulator.ledger.moved())
 
 
 async def test_answer_although_done(start: Start) -> None:
-    """A code can be told although the refund is done, with any result status."""
+    """A code can be answered although the refund is done, with any result status."""
     simulator, merchant = await start()
     await merchant.fault("answer", code="SYSTEM_ERROR", work="do")
     await merchant.fault("answer", code="WHATEVER", status="U", operation="inquiry")
-    told, inquired = await merchant.refund(), await merchant.inquire()
+    reply, inquired = await merchant.refund(), await merchant.inquire()
 
-    assert ("SYSTEM_ERROR F", "WHATEVER U") == (told.result, inquired.result)
-    assert {"result"} == set(told.data)
+    assert ("SYSTEM_ERROR F", "WHATEVER U") == (reply.result, inquired.result)
+    assert {"result"} == set(reply.data)
     assert 1 == len(simulator.ledger.movements)
     assert "SUCCESS" == (await merchant.inquire()).data["refundStatus"]
 
@@ -156,21 +156,21 @@ CORRUPTED: dict[str, tuple[int, bool]] = {
 
 
 @pytest.mark.parametrize("kind", CORRUPTED)
-async def test_garble(start: Start, kind: str) -> None:
-    """A garbled answer is what its name says; the refund is done; a page from something in front is unsigned."""
+async def test_corrupt(start: Start, kind: str) -> None:
+    """A corrupt answer is what its name says; the refund is done; a page from something in front is unsigned."""
     simulator, merchant = await start()
     await merchant.fault("corrupt", kind=kind)
-    told = await merchant.refund()
+    reply = await merchant.refund()
 
-    assert CORRUPTED[kind] == (told.status, told.genuine)
+    assert CORRUPTED[kind] == (reply.status, reply.genuine)
     assert 1 == len(simulator.ledger.movements)
-    assert not _plain(told.body)
+    assert not _plain(reply.body)
     if kind == "huge":
-        assert len(told.body) > HUGE
+        assert len(reply.body) > HUGE
     if kind == "brackets":
-        assert b"[" * BRACKETS == told.body
+        assert b"[" * BRACKETS == reply.body
     if kind == "redirect":
-        assert "/elsewhere" == told.headers["location"]
+        assert "/elsewhere" == reply.headers["location"]
 
 
 def _plain(body: bytes) -> bool:
@@ -189,7 +189,7 @@ def _plain(body: bytes) -> bool:
 
 
 async def test_followed_redirect_is_counted(start: Start) -> None:
-    """A client that follows the redirect is found out in the books."""
+    """A client that follows the redirect is visible in the ledger."""
     simulator, merchant = await start()
     async with merchant.session.post(f"{merchant.url}/elsewhere") as answer:
         assert b"NO_INTERFACE_DEF" in await answer.read()
@@ -198,18 +198,18 @@ async def test_followed_redirect_is_counted(start: Start) -> None:
 
 
 @pytest.mark.parametrize("how", ["wrong_key", "flipped_bit", "unsigned", "no_time"])
-async def test_missign(start: Start, how: str) -> None:
+async def test_bad_signature(start: Start, how: str) -> None:
     """Each kind of wrong signature is not accepted, on answers and on notifications, and the message reads well."""
     _, merchant = await start()
     await merchant.fault("bad_signature", how=how)
-    told = await merchant.refund()
+    reply = await merchant.refund()
 
-    assert (False, "SUCCESS S") == (told.genuine, told.result)
-    assert (how != "unsigned") == ("signature" in told.headers)
-    assert (how not in ("unsigned", "no_time")) == ("response-time" in told.headers)
+    assert (False, "SUCCESS S") == (reply.genuine, reply.result)
+    assert (how != "unsigned") == ("signature" in reply.headers)
+    assert (how not in ("unsigned", "no_time")) == ("response-time" in reply.headers)
 
 
-async def test_missigned_notification(start: Start, box: Letterbox) -> None:
+async def test_badly_signed_notification(start: Start, box: Letterbox) -> None:
     """A notification can be signed with the wrong key."""
     _, merchant = await start(notify_url=box.url, notify_sync=True)
     await merchant.fault("bad_signature", operation="notification")
@@ -220,14 +220,14 @@ async def test_missigned_notification(start: Start, box: Letterbox) -> None:
     assert not merchant.genuine(path, headers, body, "Request-Time")
 
 
-async def test_misstatements(start: Start) -> None:
-    """The amount and the currency can be misstated in a genuine answer, one after the other; the books stay right."""
+async def test_wrong_amounts_and_currencies(start: Start) -> None:
+    """The amount and the currency can be wrong in a genuine answer, one after the other; the ledger stays right."""
     simulator, merchant = await start()
     await merchant.fault("wrong_amount", more=5)
     await merchant.fault("wrong_currency", currency="JPY")
-    told = await merchant.refund()
+    reply = await merchant.refund()
 
-    assert ({"currency": "JPY", "value": "105"}, True) == (told.data["refundAmount"], told.genuine)
+    assert ({"currency": "JPY", "value": "105"}, True) == (reply.data["refundAmount"], reply.genuine)
     assert "1.00" == str(simulator.ledger.movements[0].amount)
     assert {"currency": "EUR", "value": "100"} == (await merchant.inquire()).data["refundAmount"]
 
@@ -239,10 +239,10 @@ async def test_other_refund(start: Start, known: bool) -> None:
     if known:
         await merchant.refund("R0")
     await merchant.fault("other_refund")
-    told = await merchant.refund("R1")
+    reply = await merchant.refund("R1")
 
-    assert told.genuine
-    assert ("R0" if known else "OTHERR1") == told.data["refundRequestId"]
+    assert reply.genuine
+    assert ("R0" if known else "OTHERR1") == reply.data["refundRequestId"]
 
 
 async def test_rules_match_and_end(start: Start) -> None:
@@ -253,24 +253,24 @@ async def test_rules_match_and_end(start: Start) -> None:
     )
     await merchant.refund("R1")
     await merchant.refund("R2")
-    told = [(await merchant.inquire(id)).result for id in ("R2", "R1", "R1", "R2", "R1", "R1")]
+    reply = [(await merchant.inquire(id)).result for id in ("R2", "R1", "R1", "R2", "R1", "R1")]
 
     unknown, fine = "UNKNOWN_EXCEPTION U", "SUCCESS S"
-    assert [fine, fine, unknown, fine, unknown, fine] == told
+    assert [fine, fine, unknown, fine, unknown, fine] == reply
     assert (2, 0) == (rule.fired, rule.times)
 
 
 async def test_probability_is_seeded(start: Start) -> None:
     """The same seed throws the same dice; a probability of 0 never happens and one in two sometimes does."""
-    told: list[list[str]] = []
+    reply: list[list[str]] = []
     for _ in range(2):
         simulator, merchant = await start(seed=7)
         simulator.fault("answer", code="UNKNOWN_EXCEPTION", probability="50%", times=None)
         simulator.fault("drop_response", probability="0.0", times=None)
-        told.append([(await merchant.refund(f"R{number}")).result for number in range(20)])
+        reply.append([(await merchant.refund(f"R{number}")).result for number in range(20)])
 
-    assert told[0] == told[1]
-    assert 2 == len(set(told[0]))
+    assert reply[0] == reply[1]
+    assert 2 == len(set(reply[0]))
 
 
 async def test_notification_retries(start: Start, box: Letterbox) -> None:
@@ -287,7 +287,7 @@ async def test_notification_retries(start: Start, box: Letterbox) -> None:
 
 
 async def test_notifications_follow_no_redirect(start: Start, box: Letterbox) -> None:
-    """A redirect is no acknowledgement and is not followed: the next try goes to the address that was given."""
+    """A redirect is not an acknowledgement and is not followed: the next try goes to the address that was given."""
     simulator, merchant = await start(notify_url=box.url, notify_sync=True)
     box.answers = [(307, b"")]
     await merchant.refund()
@@ -331,12 +331,12 @@ async def test_lost_notifications_are_repeated(start: Start, box: Letterbox, fau
     "url", ["http://192.0.2.1/n", "https://example.com/n", "ftp://127.0.0.1/n", "no address", "http://["]
 )
 async def test_notifications_stay_on_loopback(start: Start, url: str) -> None:
-    """An address that is not on loopback is never called; the books say so and the refund is not disturbed."""
+    """An address that is not on loopback is never called; the ledger shows it and the refund is not disturbed."""
     simulator, merchant = await start(notify_sync=True)
-    told = await merchant.refund(refundNotifyUrl=url)
+    reply = await merchant.refund(refundNotifyUrl=url)
     await asyncio.sleep(0.05)
 
-    assert "SUCCESS S" == told.result
+    assert "SUCCESS S" == reply.result
     assert 1 == simulator.ledger.fired["notification refused: not a loopback address"]
     assert (State.SUCCESS, 0) == (
         simulator.ledger.refunds["R1"].state,
