@@ -450,7 +450,7 @@ def test_everything_that_alipay_says_is_kept() -> None:
 def test_unknown_and_unusual_fields_are_details() -> None:
     """Undocumented fields, and parts of another shape, reach the outcome as they came; the buyer does not."""
     unknown = read_refund(sample("refund_success_unknown_fields"))
-    unusual = read_refund(sample("refund_success_odd_parts"))
+    unusual = read_refund(sample("refund_success_unusual_parts"))
 
     assert isinstance(unknown, Succeeded)
     assert unknown.details is not None
@@ -518,7 +518,7 @@ def test_a_bank_that_returns_the_money() -> None:
     ],
 )
 def test_answers_that_decide_nothing(scenario: str, resend: Resend, review: bool) -> None:
-    """A signed answer that is not understood or not about this order is unknown, and flagged if money may have moved."""
+    """A signed answer that is not understood or not about this order is unknown, and flagged if money may be gone."""
     read = read_refund if scenario.startswith("refund") else read_inquiry
 
     outcome = read(sample(scenario))

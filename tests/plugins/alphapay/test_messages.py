@@ -96,7 +96,7 @@ def test_an_amount_is_whole(wrong: object) -> None:
 
 def test_what_only_informs_cannot_hide_the_rest() -> None:
     """A time and a description of another shape are kept as they came, and the message is read."""
-    message = messages.decode(InquiryResponse, sample("inquiry_success_odd_time"))
+    message = messages.decode(InquiryResponse, sample("inquiry_success_unusual_time"))
 
     assert (None, {"refundTime": 20261122}) == (message.refund_time, message.extra)
     assert message.refund is not None

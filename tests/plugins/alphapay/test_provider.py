@@ -271,7 +271,7 @@ def test_success() -> None:
 def test_unknown_fields_are_details() -> None:
     """Undocumented fields, or of another shape, reach the settled outcome where they stood."""
     outcome = read_inquiry(sample("inquiry_success_unknown_fields"))
-    unusual = read_inquiry(sample("inquiry_success_odd_time"))
+    unusual = read_inquiry(sample("inquiry_success_unusual_time"))
 
     assert isinstance(outcome, Succeeded)
     assert {
@@ -299,7 +299,7 @@ def test_in_process_and_failed() -> None:
 
 @pytest.mark.parametrize("scenario", ["inquiry_refused", "inquiry_refused_without_code"])
 def test_an_inquiry_that_fails_is_not_found(scenario: str) -> None:
-    """F to an inquiry, with whatever code, counts as "not found" and tells people what was said; it fails nothing."""
+    """F to an inquiry, with whatever code, counts as "not found" and shows what was reported; it fails nothing."""
     outcome = read_inquiry(sample(scenario), KNOWN)
 
     assert isinstance(outcome, NotFound)
@@ -352,7 +352,7 @@ AFTER, NEVER = Resend.AFTER_NOT_FOUND, Resend.NEVER
     ],
 )
 def test_answers_that_decide_nothing(scenario: str, resend: Resend, review: bool) -> None:
-    """A signed answer that is not understood or not about this order is unknown, and flagged if money may have moved."""
+    """A signed answer that is not understood or not about this order is unknown, and flagged if money may be gone."""
     read = read_refund if scenario.startswith("refund") else read_inquiry
 
     outcome = read(sample(scenario), KNOWN)

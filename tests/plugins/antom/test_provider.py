@@ -353,7 +353,7 @@ AFTER, NEVER = Resend.AFTER_NOT_FOUND, Resend.NEVER
     ],
 )
 def test_answers_that_decide_nothing(scenario: str, resend: Resend, review: bool) -> None:
-    """A signed answer that is not understood or not about this order is unknown, and flagged if money may have moved."""
+    """A signed answer that is not understood or not about this order is unknown, and flagged if money may be gone."""
     read = read_refund if scenario.startswith("refund") else read_inquiry
 
     outcome = read(sample(scenario), KNOWN)
