@@ -239,7 +239,7 @@ def test_replay_with_a_later_plugin(
 async def test_show_lists_a_wording_next_to_the_readings(pending: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`show` keeps the two apart, like `audit replay`."""
     later = with_change(lambda outcome: changed(outcome, cause="New text."))
-    monkeypatch.setattr("refundry.gateway.gateway.load_plugins", lambda **_: later)
+    monkeypatch.setattr("refundry.gateway.queries.load_plugins", lambda **_: later)
     arguments = ["--config", str(pending), "show", "R1"]
     result = await asyncio.to_thread(CliRunner().invoke, cli, [*arguments, "--json"])
     shown = await asyncio.to_thread(CliRunner().invoke, cli, arguments)
