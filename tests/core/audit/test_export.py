@@ -30,7 +30,7 @@ PAYMENT = "20261122190741010007000000000000001"
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Give a store of 60 refunds, interleaved, so that its tree has tiles on two levels."""
+    """Return a store of 60 refunds, interleaved, so that its tree has tiles on two levels."""
     path = tmp_path_factory.mktemp("store") / "refunds.db"
     made = Made(path)
     made.write(list(lives(40)), interleaved=True)
@@ -41,7 +41,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 def path(tmp_path: Path, store: bytes) -> Path:
-    """Give a copy of the store."""
+    """Return a copy of the store."""
     path = tmp_path / "refunds.db"
     path.write_bytes(store)
     return path
@@ -70,7 +70,7 @@ def lines(folder: Path) -> list[dict[str, object]]:
 
 
 def test_a_whole_log(path: Path) -> None:
-    """Everything is in it, it is clean without the store, and what it cannot show is said."""
+    """It contains everything, it is clean without the store, and its limitations are reported."""
     done = exported(path)
     path.unlink()
     verdict = audited(done.place)
@@ -83,7 +83,7 @@ def test_a_whole_log(path: Path) -> None:
 
 
 def test_the_bytes_are_those_that_are_stored(path: Path) -> None:
-    """Events and evidence come out as they are stored, byte by byte."""
+    """Events and evidence are exported as they are stored, byte for byte."""
     folder = exported(path).place
     with closing(sqlite3.connect(path)) as store, store:
         stored = store.execute("SELECT state FROM stored_events ORDER BY rowid").fetchall()
@@ -95,7 +95,7 @@ def test_the_bytes_are_those_that_are_stored(path: Path) -> None:
 
 
 def test_the_tiles_prove(path: Path) -> None:
-    """Out of the tiles of an export anybody makes proofs that the log only grew."""
+    """The tiles of an export are sufficient to prove that the log only grew."""
     folder = exported(path).place
     nodes = TileNodes(300, lambda level, index, width: (folder / tile_path(level, index, width)).read_bytes())
     leaves = [nodes(0, index) for index in range(300)]
@@ -130,7 +130,7 @@ def test_a_part(path: Path, part: Part, refunds: int, events: int) -> None:
 
 
 def test_what_is_not_signed_yet_is_left_out(path: Path) -> None:
-    """Events that are newer than the newest checkpoint are not in it, and are counted."""
+    """Events newer than the newest checkpoint are not exported, and are counted."""
     with closing(sqlite3.connect(path)) as store, store:
         store.execute("DELETE FROM audit_checkpoint WHERE size=300")
     done = exported(path)
@@ -139,8 +139,8 @@ def test_what_is_not_signed_yet_is_left_out(path: Path) -> None:
     assert [] == audited(done.place).findings
 
 
-def test_erased_texts(path: Path) -> None:
-    """What was erased is not in it; the signed note is, and the check still passes."""
+def test_erased_records(path: Path) -> None:
+    """An erased record is not exported, its signed note is, and the check still passes."""
     each = life(1)
     digest = each.digest(1)
     stone = Tombstone(digest=digest, refund_id=each.id, at=AT, by="ada", why="asked to")
@@ -158,7 +158,7 @@ def test_erased_texts(path: Path) -> None:
         assert not (folder / content_path("evidence", digest)).exists()
 
 
-def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+def test_bytes_that_are_not_text(tmp_path: Path) -> None:
     """A state that is not UTF-8 is exported in base64, and matches its proof."""
     made = Made(tmp_path / "refunds.db")
     made.write([Life(life(1).id, life(1).events, life(1).contents)])
@@ -178,7 +178,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 
 
 def test_nothing_is_overwritten(path: Path) -> None:
-    """A place that is taken, by a folder, a file or a broken link, stays as it is."""
+    """An existing directory, file or broken link stays as it is."""
     takes: list[Callable[[Path], object]] = [Path.mkdir, Path.touch, lambda place: place.symlink_to("nowhere")]
     for number, take in enumerate(takes):
         place = path.with_name(f"taken-{number}")
@@ -188,7 +188,7 @@ def test_nothing_is_overwritten(path: Path) -> None:
 
 
 def test_nothing_half_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a file cannot be written, a log is not what was signed, or nothing is found, nothing is left."""
+    """If a file cannot be written, the log is not what was signed, or no event is selected, nothing remains."""
     before = sorted(path.parent.iterdir())
 
     def full(self: Path, content: bytes) -> int:
@@ -215,7 +215,7 @@ def test_nothing_half_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_unsigned_log_is_not_exported(path: Path) -> None:
-    """Without a genuine checkpoint nothing can be handed on."""
+    """Without a genuine checkpoint nothing is exported."""
     with read_store(path) as source, pytest.raises(Invalid, match="nothing of it is signed with this key"):
         export(source, new_key("other").verifier(), [], path.with_name("out"))
 
@@ -241,7 +241,7 @@ def _rewrite(folder: Path, change: Callable[[list[str]], list[str]]) -> None:
 
 
 def _first(old: str, new: str) -> Callable[[Path], object]:
-    """Give what changes the first line of the events."""
+    """Return a function that changes the first line of the events."""
     return lambda folder: _rewrite(folder, lambda all: [all[0].replace(old, new), *all[1:]])
 
 
@@ -270,7 +270,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_is_found(path: Path, name: str) -> None:
-    """Whatever is changed in the folder is found; an older genuine checkpoint only covers less."""
+    """Any change in the directory is found; an older genuine checkpoint only covers less."""
     folder = exported(path).place
     change, kind = CHANGES[name]
     change(folder)
@@ -303,7 +303,7 @@ def test_a_change_in_a_part_is_found(path: Path, name: str) -> None:
 
 
 def test_a_part_is_compared_with_other_checkpoints(path: Path) -> None:
-    """A checkpoint of the same size is compared with a part; about one of another size it says that it cannot."""
+    """A checkpoint of the same size is compared with a part; one of another size is reported as a limitation."""
     folder = exported(path, Part(payment=PAYMENT)).place
     with read_store(path) as source:
         older, newest = (Given(f"of {size}", note) for size, note in source.checkpoints())
@@ -324,8 +324,8 @@ def test_the_wrong_key(path: Path) -> None:
     assert {"checkpoint", "unsigned"} == {finding.kind for finding in verdict.findings}
 
 
-def test_what_is_no_export(tmp_path: Path) -> None:
-    """Another folder, another version, and an export without its key or checkpoint are refused in one line."""
+def test_a_directory_that_is_not_an_export(tmp_path: Path) -> None:
+    """Another directory, another version, and an export without its key or checkpoint are refused in one line."""
     assert not is_export(tmp_path)
     for about in ("", "[]", '{"format": "refundry/export/9", "size": 1}', '{"format": "refundry/export/1"}'):
         (tmp_path / "export.json").write_text(about)
@@ -339,7 +339,7 @@ def test_what_is_no_export(tmp_path: Path) -> None:
 
 
 def test_reading_writes_nothing(path: Path) -> None:
-    """Verifying leaves the folder as it was."""
+    """Verifying does not change the directory."""
     folder = exported(path).place
     before = sorted((each, each.stat().st_mtime_ns) for each in folder.rglob("*"))
     audited(folder)

@@ -47,7 +47,7 @@ def test_every_event_has_its_proof(path: Path, number: int) -> None:
 
 
 def test_either_id_names_a_refund(path: Path) -> None:
-    """Refundry's id and the request id name it; an unknown one, and one of two accounts, do not."""
+    """Refundry's id and the request id find it; an unknown id, or one that two accounts have, does not."""
     with open_snapshot(path) as snapshot:
         source = SqliteStoreSource(snapshot)
         assert life(3).id == source.resolve(life(3).id, None) == source.resolve("refund-000000000003", "shop-eu")

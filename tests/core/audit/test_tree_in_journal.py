@@ -49,7 +49,7 @@ def check_tree(path: Path) -> int:
 
 
 def change(path: Path, *statements: str) -> None:
-    """Rewrite the store behind everybody's back."""
+    """Change the store directly."""
     with closing(sqlite3.connect(path)) as connection:
         for statement in statements:
             connection.execute(statement)
@@ -57,7 +57,7 @@ def change(path: Path, *statements: str) -> None:
 
 
 async def test_every_event_has_its_leaf(journal: SqliteJournal, path: Path) -> None:
-    """Whatever is saved, alone or with others, is in the tree at its place, hashed as it is stored."""
+    """Every saved event, alone or in a group, is in the tree in its place, hashed as it is stored."""
     first = new("a")
     await journal.save(first)
     await asyncio.gather(*(journal.save(new(f"b-{number}", evidence(b"%d" % number))) for number in range(150)))
@@ -69,7 +69,7 @@ async def test_every_event_has_its_leaf(journal: SqliteJournal, path: Path) -> N
 
 
 async def test_what_is_refused_leaves_no_leaf(journal: SqliteJournal, path: Path) -> None:
-    """In a group with others or alone: a write that conflicts is neither in the log nor in the tree."""
+    """A write that conflicts, in a group or alone, is neither in the log nor in the tree."""
     first = new("a")
     await journal.save(first)
     later_write = then(first.refund, submitted())
@@ -91,7 +91,7 @@ async def test_what_is_refused_leaves_no_leaf(journal: SqliteJournal, path: Path
         "DELETE FROM audit_leaf WHERE idx = (SELECT max(idx) FROM audit_leaf)",
     ],
 )
-async def test_a_tree_that_does_not_fit_its_leaves_is_made_again_loudly(
+async def test_a_tree_that_does_not_match_its_leaves_is_rebuilt(
     path: Path, statement: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A damaged frontier stops no refund, and the process logs that it was damaged."""

@@ -52,12 +52,12 @@ def changed(path: Path, statement: str, *values: Any) -> None:
 
 
 def found(verdict: Verdict) -> list[tuple[str, str]]:
-    """Give kind and place of everything that was found."""
+    """Return kind and place of all findings."""
     return [(finding.kind, finding.where) for finding in verdict.findings]
 
 
 def made_of(path: Path, *some: Life) -> bytes:
-    """Make a store of these refunds, rightly signed."""
+    """Make a correctly signed store of these refunds."""
     made = Made(path)
     made.write(some)
     return made.close()
@@ -68,7 +68,7 @@ def made_of(path: Path, *some: Life) -> bytes:
 
 @pytest.mark.parametrize("interleaved", [False, True])
 def test_a_whole_log(path: Path, interleaved: bool) -> None:
-    """Nothing is found in a log of several batches, and what there is is counted and summed up."""
+    """A log of several batches has no findings, and its events and amounts are counted."""
     note = make_store(path, 2 * BATCH // 5 + 30, group=300, interleaved=interleaved)
     verdict = audited(path, note, deep=True)
     refunds = 2 * BATCH // 5 + 30
@@ -102,7 +102,7 @@ def test_an_empty_log(path: Path) -> None:
 
 
 def test_an_earlier_checkpoint_and_one_of_nothing(path: Path) -> None:
-    """A log that grew fits every checkpoint from before, also the one of the empty log."""
+    """A log that grew matches every earlier checkpoint, including that of the empty log."""
     made = Made(path)
     first = signed(made.frontier)
     made.write(list(lives(3)))
@@ -182,7 +182,7 @@ def test_a_write_during_the_check_is_refused(path: Path) -> None:
         changed(path, "DELETE FROM observed")
 
 
-def test_what_is_no_store(path: Path) -> None:
+def test_a_file_that_is_not_a_store(path: Path) -> None:
     """A missing file and another database are refused in one line."""
     with pytest.raises(ConfigError, match="there is no file"), read_store(path):
         pass
@@ -227,7 +227,7 @@ def test_what_is_no_store(path: Path) -> None:
         ("INSERT INTO erased VALUES (x'00','r','no note')", "tombstone", "00"),
     ],
 )  # fmt: skip
-def test_it_says_what_and_where(path: Path, statement: str, kind: str, where: str) -> None:
+def test_each_change_is_found_in_its_place(path: Path, statement: str, kind: str, where: str) -> None:
     """Each change is found, with its kind and its place."""
     note = make_store(path, 5)
     changed(path, statement)
@@ -271,7 +271,7 @@ def test_nothing_signed(path: Path) -> None:
 
 
 def test_a_flood_is_counted(path: Path) -> None:
-    """Of many findings of one kind the first are kept, and how many there are more."""
+    """Of many findings of one kind only the first are kept, and the others are counted."""
     findings = Findings()
     for number in range(KEPT + 7):
         findings.add(FindingKind.EVENT, f"position {number}", "x")
@@ -310,7 +310,7 @@ _TOTAL = Money(2000, "EUR", 2)
     ids=["settled with more", "more than was paid", "two currencies", "not failed", "replaces an unknown", "not sent"],
 )  # fmt: skip
 def test_invariants(path: Path, some: list[Life], invariant: str) -> None:
-    """A log that is rightly signed and does not make sense is found by what does not hold."""
+    """A correctly signed log that makes no sense is reported by the invariant that it violates."""
     note = made_of(path, *some)
     texts = [finding.text for finding in audited(path, note).findings if finding.kind is FindingKind.INVARIANT]
 
@@ -381,8 +381,8 @@ def test_a_note_about_something_else(path: Path) -> None:
 # --- limits -----------------------------------------------------------------------------------------------------------
 
 
-def test_it_says_what_it_cannot_see(path: Path) -> None:
-    """Without a checkpoint from outside, and for events that are under none, it says so."""
+def test_limitations_are_reported(path: Path) -> None:
+    """A missing checkpoint from outside and events without a checkpoint are reported as limitations."""
     made = Made(path)
     made.write(list(lives(2)))
     made.write(list(lives(1, 2)))
@@ -441,8 +441,8 @@ def test_made_refunds_have_ids_in_the_order_in_which_they_are_made(numbers: list
     assert [refund_id(number) for number in sorted(numbers)] == sorted(map(refund_id, numbers))
 
 
-def test_a_table_s_definition_that_is_no_text_any_more_is_a_damaged_file(tmp_path: Path) -> None:
-    """A flipped bit in what SQLite keeps of our tables is said in one line, by the audit and by the journal."""
+def test_a_table_definition_that_is_not_text_is_a_damaged_file(tmp_path: Path) -> None:
+    """A flipped bit in SQLite's definition of a table is reported in one line, by the audit and by the journal."""
     path = tmp_path / "refunds.db"
     make_store(path, 1)
     path.write_bytes(path.read_bytes().replace(b"CREATE TABLE evidence (", b"CREATE TABLE evidence \xac", 1))
