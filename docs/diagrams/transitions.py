@@ -54,7 +54,7 @@ def draw() -> Drawing:
     drawing.line([(36, 236), (58, 236)], "line", arrow=True)
     for (source, trigger), target in TRANSITIONS.items():
         event = trigger.split()[0]
-        kind = _KINDS[event] + (" dashed" if trigger.endswith(("by a person", "by an operator")) else "")
+        kind = _KINDS[event] + (" dashed" if trigger.endswith("by an operator") else "")
         drawing.curve(*_moved(_PATHS[source, target], target == source and "dashed" in kind), kind)
     for status in Status:
         x, y = _PLACES[status]

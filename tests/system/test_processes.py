@@ -74,7 +74,7 @@ async def test_serve_work_and_people_on_one_store(shop: Shop, tmp_path: Path) ->
     printed = "".join(end.err for end in ends)
 
     assert [0] * len(ends) == [end.status for end in ends]
-    # Creating the audit signing key is no reason for a warning.
+    # Creating the audit signing key does not cause a warning.
     assert "" == printed
     assert [] == wrong
     assert [len(imported)] * 2 == [end.json[0]["rows"] for end in ended[-2:]]

@@ -22,7 +22,7 @@ from refundry.plugin_host.scaffold.project import write_project
 from tests.plugins.peers import in_real_time
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stranger")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("thirdparty")]
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs" / "howto" / "write-a-provider.md"

@@ -146,7 +146,7 @@ def shapes() -> Iterator[list[Event]]:
         key_version="1",
     )  # fmt: skip
     look = (RaisedReview(ReviewReason.ID_HORIZON, "look"), RaisedReview(ReviewReason.RECONCILIATION_AMOUNT, "more"))
-    heard = Inquired(
+    inquired = Inquired(
         at=AT, channel=Channel.INQUIRY, outcome=OutcomeKind.UNKNOWN, next_step=NextStep.INQUIRE, next_at=AT,
         code="C", cause="c", advice="a", resend=Resend.NEVER, scope=Scope.REQUEST, review=look,
         provider_refund_id="PR1", evidence=DIGEST,
@@ -158,7 +158,7 @@ def shapes() -> Iterator[list[Event]]:
         outcome=OutcomeKind.RESUMED,
         next_step=NextStep.INQUIRE,
         by="Ben",
-        why="mended",
+        why="fixed",
         plugin="p 1",
     )
     done = Settled(
@@ -168,20 +168,20 @@ def shapes() -> Iterator[list[Event]]:
         plugin="antom 0.1.0",
     )  # fmt: skip
     late_answer = attrs.evolve(
-        heard, outcome=OutcomeKind.INFORMATIONAL, channel=Channel.NOTIFICATION, review=(), scope=None
+        inquired, outcome=OutcomeKind.INFORMATIONAL, channel=Channel.NOTIFICATION, review=(), scope=None
     )
-    person = Failed(
+    decided = Failed(
         at=AT, channel=Channel.OPERATOR, code="OPERATOR", cause="c", advice="a", evidence=DIGEST, plugin="p 1",
         by="Cem", why="seen at the bank",
     )  # fmt: skip
     yield [
         asked,
         sent,
-        heard,
+        inquired,
         resumed,
         done,
         late_answer,
-        person,
+        decided,
         attrs.evolve(done, channel=Channel.OPERATOR, by="D", why="no"),
     ]
     bare = attrs.evolve(asked, by="platform", reason=None, payment_total=None, retry_of=None, details=None, plugin=None)
@@ -243,7 +243,7 @@ async def _write_flows(name: str, directory: Path) -> Path:
             if code is not None:
                 provider.fault("answer", code=code, operation="refund", refund_request_id=f"R{number}")
             await shop.request(f"R{number}", payment=f"P{number}", reason="too small", by="orders")
-            await shop.gateway.resume_account("shop", Operator(by="Ben", why="mended"))
+            await shop.gateway.resume_account("shop", Operator(by="Ben", why="fixed"))
         provider.fault("drop_response", operation="refund", refund_request_id="LOST")
         await shop.request("LOST", payment="PLOST")
         provider.fault("corrupt", kind="html", operation="refund", refund_request_id="HTML")
@@ -259,7 +259,7 @@ async def _write_flows(name: str, directory: Path) -> Path:
 
 
 async def _decide(gateway: Gateway) -> None:
-    await gateway.resume_account("shop", Operator(by="Ben", why="mended"))
+    await gateway.resume_account("shop", Operator(by="Ben", why="fixed"))
     for row in await gateway.list():
         if row.review and not (await gateway.get(row.id)).final:
             await gateway.resolve(row.id, Operator(by="Cem", why="seen at the bank"), settled=False)

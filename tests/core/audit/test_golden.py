@@ -1,4 +1,4 @@
-"""Golden logs: what any version wrote is read for ever, and folds to the same states."""
+"""Golden logs: what any version wrote can always be read, and folds to the same states."""
 
 import json
 from typing import Any

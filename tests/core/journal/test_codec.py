@@ -166,7 +166,7 @@ def test_times_are_written_in_utc() -> None:
 
 
 def test_a_time_without_a_zone_is_refused() -> None:
-    """Nobody could say later which moment it was."""
+    """A time without an offset is ambiguous."""
     with pytest.raises(ValueError, match="zone"):
         encode(attrs.evolve(MINIMAL, at=datetime(2026, 1, 2)))  # noqa: DTZ001 (what is refused)
 
@@ -197,7 +197,7 @@ def test_what_was_not_written_by_us_is_an_error_that_names_its_place(topic: str,
         decode(topic, state, 77)
 
 
-# --- what a person wrote ----------------------------------------------------------------------------------------------
+# --- personal text ----------------------------------------------------------------------------------------------------
 
 DOCS = Path(__file__).parents[3] / "docs"
 ASKED: Event = attrs.evolve(cast(Any, OLD[0][0]), by="Ada", reason="too small", details={"note": "left at the door"})
@@ -212,7 +212,7 @@ def salt(count: int) -> bytes:
 
 @pytest.mark.parametrize("kind", EVENTS)
 @given(data=st.data())
-def test_what_a_person_wrote_is_kept_apart_and_comes_back(kind: type[Event], data: st.DataObject) -> None:
+def test_personal_text_is_stored_apart_and_restored(kind: type[Event], data: st.DataObject) -> None:
     """The two parts make the whole event again, the digest leads from one to the other, and what is left is not it."""
     event = data.draw(any_of(kind))
     state, private = encode_apart(event, salt)
@@ -229,7 +229,7 @@ def test_what_a_person_wrote_is_kept_apart_and_comes_back(kind: type[Event], dat
 @pytest.mark.parametrize("kind", EVENTS)
 @given(data=st.data())
 def test_an_erased_text_reads_as_erased_and_nothing_else_changes(kind: type[Event], data: st.DataObject) -> None:
-    """Without its private part an event has a mark wherever a person wrote, and is otherwise the same."""
+    """Without its private part an event has a mark for each personal text, and is otherwise the same."""
     event = data.draw(any_of(kind))
     state, _ = encode_apart(event, salt)
     marks: dict[str, Any] = {
@@ -242,15 +242,15 @@ def test_an_erased_text_reads_as_erased_and_nothing_else_changes(kind: type[Even
 
 
 def test_two_equal_texts_have_different_digests() -> None:
-    """The salt keeps whoever reads the log from finding out a short text by trying, or that two are the same."""
+    """The salt keeps readers of the log from guessing a short text, or that two texts are equal."""
     salts = iter([b"a" * 16, b"b" * 16])
     states = [encode_apart(ASKED, lambda count: next(salts))[0] for _ in range(2)]
 
     assert private_digest(states[0]) != private_digest(states[1])
 
 
-def test_an_event_that_nobody_wrote_has_no_private_part() -> None:
-    """What the engine and the providers wrote stands in the event, as it did before."""
+def test_an_event_without_personal_text_has_no_private_part() -> None:
+    """Text from the engine and the providers stays in the event."""
     for event, state in OLD[1:]:
         assert (state, None) == encode_apart(event, salt)
 
@@ -275,7 +275,7 @@ def test_a_private_part_that_does_not_fit_is_an_error(old: bytes, new: bytes) ->
 
 
 def test_another_private_part_is_an_error() -> None:
-    """What is read beside an event is what its digest names."""
+    """The private part read with an event is the one that its digest names."""
     state, private = encode_apart(ASKED, salt)
     assert private is not None
 

@@ -410,8 +410,8 @@ class AcmeWire:
     def _about(self, draft: Draft, refund: Refund) -> dict[str, str]:
         amount = draft.amount or refund.amount
         state = _STATES[draft.state or refund.state]
-        told = {"id": refund.refund_request_id, "refund": refund.refund_id, "state": state}
-        return told | {"amount": str(amount.minor), "currency": amount.currency}
+        fields = {"id": refund.refund_request_id, "refund": refund.refund_id, "state": state}
+        return fields | {"amount": str(amount.minor), "currency": amount.currency}
 
     def sign(self, draft: Draft, body: bytes, at: datetime, flaw: SignatureFlaw | None) -> tuple[Headers, bytes]:
         time = at.isoformat(timespec="seconds")

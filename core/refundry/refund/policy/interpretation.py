@@ -251,8 +251,8 @@ def _contradiction(refund: Refund, outcome: Outcome | NotSent, source: Source) -
     # A reply that was overtaken by the end may report trouble with the call; others concern the refund itself.
     if isinstance(outcome, Unknown) and source.channel is not Channel.REPLY:
         text = f"{refund.status} in Refundry; the provider now answers: {_message(outcome)}"
-        doubtful = outcome.resend is Resend.NEVER and outcome.review is not None
-        return RaisedReview(ReviewReason.CONTRADICTS_FINAL_STATE, text) if doubtful else None
+        unresolved = outcome.resend is Resend.NEVER and outcome.review is not None
+        return RaisedReview(ReviewReason.CONTRADICTS_FINAL_STATE, text) if unresolved else None
     match refund.status:
         case Status.FAILED:
             return _contradiction_of_failure(outcome)
