@@ -16,9 +16,8 @@ from refundry.testing.simulator.ledger import (
     Settlement,
     State,
     Verdict,
-    as_json,
-    as_text,
 )
+from refundry.testing.simulator.ledger_views import as_json, as_text
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 

@@ -14,7 +14,8 @@ from aiohttp import web
 from refundry.errors import Invalid
 from refundry.money import Money
 from refundry.provider.strict_json import Unreadable, read_object
-from refundry.testing.simulator.ledger import Payment, Settlement, State, as_json, as_text, refund_as_json
+from refundry.testing.simulator.ledger import Payment, Settlement, State
+from refundry.testing.simulator.ledger_views import as_json, as_text, refund_as_json
 
 if TYPE_CHECKING:
     from refundry.testing.simulator.server import Simulator
