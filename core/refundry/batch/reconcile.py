@@ -11,6 +11,7 @@ import tomllib
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -25,6 +26,7 @@ from refundry.refund import RaisedReview, Refund, Status
 
 __all__ = [
     "Finding",
+    "FindingKind",
     "Line",
     "MAX_ID",
     "MAX_LINE",
@@ -61,11 +63,23 @@ class Line:
     """The row as it appears in the report."""
 
 
+class FindingKind(StrEnum):
+    """How the report and Refundry's ledger compare for one refund."""
+
+    MATCHED = "matched"
+    MISSING_IN_REPORT = "missing_in_report"
+    """It is settled in Refundry, and the report does not list it."""
+    MISSING_IN_LEDGER = "missing_in_ledger"
+    """The report lists it, and Refundry does not know it."""
+    MISMATCHED = "mismatched"
+    """Both have it, with different facts."""
+
+
 @attrs.frozen
 class Finding:
-    """One comparison: `matched`, `missing_in_report`, `missing_in_ledger` or `mismatched`."""
+    """One comparison of the report with Refundry's ledger."""
 
-    kind: str
+    kind: FindingKind
     refund_request_id: str
     text: str = ""
     """What does not match, in a sentence."""
@@ -280,10 +294,10 @@ async def _find(gateway: Gateway, account: str, request_id: str) -> Refund | Non
 def _compare(line: Line, refund: Refund | None, *, twice: bool) -> Finding:
     if refund is None:
         text = f"the report has a refund of {_shown(line.amount)} that is not in Refundry"
-        return Finding("missing_in_ledger", line.refund_request_id, text, None, line.number)
+        return Finding(FindingKind.MISSING_IN_LEDGER, line.refund_request_id, text, None, line.number)
     reasons = tuple(_differences(line, refund, twice))
     text = "; ".join(reason.message for reason in reasons)
-    kind = "mismatched" if reasons else "matched"
+    kind = FindingKind.MISMATCHED if reasons else FindingKind.MATCHED
     return Finding(kind, line.refund_request_id, text, refund.id, line.number, reasons)
 
 
@@ -313,7 +327,7 @@ async def _missing_in_report(gateway: Gateway, account: str, seen: set[str], per
             if period.has(_settled_at(refund)):
                 text = f"it is settled in Refundry with {_shown(refund.amount)}, and the report does not list it"
                 reasons = (RaisedReview(ReviewReason.RECONCILIATION_MISSING, text),)
-                yield Finding("missing_in_report", row.refund_request_id, text, row.id, reasons=reasons)
+                yield Finding(FindingKind.MISSING_IN_REPORT, row.refund_request_id, text, row.id, reasons=reasons)
 
 
 def _settled_at(refund: Refund) -> datetime:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from refundry import formatting
-from refundry.batch.reconcile import Finding, Period, chosen_format, read_format, reconcile
+from refundry.batch.reconcile import Finding, FindingKind, Period, chosen_format, read_format, reconcile
 from refundry.cli.base import Bar, command, moment, operator, print_json, progress_bars
 from refundry.cli.exit_status import ExitStatus
 from refundry.errors import Invalid
@@ -43,7 +43,7 @@ async def reconcile_(
     if name is not None and mapping is not None:
         raise Invalid("--mapping", "cannot be combined with --format")
     period = Period(moment(start, "--from"), moment(end, "--to"))
-    counts: Counter[str] = Counter()
+    counts: Counter[FindingKind] = Counter()
     async with Gateway.open(config) as gateway:
         reports = gateway.account(account).plugin.reports
         kind = read_format(Path(mapping)) if mapping is not None else chosen_format(reports, name)
@@ -54,14 +54,14 @@ async def reconcile_(
             )  # fmt: skip
             async for finding in findings:
                 counts[finding.kind] += 1
-                if finding.kind != "matched":
+                if finding.kind is not FindingKind.MATCHED:
                     _print(finding, as_json)
-    summary = {kind: counts[kind] for kind in ("matched", "missing_in_report", "missing_in_ledger", "mismatched")}
+    summary = {kind.value: counts[kind] for kind in FindingKind}
     if as_json:
         print_json({"account": account, "summary": summary})
     else:
         click.echo(", ".join(f"{count} {kind}" for kind, count in summary.items()))
-    return ExitStatus.DONE if counts.total() == counts["matched"] else ExitStatus.DIFFERENCE
+    return ExitStatus.DONE if counts.total() == counts[FindingKind.MATCHED] else ExitStatus.DIFFERENCE
 
 
 def _print(finding: Finding, as_json: bool) -> None:

@@ -8,7 +8,7 @@ import asyncio
 from typing import Any, Final
 
 from refundry.inputs import Operator
-from refundry.provider import Code, CodeClass, Resend, SameId
+from refundry.provider import Code, CodeClass, OutcomeKind, Resend, SameId
 from refundry.refund import Inquired, Refund, Status
 from refundry.testing.contract.base import NotApplicable, check, fail, require
 from refundry.testing.contract.environment import Environment, Stuck, Subject
@@ -61,7 +61,7 @@ async def paid_or_reviewed(env: Environment, refund: Refund, what: str, allowed:
 async def once_only(env: Environment, refund: Refund) -> None:
     """Require that a refund in process was not sent again unless an inquiry did not find it."""
     history = [item.event for item in await env.gateway.history(refund.id)]
-    not_found = any(isinstance(event, Inquired) and event.outcome == "not_found" for event in history)
+    not_found = any(isinstance(event, Inquired) and event.outcome is OutcomeKind.NOT_FOUND for event in history)
     require(refund.attempts == 1 or not_found, f"it was sent {refund.attempts} times")
 
 
