@@ -107,12 +107,12 @@ def check_total(amount: Money, payment_total: Money | None, siblings: Iterable[S
             totals.append(sibling.payment_total)
     after = used + amount.minor
     unit = amount.currency
+    exceeds = f"{amount} {unit} would bring the refunds of this payment to {_written(after, amount)} {unit}"
     if payment_total is not None and after > payment_total.minor:
-        rest = f"with {_written(used, amount)} {unit} before it exceeds the payment's {payment_total} {unit}"
-        raise Invalid("amount", f"{amount} {unit} {rest}")
+        raise Invalid("amount", f"{exceeds}; the payment total is {payment_total} {unit}")
     if totals and after > min(totals):
-        given = f"an earlier refund of this payment gave {_written(min(totals), amount)} {unit}"
-        raise Invalid("payment_total" if payment_total else "amount", f"{given}; {_written(after, amount)} exceeds it")
+        earlier = f"an earlier refund states a payment total of {_written(min(totals), amount)} {unit}"
+        raise Invalid("payment_total" if payment_total else "amount", f"{exceeds}; {earlier}")
 
 
 def _written(minor: int, unit: Money) -> str:

@@ -99,7 +99,7 @@ async def test_a_row_that_stands_twice_is_one_refund(shop: Shop) -> None:
         (HEAD + "shop,P1,１２,EUR,R1,,\n", "line 2: amount"),
         (HEAD + "shop,P1,60,EUR,R1,,100\nshop,P1,60,EUR,R2,,100\n", "line 3: amount: 60.00 EUR with 60.00 EUR before"),
         (HEAD + "shop,P1,60,EUR,R1,,100\nshop,P1,60,EUR,R2,,\n", "line 3: amount: an earlier refund of this payment"),
-        (HEAD + "shop,P1,60,EUR,R1,,100\nshop,P1,60,EUR,R2,,150\n", "line 3: payment_total: an earlier refund"),
+        (HEAD + "shop,P1,60,EUR,R1,,100\nshop,P1,60,EUR,R2,,150\n", "line 3: payment_total: 31.00 EUR would bring"),
         (HEAD + "shop,P1,60,EUR,R1,,\nshop,P1,1,EUR,R2,,60\n", "line 3: amount: 1.00 EUR with 60.00 EUR before"),
         (HEAD + "shop,P1,60,EUR,R1,,\nshop,P1,1,USD,R2,,\n", "line 3: currency: earlier refunds of this payment"),
     ],
@@ -145,9 +145,15 @@ async def test_a_dry_run_finds_the_same_and_stores_nothing(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        ("shop,P1,31,EUR,R3,,", "line 3: amount: an earlier refund of this payment gave 100.00 EUR"),
-        ("shop,P1,31,EUR,R3,,200", "line 3: payment_total: an earlier refund"),
-        ("shop,P1,10,EUR,R3,,79.99", "line 3: amount: 10.00 EUR with 70.00 EUR before"),
+        (
+            "shop,P1,31,EUR,R3,,",
+            "line 3: amount: 31.00 EUR would bring the refunds of this payment to 101.00 EUR; an earlier",
+        ),
+        ("shop,P1,31,EUR,R3,,200", "line 3: payment_total: 31.00 EUR would bring"),
+        (
+            "shop,P1,10,EUR,R3,,79.99",
+            "line 3: amount: 10.00 EUR would bring the refunds of this payment to 80.00 EUR; the payment total",
+        ),
         ("shop,P1,1,USD,R3,,", "line 3: currency: earlier refunds of this payment are in EUR"),
     ],
 )

@@ -170,7 +170,7 @@ def _changing(refund: Refund) -> tuple[Any, ...]:
     return (
         refund.version,
         refund.status,
-        review_text((review.code, review.message, review.since) for review in refund.review),
+        review_text((review.code, review.message, review.since) for review in refund.review) if refund.review else None,
         None if due is None else to_micros(due),
         blocks_account(refund),
         to_micros(refund.updated_at),
