@@ -433,7 +433,7 @@ async def test_an_exception_in_a_reader_is_not_an_answer(shop: Shop, monkeypatch
         raise KeyError("resultCode")
 
     with monkeypatch.context() as patched:
-        patched.setattr("refundry_antom.provider._read_refund", broken)
+        patched.setattr("refundry_antom.interpretation.read_refund", broken)
         refund = await shop.request()
 
     assert Status.UNKNOWN is refund.status
