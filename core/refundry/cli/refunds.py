@@ -4,7 +4,7 @@ The rule of this module: a refund is recorded before anything is sent, and the e
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import click
 
@@ -78,11 +78,16 @@ async def _waited(gateway: "Gateway", refund: "Refund") -> ExitStatus:
     from refundry.refund import Status
     from refundry.refund.policy import ManualReview
 
-    if refund.status is Status.SETTLED:
-        return ExitStatus.DONE
-    if refund.status is Status.FAILED or isinstance(await gateway.next_step(refund), ManualReview):
-        return ExitStatus.NOT_PAID
-    return ExitStatus.NOT_FINAL
+    match refund.status:
+        case Status.SETTLED:
+            return ExitStatus.DONE
+        case Status.FAILED:
+            return ExitStatus.NOT_PAID
+        case Status.REQUESTED | Status.SUBMITTED | Status.PENDING | Status.UNKNOWN:
+            on_hold = isinstance(await gateway.next_step(refund), ManualReview)
+            return ExitStatus.NOT_PAID if on_hold else ExitStatus.NOT_FINAL
+        case _:
+            assert_never(refund.status)
 
 
 def _details(pairs: tuple[str, ...]) -> dict[str, Any]:

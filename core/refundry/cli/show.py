@@ -5,7 +5,7 @@ The rule of this module: it shows what is recorded, and what the installed versi
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, assert_never
 
 from refundry import views
 from refundry.audit.replay.reinterpretation import reading_as_json, reading_in_words
@@ -14,7 +14,7 @@ from refundry.formatting import moment, plain
 from refundry.gateway.queries import Reader
 from refundry.journal import Recorded
 from refundry.refund import Refund
-from refundry.refund.policy import ManualReview, Step
+from refundry.refund.policy import Done, Inquire, ManualReview, Step, Submit
 
 __all__ = ["show_refund"]
 
@@ -58,11 +58,15 @@ def _summary(refund: Refund) -> list[str]:
 
 
 def _next(refund: Refund, step: Step | None, shown: Mapping[str, Any] | None) -> list[str]:
-    if isinstance(step, ManualReview):
-        # A reason that was printed above is not repeated.
-        listed = any(review.code is step.reason for review in refund.review)
-        return ["on hold: needs an operator" if listed else f"on hold: {step.message}"]
-    return [] if shown is None else [f"next: {shown['step']} at {shown['at']}"]
+    match step:
+        case ManualReview():
+            # A reason that was printed above is not repeated.
+            listed = any(review.code is step.reason for review in refund.review)
+            return ["on hold: needs an operator" if listed else f"on hold: {step.message}"]
+        case Submit() | Inquire() | Done() | None:
+            return [] if shown is None else [f"next: {shown['step']} at {shown['at']}"]
+        case _:
+            assert_never(step)
 
 
 def _in_utc(settled_at: str) -> str:

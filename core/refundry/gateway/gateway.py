@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
-from typing import Self
+from typing import Self, assert_never
 
 import attrs
 
@@ -181,17 +181,20 @@ class Gateway(Reader):
         now = self.ports.now()
         step = policy.next_step(refund, account.terms, now)
         try:
-            if isinstance(step, policy.ManualReview) and refund.next_at is not None and refund.next_at <= now:
-                return await self._decide(refund, policy.escalated(refund, step, now))
-            if (
-                not isinstance(step, policy.Submit | policy.Inquire)
-                or step.at > now
-                or await self._health.is_blocked(account.name)
-            ):
-                return refund
-            if isinstance(step, policy.Inquire):
-                return (await self._inquire(account, refund))[0]
-            return await self._submit(account, refund)
+            match step:
+                case policy.Done():
+                    return refund
+                case policy.ManualReview():
+                    due = refund.next_at is not None and refund.next_at <= now
+                    return await self._decide(refund, policy.escalated(refund, step, now)) if due else refund
+                case policy.Submit() | policy.Inquire() if step.at > now or await self._health.is_blocked(account.name):
+                    return refund
+                case policy.Inquire():
+                    return (await self._inquire(account, refund))[0]
+                case policy.Submit():
+                    return await self._submit(account, refund)
+                case _:
+                    assert_never(step)
         except Stale:
             return await self.get(refund_id)
 

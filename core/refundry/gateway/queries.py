@@ -6,7 +6,7 @@ The rule of this module: nothing in it writes, calls a provider or needs a priva
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, assert_never
 from uuid import UUID
 
 from refundry.config import Account, Config, open_accounts, read_config
@@ -130,11 +130,16 @@ class Reader:
         """Return what is done next for a refund, and when; a manual review while its account is blocked."""
         account = self.account(refund.account)
         step = policy.next_step(refund, account.terms, self.ports.now())
-        if isinstance(step, policy.Submit | policy.Inquire) and await self._health.is_blocked(account.name):
-            return policy.ManualReview(
-                ReviewReason.BLOCKED_ACCOUNT, f"the account {account.name} is blocked by another refund"
-            )
-        return step
+        match step:
+            case policy.Submit() | policy.Inquire():
+                if not await self._health.is_blocked(account.name):
+                    return step
+                text = f"the account {account.name} is blocked by another refund"
+                return policy.ManualReview(ReviewReason.BLOCKED_ACCOUNT, text)
+            case policy.ManualReview() | policy.Done():
+                return step
+            case _:
+                assert_never(step)
 
     async def readings(self, history: Sequence[Recorded]) -> "Sequence[Reading]":
         """Read the stored answers of a refund again; return where today's plugin reads them differently."""

@@ -4,7 +4,7 @@ The rule of this module: totals are exact integers of minor units.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import attrs
 
@@ -44,8 +44,15 @@ class _Sum:
         amount = row.amount.minor
         self.refunds += 1
         self.requested += amount
-        self.settled += amount if row.status is Status.SETTLED else 0
-        self.failed += amount if row.status is Status.FAILED else 0
+        match row.status:
+            case Status.SETTLED:
+                self.settled += amount
+            case Status.FAILED:
+                self.failed += amount
+            case Status.REQUESTED | Status.SUBMITTED | Status.PENDING | Status.UNKNOWN:
+                pass
+            case _:
+                assert_never(row.status)
 
 
 async def add_up(pages: AsyncIterator[Sequence[Row]], *, by_payment: bool) -> Sequence[Total]:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final
+from typing import Final, assert_never
 
 from refundry.errors import StoreError, UnknownAccount
 from refundry.gateway import Gateway
@@ -193,12 +193,17 @@ async def process(gateway: Gateway, refund: Refund, seconds: float) -> Refund:
     deadline = loop.time() + seconds
     while True:
         step = await gateway.next_step(refund)
-        if not isinstance(step, policy.Submit | policy.Inquire):
-            return refund
+        match step:
+            case policy.ManualReview() | policy.Done():
+                return refund
+            case policy.Submit() | policy.Inquire():
+                at = step.at
+            case _:
+                assert_never(step)
         left = deadline - loop.time()
         if left <= 0:
             return refund
-        wait = (step.at - gateway.ports.now()).total_seconds()
+        wait = (at - gateway.ports.now()).total_seconds()
         if wait > 0:
             # A worker or a notification may change it meanwhile.
             await gateway.ports.sleep(min(wait, left, _POLL))

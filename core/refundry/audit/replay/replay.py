@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 import attrs
 
@@ -297,15 +297,20 @@ def _compare_row(part: _Part, refund: Refund | None, found: StoredRow | None) ->
             part.findings.append(Finding(ReplayKind.INDEX, f"refund {each.refund_id}", plain(text)))
 
 
-_END: Final = {Status.SETTLED: "settled", Status.FAILED: "failed"}
-
-
 def _add(totals: _Totals, of: Refund | Row, moved: int) -> None:
     amount = of.amount
     unit = of.account, amount.currency, amount.exponent
     totals[*unit, "refunds"] += 1
     totals[*unit, "requested"] += amount.minor
-    totals[*unit, _END.get(of.status, "open")] += moved if of.status is Status.SETTLED else amount.minor
+    match of.status:
+        case Status.SETTLED:
+            totals[*unit, "settled"] += moved
+        case Status.FAILED:
+            totals[*unit, "failed"] += amount.minor
+        case Status.REQUESTED | Status.SUBMITTED | Status.PENDING | Status.UNKNOWN:
+            totals[*unit, "open"] += amount.minor
+        case _:
+            assert_never(of.status)
 
 
 def _compare_totals(log: Mapping[Any, int], index: Mapping[Any, int]) -> Iterator[Found]:

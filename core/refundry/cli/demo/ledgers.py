@@ -5,7 +5,7 @@ The rule of this module: pure; amounts are compared to the cent, and each paymen
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import attrs
 
@@ -83,13 +83,16 @@ def _movements(ledger: Mapping[str, Any], currency: str) -> Tally:
 
 
 def _add(tally: Tally, row: Row, *, again: bool) -> None:
-    if row.status is Status.SETTLED:
-        tally.settled += 1
-        tally.settled_minor += row.amount.minor
-    elif row.status is Status.FAILED:
-        tally.refused += not again
-    else:
-        tally.open += 1
+    match row.status:
+        case Status.SETTLED:
+            tally.settled += 1
+            tally.settled_minor += row.amount.minor
+        case Status.FAILED:
+            tally.refused += not again
+        case Status.REQUESTED | Status.SUBMITTED | Status.PENDING | Status.UNKNOWN:
+            tally.open += 1
+        case _:
+            assert_never(row.status)
 
 
 def _mismatched(row: Row, ledger: Mapping[str, Any]) -> bool:

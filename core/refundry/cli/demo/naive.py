@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 import aiohttp
 import attrs
@@ -103,6 +103,8 @@ async def _refund(session: aiohttp.ClientSession, refund: DemoRefund, calls: Cou
                 return Belief.PAID
             case Unknown() | NotFound() | Blocked() | Informational():
                 continue
+            case _:
+                assert_never(outcome)
     return Belief.FAILED
 
 

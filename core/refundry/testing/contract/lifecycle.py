@@ -5,7 +5,7 @@ unresolved refund is flagged for review. What a fault must lead to follows from 
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from refundry.inputs import Operator
 from refundry.provider import Code, CodeClass, OutcomeKind, Resend, SameId
@@ -28,14 +28,17 @@ async def consistent(env: Environment, refund: Refund, what: str) -> Refund:
     require(moved <= 1, f"{what}: it was paid {moved} times")
     if entry is not None:
         require(len(entry["bodies"]) <= 1, f"{what}: it was sent again with other bytes")
-    if refund.status is Status.SETTLED:
-        require(moved == 1, f"{what}: it is settled although no money moved")
-    if refund.status is Status.FAILED:
-        require(moved == 0, f"{what}: it failed although the money moved")
-        require(
-            entry is None or entry["status"] != "PROCESSING",
-            f"{what}: it failed although the provider is still processing it",
-        )
+    match refund.status:
+        case Status.SETTLED:
+            require(moved == 1, f"{what}: it is settled although no money moved")
+        case Status.FAILED:
+            require(moved == 0, f"{what}: it failed although the money moved")
+            in_process = entry is not None and entry["status"] == "PROCESSING"
+            require(not in_process, f"{what}: it failed although the provider is still processing it")
+        case Status.REQUESTED | Status.SUBMITTED | Status.PENDING | Status.UNKNOWN:
+            pass
+        case _:
+            assert_never(refund.status)
     return refund
 
 
