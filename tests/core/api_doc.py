@@ -122,28 +122,32 @@ def _remark(following: ast.stmt | None) -> str:
 
 def _signature(node: Function) -> str:
     prefix = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
-    arguments = ast.unparse(node.args).removeprefix("self, ").removeprefix("cls, ")
-    arguments = "" if arguments in ("self", "cls") else arguments
+    arguments = _arguments(node.args)
     result = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-    line = f"{prefix} {node.name}({arguments}){result}"
+    line = f"{prefix} {node.name}({', '.join(arguments)}){result}"
     if len(line) > 100:
-        broken = ",\n    ".join(_split(node.args))
+        broken = ",\n    ".join(arguments)
         line = f"{prefix} {node.name}(\n    {broken},\n){result}"
     decorators = {ast.unparse(decorator) for decorator in node.decorator_list}
     lines = [f"@{name}" for name in ("classmethod", "asynccontextmanager", "staticmethod") if name in decorators]
     return "\n".join(["```py", *lines, line, "```", "", ""])
 
 
-def _split(arguments: ast.arguments) -> list[str]:
-    parts: list[str] = []
-    depth = 0
-    for piece in ast.unparse(arguments).split(", "):
-        if depth:
-            parts[-1] += f", {piece}"
-        else:
-            parts.append(piece)
-        depth += piece.count("[") + piece.count("(") - piece.count("]") - piece.count(")")
+def _arguments(arguments: ast.arguments) -> list[str]:
+    """Return the parameters as they are written, without `self` and `cls`."""
+    positional = [*arguments.posonlyargs, *arguments.args]
+    missing: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
+    parts = [_argument(*pair) for pair in zip(positional, [*missing, *arguments.defaults], strict=True)]
+    if arguments.kwonlyargs:
+        parts.append("*" if arguments.vararg is None else f"*{_argument(arguments.vararg, None)}")
+        parts += [_argument(*pair) for pair in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
     return [part for part in parts if part not in ("self", "cls")]
+
+
+def _argument(argument: ast.arg, default: ast.expr | None) -> str:
+    kind = "" if argument.annotation is None else f": {ast.unparse(argument.annotation)}"
+    equals = " = " if kind else "="
+    return f"{argument.arg}{kind}" + ("" if default is None else f"{equals}{ast.unparse(default)}")
 
 
 def _text(node: ast.ClassDef | Function) -> str:

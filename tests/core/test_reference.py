@@ -23,6 +23,7 @@ from refundry.refund import EVENTS, Event, Status, fold, policy
 from refundry.testing.simulator.faults import FAULTS
 from refundry.views import refund_as_json
 from refundry_antom.provider import PLUGIN, AntomSettings
+from tests.core.api_doc import api_page
 from tests.core.cli_doc import REFUND, cli_page
 from tests.core.journal.samples import requested
 
@@ -48,6 +49,11 @@ def written(value: Any) -> str:
 def test_cli() -> None:
     """The page of the command line is the one that the commands give."""
     assert cli_page() == (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
+
+
+def test_api() -> None:
+    """The page of the Python API is the one that the docstrings produce; `python -m tests.pages` writes it again."""
+    assert api_page() == (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
