@@ -108,7 +108,7 @@ def _outside(drawing: Drawing, middles: Mapping[str, float]) -> None:
         ("outbound", "providers over HTTPS", "line", "to"),
         ("plugin_host", "installed plugins", "line", "to"),
         ("journal", "one SQLite file", "line", "to"),
-        ("provider", "plugins/refundry_*: import only this", "accent", "from"),
+        ("provider", "provider plugins", "accent", "from"),
     )
     for name, text, kind, direction in outside:
         y = middles[name]
