@@ -4,6 +4,7 @@ The rule of this module: every call into C that reaches a clock, randomness, a f
 name the plugin imported it under and whatever it catches.
 """
 
+import gc
 import random
 import sys
 from collections.abc import Iterator
@@ -40,12 +41,15 @@ def watched() -> Iterator[list[str]]:
         if name is not None and not _allowed(frame):
             touched.append(f"{name} in {frame.f_globals.get('__name__')}.{frame.f_code.co_name}")
 
-    before = sys.getprofile()
+    before, collects = sys.getprofile(), gc.isenabled()
+    gc.disable()  # a collection may call into other software, which may look at a clock
     sys.setprofile(see)
     try:
         yield touched
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
 
 
 def _forbidden(function: Any) -> str | None:
