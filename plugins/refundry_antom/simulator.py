@@ -4,42 +4,28 @@ The rule of this module: it is written from Antom's documents alone and shares n
 the signature, so that the two check each other. What no document says is marked `assumed`. docs/simulator.md lists it.
 """
 
-import hashlib
-import json
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import attrs
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from refundry.errors import Forged, Invalid
+from refundry.errors import Invalid
 from refundry.money import Money
-from refundry.ports import Ports
-from refundry.provider.signatures import load_private_key, load_public_key
 from refundry.provider.strict_json import Unreadable, read_object
 from refundry.testing.simulator.ledger import ParsedRequest, Refund, State, Verdict
-from refundry.testing.simulator.messages import Call, Draft, Headers, SignatureFlaw, identifier, string, with_flaw
+from refundry.testing.simulator.messages import Call, Draft, Headers, Refusal, identifier, string
 from refundry.testing.simulator.notifications import INTERVALS
+from refundry.testing.simulator.registration import simulator_plugin
 from refundry.testing.simulator.server import Simulator
-from refundry.testing.simulator.settings import (
-    Check,
-    Keys,
-    Settings,
-    SimulatorPlugin,
-    account_text,
-    flag,
-    make_keys,
-    text,
-    with_options,
-)
+from refundry.testing.simulator.settings import Check, Settings, flag
+from refundry.testing.simulator.wire import FieldReader, Signature, SignedJsonWire, json_bytes, required_header
 from refundry_antom.signing import content, sign, verify
 
 CLIENT_ID: Final = "SANDBOX_5Y000000000SIM"
 
-_PATH: Final = re.compile(r"/ams/(?:sandbox/)?api/v1/payments/(refund|inquiryRefund)(?:\?.*)?", re.ASCII | re.DOTALL)
 _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
 
 _MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
@@ -98,6 +84,12 @@ _CODES: Final[Mapping[str, str]] = {
     Verdict.EXCEEDED: "REFUND_AMOUNT_EXCEED",
     Verdict.BALANCE: "MERCHANT_BALANCE_NOT_ENOUGH",
     Verdict.INCONSISTENT: "REPEAT_REQ_INCONSISTENT",
+    Refusal.PATH: "NO_INTERFACE_DEF",
+    Refusal.METHOD: "METHOD_NOT_SUPPORTED",
+    Refusal.MEDIA_TYPE: "MEDIA_TYPE_NOT_ACCEPTABLE",
+    Refusal.CLIENT: "CLIENT_INVALID",
+    Refusal.SIGNATURE: "INVALID_SIGNATURE",
+    Refusal.FIELDS: "PARAM_ILLEGAL",
 }
 _UNSIGNED: Final = frozenset({"INVALID_SIGNATURE", "SIGNATURE_INVALID"})
 """Answered without a signature: Antom, "Sign a request and verify the signature", comment in the sample code."""
@@ -109,7 +101,6 @@ _ACKNOWLEDGED: Final = {"result": {"resultCode": "SUCCESS", "resultStatus": "S",
 class AntomSettings(Settings):
     """How the simulated Antom behaves."""
 
-    keys: Keys
     client_id: str = CLIENT_ID
     key_version: str = "1"
     balance_shows_processing: bool = False
@@ -121,59 +112,51 @@ class AntomSettings(Settings):
     }
 
 
-class AntomWire:
+class AntomWire(SignedJsonWire[AntomSettings]):
     """Antom's messages."""
 
     provider = "antom"
     notification_intervals = INTERVALS
+    client_header, client_setting = "client-id", "client_id"
+    path = re.compile(r"/ams/(?:sandbox/)?api/v1/payments/(refund|inquiryRefund)(?:\?.*)?", re.ASCII | re.DOTALL)
+    codes = _CODES
+    unsigned = _UNSIGNED
 
-    def __init__(self, settings: AntomSettings) -> None:
-        self._client_id = text("client_id", settings.client_id)
-        self._key_version = settings.key_version
-        self.balance_shows_processing = settings.balance_shows_processing
-        self._merchant = load_public_key(settings.keys.merchant_public.read_bytes(), "merchant.pub.pem")
-        self._key = load_private_key(settings.keys.provider.read_bytes(), "provider.pem")
-        self._wrong_key = load_private_key(settings.keys.merchant.read_bytes(), "merchant.pem")
+    # --- requests -----------------------------------------------------------------------------------------------------
 
-    # --- hearing ------------------------------------------------------------------------------------------------------
+    @property
+    def readers(self) -> Mapping[str, FieldReader]:
+        """Return the readers of the two operations."""
+        return {"refund": _refund_request, "inquiryRefund": _inquiry_request}
 
-    def parse_request(self, call: Call) -> ParsedRequest | Draft:
-        """Check the path, the method, the media type, the client, the signature and the fields, in this order."""
-        match = _PATH.fullmatch(call.path)
-        if match is None:
-            return _refused(call, "NO_INTERFACE_DEF")
-        if call.method != "POST":
-            return _refused(call, "METHOD_NOT_SUPPORTED")
-        if not _is_json(call.headers.get("content-type")):
-            return _refused(call, "MEDIA_TYPE_NOT_ACCEPTABLE")
-        if call.headers.get("client-id") != self._client_id:
-            return attrs.evolve(_refused(call, "CLIENT_INVALID"), client=_header_safe(call.headers.get("client-id")))
-        if not self._genuine(call):
-            return _refused(call, "INVALID_SIGNATURE")
-        try:
-            return _READERS[match[1]](call, read_object(call.body))
-        except (Unreadable, Invalid) as error:
-            field = getattr(error, "field", "")
-            return _refused(call, "CURRENCY_NOT_SUPPORT" if field == "currency" else "PARAM_ILLEGAL")
+    def accepts_media_type(self, media_type: str | None) -> bool:
+        """Return whether it is JSON; the header is optional in Antom's documents."""
+        return media_type is None or media_type.split(";")[0].strip().lower() == "application/json"
 
-    def _genuine(self, call: Call) -> bool:
-        time = call.headers.get("request-time", "")
-        signed = content(call.method, call.path, self._client_id, time, call.body)
-        try:
-            verify(self._merchant, call.headers.get("signature"), signed)
-        except Forged:
-            return False
-        return time != ""
+    def verify(self, call: Call) -> None:
+        """Raise `Forged` unless the client signed the request."""
+        signed = content(call.method, call.path, self.client, required_header(call, "request-time"), call.body)
+        verify(self.merchant_key, call.headers.get("signature"), signed)
+
+    def refused(self, call: Call, code: str) -> Draft:
+        """Return the answer to a refused request; an unknown client is answered under the id that it sent."""
+        client = _header_safe(call.headers.get("client-id")) if code == Refusal.CLIENT else None
+        return attrs.evolve(super().refused(call, code), client=client)
+
+    def code_of_error(self, error: Unreadable | Invalid) -> str:
+        """Return the code of an invalid request; a currency has its own."""
+        unknown_currency = isinstance(error, Invalid) and error.field == "currency"
+        return "CURRENCY_NOT_SUPPORT" if unknown_currency else Refusal.FIELDS
 
     def remembers(self, code: str) -> bool:
-        """Say whether a repeat is told the same: of business failures, not of refusals at the gate or of U."""
+        """Return whether a repeat gets the same answer: after business failures, not after other refusals or a U."""
         return code not in _GATE and _MESSAGES.get(code, ("F", ""))[0] == "F"
 
-    # --- saying -------------------------------------------------------------------------------------------------------
+    # --- responses and notifications ----------------------------------------------------------------------------------
 
     def body(self, draft: Draft, at: datetime) -> bytes:
         """Write a response or a notification, with the fields each is documented to have."""
-        code = _CODES.get(draft.code, draft.code)
+        code = self.code_of(draft)
         status, message = _MESSAGES.get(code, ("F", "Failed."))
         status = draft.status or status
         fields: dict[str, Any] = {
@@ -181,47 +164,36 @@ class AntomWire:
         }
         if draft.refund is not None:
             fields |= _WRITERS.get(draft.operation, _nothing)(self, draft, draft.refund, status)
-        return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+        return json_bytes(fields)
 
     def shown(self, draft: Draft, refund: Refund) -> State:
-        """Give the refundStatus that is told."""
-        if self.balance_shows_processing and refund.reason in (Verdict.BALANCE, _CODES[Verdict.BALANCE]):
+        """Return the refundStatus that an inquiry shows."""
+        if self.settings.balance_shows_processing and refund.reason in (Verdict.BALANCE, _CODES[Verdict.BALANCE]):
             return State.PROCESSING
         return draft.state or refund.state
 
-    def sign(self, draft: Draft, body: bytes, at: datetime, flaw: SignatureFlaw | None) -> tuple[Headers, bytes]:
-        """Sign what is about to leave. Header names of responses are lower-case, as Antom's own SDK expects."""
-        told = draft.operation == "notification"
-        client, time = draft.client or self._client_id, at.isoformat(timespec="seconds")
-        headers = [("content-type", "application/json; charset=UTF-8"), ("client-id", client)]
-        if flaw is SignatureFlaw.UNSIGNED or (_CODES.get(draft.code, draft.code) in _UNSIGNED and not told):
-            return headers, body
-        key = self._wrong_key if flaw is SignatureFlaw.WRONG_KEY else self._key
-        signature = sign(key, content("POST", draft.path, client, time, body), self._key_version)
-        headers.append(("Signature" if told else "signature", with_flaw(signature, flaw)))
-        if flaw is not SignatureFlaw.NO_TIME:
-            headers.append(("Request-Time" if told else "response-time", time))
-        return headers, body
+    def headers(self, draft: Draft) -> Headers:
+        """Return the headers; those of responses are in lower case, as Antom's own SDK expects."""
+        return [("content-type", "application/json; charset=UTF-8"), ("client-id", self.client_of(draft))]
+
+    def signature(self, draft: Draft, body: bytes, at: datetime, key: RSAPrivateKey) -> Signature:
+        """Sign a message over its path, client and time."""
+        time = at.isoformat(timespec="seconds")
+        header = sign(key, content("POST", draft.path, self.client_of(draft), time, body), self.settings.key_version)
+        if draft.operation == "notification":
+            return Signature(("Signature", header), ("Request-Time", time))
+        return Signature(("signature", header), ("response-time", time))
 
     def notifies(self, state: State) -> bool:
-        """Tell of success and of failure."""
+        """Return True: Antom notifies of success and of failure."""
         return True
 
     def is_acknowledgement(self, status: int, body: bytes) -> bool:
-        """Take the documented fixed body with HTTP 200, whatever its order and spaces, and nothing else."""
+        """Return whether it is the documented body with HTTP 200, in any order and spacing."""
         try:
             return status == 200 and read_object(body) == _ACKNOWLEDGED
         except Unreadable:
             return False
-
-
-def _refused(call: Call, code: str) -> Draft:
-    return Draft(operation="", path=call.path, code=code)
-
-
-def _is_json(kind: str | None) -> bool:
-    # The header is optional in Antom's documents.
-    return kind is None or kind.split(";")[0].strip().lower() == "application/json"
 
 
 def _header_safe(value: str | None) -> str | None:
@@ -231,7 +203,7 @@ def _header_safe(value: str | None) -> str | None:
 # --- the fields of requests -------------------------------------------------------------------------------------------
 
 
-def _refund_request(call: Call, data: Mapping[str, Any]) -> ParsedRequest:
+def _refund_request(data: Mapping[str, Any]) -> ParsedRequest:
     _check_scalars(data)
     amount = data.get("refundAmount")
     if not isinstance(amount, dict):
@@ -247,24 +219,19 @@ def _refund_request(call: Call, data: Mapping[str, Any]) -> ParsedRequest:
     string(data, "refundReason", 256)
     return ParsedRequest(
         operation="refund",
-        path=call.path,
         refund_request_id=identifier(data, "refundRequestId", 64, needed=True),
         payment=string(data, "paymentId", 64, needed=True) or "",
         amount=money,
         notify_url=string(data, "refundNotifyUrl", 1024),
-        digest=hashlib.sha256(call.body).hexdigest(),
     )
 
 
-def _inquiry_request(call: Call, data: Mapping[str, Any]) -> ParsedRequest:
+def _inquiry_request(data: Mapping[str, Any]) -> ParsedRequest:
     _check_scalars(data)
     request_id, refund_id = identifier(data, "refundRequestId", 64), string(data, "refundId", 64)
     if request_id is None and refund_id is None:
         raise Invalid("refundRequestId", "refundRequestId and refundId cannot both be null")
-    return ParsedRequest(operation="inquiry", path=call.path, refund_request_id=request_id, refund_id=refund_id)
-
-
-_READERS: Final = {"refund": _refund_request, "inquiryRefund": _inquiry_request}
+    return ParsedRequest(operation="inquiry", refund_request_id=request_id, refund_id=refund_id)
 
 
 def _check_scalars(value: Any) -> None:
@@ -342,36 +309,15 @@ _WRITERS: Final = {"refund": _refund_fields, "inquiry": _inquiry_fields, "notifi
 class AntomSimulator(Simulator[AntomSettings]):
     """Antom on loopback, with one merchant: `async with AntomSimulator(settings) as antom: antom.url`."""
 
-    def __init__(self, settings: AntomSettings, ports: Ports | None = None) -> None:
-        self._antom = AntomWire(settings)
-        super().__init__(self._antom, settings, ports)
-
-    def change(self, options: Mapping[str, Any]) -> None:
-        """Change settings while it runs; `Invalid` names the option and the rule."""
-        super().change(options)
-        self._antom.balance_shows_processing = self.settings.balance_shows_processing
+    def new_wire(self) -> AntomWire:
+        """Return Antom's messages."""
+        return AntomWire(self.settings)
 
 
-def account_section(name: str, url: str, keys_dir: Path, notify_url: str | None = None) -> str:
-    """Write the section of refundry.toml for an account at this simulator."""
-    keys = Keys(keys_dir.resolve())
-    settings: dict[str, str | int] = {
-        "provider": "antom",
-        "base_url": url,
-        "client_id": CLIENT_ID,
-        "private_key": str(keys.merchant),
-        "provider_public_key": str(keys.provider_public),
-        "key_version": 1,
-    }
-    return account_text(name, settings if notify_url is None else settings | {"notify_url": notify_url})
-
-
-@asynccontextmanager
-async def run(host: str, port: int, keys_dir: Path, options: Mapping[str, Any]) -> AsyncIterator[AntomSimulator]:
-    """Listen while the context is open; `Invalid` names what is wrong with the address, the keys or an option."""
-    settings = AntomSettings(host=host, port=port, keys=make_keys(keys_dir))
-    async with AntomSimulator(with_options(settings, options)) as simulator:
-        yield simulator
-
-
-PLUGIN: Final = SimulatorPlugin(name="antom", version="1.0.0", account_section=account_section, run=run)
+PLUGIN: Final = simulator_plugin(
+    AntomSimulator,
+    AntomSettings,
+    name="antom",
+    version="1.0.0",
+    account={"client_id": CLIENT_ID, "key_version": 1},
+)

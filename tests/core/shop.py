@@ -17,7 +17,7 @@ from refundry.plugin_host import Plugins
 from refundry.ports import Ports
 from refundry.refund import Refund
 from refundry.testing.simulator.settings import Keys, make_keys
-from refundry_antom.simulator import AntomSettings, AntomSimulator, account_section
+from refundry_antom.simulator import PLUGIN, AntomSettings, AntomSimulator
 
 TERMS = {
     "timeout": 5,
@@ -52,7 +52,7 @@ def write_config(directory: Path, accounts: Mapping[str, str], terms: Mapping[st
     """Write refundry.toml with accounts (name to address) of simulators with the keys of `keys()`."""
     sections = ['store = "sqlite:///refunds.db"\n']
     for name, url in accounts.items():
-        sections.append(account_section(name, url, keys().directory, more.get("notify_url")))
+        sections.append(PLUGIN.account_section(name, url, keys().directory, more.get("notify_url")))
         sections.append(f"[accounts.{name}.terms]\n" + "".join(f"{key} = {value}\n" for key, value in terms.items()))
     path = directory / "refundry.toml"
     path.write_text("\n".join(sections), "utf-8")

@@ -15,7 +15,7 @@ from refundry.gateway.request import RefundRequest
 from refundry.journal import Row
 from refundry.refund import Status, fold
 from refundry.testing.simulator.settings import Keys
-from refundry_antom.simulator import AntomSettings, AntomSimulator, account_section
+from refundry_antom.simulator import PLUGIN, AntomSettings, AntomSimulator
 from tests.ports import free_port
 
 MODES: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -105,7 +105,7 @@ async def open_shop(
             settings = AntomSettings(keys=keys, time_scale=0.005, seed=seed, **MODES[name])
             providers[name] = await stack.enter_async_context(AntomSimulator(settings))
             notify = f"http://127.0.0.1:{port}/notifications/{name}"
-            sections.append(account_section(name, providers[name].url, keys.directory, notify))
+            sections.append(PLUGIN.account_section(name, providers[name].url, keys.directory, notify))
             sections.append(TERMS.format(name=name))
         shop = Shop(directory, providers, port)
         shop.config.write_text("\n".join(sections), "utf-8")

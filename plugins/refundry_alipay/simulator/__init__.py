@@ -6,7 +6,7 @@ docs/simulator.md lists it.
 """
 
 from refundry_alipay.simulator.keys import APP_ID, AlipayKeys, make_keys
-from refundry_alipay.simulator.server import PLUGIN, AlipaySimulator, account_section, run
+from refundry_alipay.simulator.server import PLUGIN, AlipaySimulator
 from refundry_alipay.simulator.settings import AlipaySettings
 
 __all__ = [
@@ -15,7 +15,5 @@ __all__ = [
     "AlipayKeys",
     "AlipaySettings",
     "AlipaySimulator",
-    "account_section",
     "make_keys",
-    "run",
 ]

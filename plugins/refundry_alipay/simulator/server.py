@@ -1,14 +1,13 @@
-"""Alipay's open platform on loopback: its gateway, its notifications, and one app.
+"""The simulated Alipay: its gateway, its notifications, and the actions that only it has.
 
 The rule of this module, and of those it is made of: they are written from Alipay's documents alone and share nothing
-with the plugin's translator but the signature, so that the two check each other. What no document says is marked
-`assumed`. docs/simulator.md lists it.
+with the plugin's translator but the signature, so that the two check each other. What no document states is marked
+`assumed`; docs/simulator.md lists it.
 """
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -17,14 +16,14 @@ from urllib.parse import urlencode
 import attrs
 
 from refundry.errors import Forged, Invalid
-from refundry.ports import Ports
-from refundry.provider.signatures import load_private_key, load_public_key
 from refundry.provider.strict_json import Unreadable
 from refundry.testing.simulator.ledger import Ledger, ParsedRequest, Refund, State
-from refundry.testing.simulator.messages import Call, Draft, Headers, SignatureFlaw
+from refundry.testing.simulator.messages import Call, Draft, Headers, SignatureFlaw, with_flaw
 from refundry.testing.simulator.notifications import NotificationEvent
+from refundry.testing.simulator.registration import simulator_plugin
 from refundry.testing.simulator.server import Action, Simulator
-from refundry.testing.simulator.settings import SimulatorPlugin, text, with_options
+from refundry.testing.simulator.settings import text
+from refundry.testing.simulator.wire import RsaWire
 from refundry_alipay.signing import notification_content, read_form, sign, verify
 from refundry_alipay.simulator.keys import APP_ID, AlipayKeys, cert_sn, make_keys, root_sn
 from refundry_alipay.simulator.requests import AlipayRequest, Sent
@@ -39,36 +38,31 @@ from refundry_alipay.simulator.responses import (
 )
 from refundry_alipay.simulator.settings import CHARSETS, AlipaySettings
 
-__all__ = ["APP_ID", "PLUGIN", "AlipaySettings", "AlipaySimulator", "AlipayWire", "account_section", "run"]
-
 _UNDECLARED_AMOUNT: Final = 99_999_999_99
-"""The fen of a payment that nobody declared: the most that a price(11) can hold."""
+"""The fen of a payment that was not declared: the most that a price(11) can hold."""
 _INTERVALS: Final = (0, 240, 600, 600, 3_600, 7_200, 21_600, 54_000)
 """Alipay, notifications: 4m, 10m, 10m, 1h, 2h, 6h, 15h after the first."""
 _UNSIGNED: Final = frozenset({"isv.missing-app-id", "isv.invalid-app-id"})
-"""Answered without a signature: there is no app whose key would be used."""
+"""Answered without a signature: there is no app whose key could be used."""
 
 
-class AlipayWire:
+class AlipayWire(RsaWire[AlipaySettings]):
     """Alipay's messages."""
 
     provider = "alipay"
     notification_intervals = _INTERVALS
 
     def __init__(self, settings: AlipaySettings) -> None:
-        self.settings = settings
+        super().__init__(settings)
         self._app_id = text("app_id", settings.app_id)
         keys = settings.keys
-        self._merchant = load_public_key(keys.merchant_public.read_bytes(), "merchant.pub.pem")
-        self._key = load_private_key(keys.provider.read_bytes(), "provider.pem")
-        self._wrong_key = load_private_key(keys.merchant.read_bytes(), "merchant.pem")
         self._serials = {
             "app_cert_sn": cert_sn(keys.app_cert.read_bytes()),
             "alipay_root_cert_sn": root_sn(keys.root_cert.read_bytes()),
         }
         self._own_serial = cert_sn(keys.alipay_cert.read_bytes())
 
-    # --- hearing ------------------------------------------------------------------------------------------------------
+    # --- requests -----------------------------------------------------------------------------------------------------
 
     def parse_request(self, call: Call) -> ParsedRequest | Draft:
         """Check the charset, the app, the common parameters, the signature and the content, in this order."""
@@ -106,7 +100,7 @@ class AlipayWire:
         if "charset" not in sent.query:
             return "isv.invalid-signature"
         try:
-            verify(self._merchant, sent.params["sign"], sent.content)
+            verify(self.merchant_key, sent.params["sign"], sent.content)
         except Forged:
             return "isv.invalid-signature"
         return None
@@ -116,17 +110,17 @@ class AlipayWire:
         return "aop.invalid-app-auth-token" if wanted is not None and sent.get("app_auth_token") != wanted else None
 
     def remembers(self, code: str) -> bool:
-        """Say that no refusal is remembered: the same out_request_no may be sent again, and pays when it can."""
+        """Return False: after a refusal the same out_request_no may be sent again, and pays when it can."""
         return False
 
-    # --- saying -------------------------------------------------------------------------------------------------------
+    # --- answers ------------------------------------------------------------------------------------------------------
 
     def body(self, draft: Draft, at: datetime) -> bytes:
         """Write an answer, or a notification as a form, without its signature."""
         return self._notification(draft, at) if draft.operation == "notification" else answer(self.settings, draft)
 
     def sign(self, draft: Draft, body: bytes, at: datetime, flaw: SignatureFlaw | None) -> tuple[Headers, bytes]:
-        """Sign what is about to leave; what a fault spoilt so that nothing can be signed is left as it is."""
+        """Sign a message; one that a fault corrupted beyond signing stays as it is."""
         if draft.operation == "notification":
             charset = self.settings.notify_charset
             kind = f"application/x-www-form-urlencoded; charset={charset}"
@@ -154,19 +148,16 @@ class AlipayWire:
         return urlencode(fields, encoding=CHARSETS[charset]).encode()
 
     def _sign(self, content: bytes, flaw: SignatureFlaw | None) -> str:
-        signature = sign(self._wrong_key if flaw is SignatureFlaw.WRONG_KEY else self._key, content)
-        if flaw is not SignatureFlaw.FLIPPED_BIT:
-            return signature
-        return f"{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
+        return with_flaw(sign(self.signing_key(flaw), content), flaw)
 
     # --- notifications ------------------------------------------------------------------------------------------------
 
     def notifies(self, state: State) -> bool:
-        """Tell of success only."""
+        """Return whether the refund succeeded."""
         return state is State.SUCCESS
 
     def is_acknowledgement(self, status: int, body: bytes) -> bool:
-        """Take exactly `success`, and nothing else."""
+        """Return whether the body is exactly `success`."""
         return status == 200 and body == b"success"
 
     def _notification(self, draft: Draft, at: datetime) -> bytes:
@@ -176,7 +167,7 @@ class AlipayWire:
         charset = self.settings.notify_charset
         about = f"{draft.refund.refund_id} {draft.code}"
         fields = {
-            # Every try of a notification has the same.
+            # Every attempt of a notification has the same.
             "notify_id": hashlib.md5(about.encode(), usedforsecurity=False).hexdigest(),
             "app_id": self._app_id,
             "charset": charset,
@@ -192,7 +183,7 @@ def _refused(parsed: AlipayRequest, code: str) -> Draft:
 
 
 def _first_node(body: bytes, charset: str) -> bytes | None:
-    """Give the raw bytes of the first node, which are what is signed; None if there is none."""
+    """Return the raw bytes of the first node, which are what is signed, or `None` without one."""
     codec = CHARSETS[charset.lower()]
     whole = body.decode(codec, "surrogateescape")
     start = whole.find(':{"') + 1
@@ -209,9 +200,9 @@ def _first_node(body: bytes, charset: str) -> bytes | None:
 class AlipaySimulator(Simulator[AlipaySettings]):
     """Alipay on loopback, with one app: `async with AlipaySimulator(settings) as alipay: alipay.url`."""
 
-    def __init__(self, settings: AlipaySettings, ports: Ports | None = None) -> None:
-        self._alipay = AlipayWire(settings)
-        super().__init__(self._alipay, settings, ports)
+    def new_wire(self) -> AlipayWire:
+        """Return Alipay's messages."""
+        return AlipayWire(self.settings)
 
     def new_ledger(self) -> Ledger:
         """Return a ledger whose request ids are unique within a trade, and in which a failed refund may be retried."""
@@ -222,23 +213,21 @@ class AlipaySimulator(Simulator[AlipaySettings]):
             retries_failed=True,
         )
 
-    def change(self, options: Mapping[str, Any]) -> None:
-        """Change settings while it runs; `Invalid` names the option and the rule."""
-        super().change(options)
-        self._alipay.settings = self.settings
-
     @property
     def actions(self) -> Mapping[str, Action]:
-        """Give what can be done to a refund here besides what every provider can."""
+        """Return the actions on a refund that only Alipay has."""
         return {"deposit_back": self._deposit_back_from}
 
     def deposit_back(self, key: str, status: str = "F") -> Refund:
-        """Let the bank take the money (`S`), refuse it (`F`) or still work on it (`P`); `S` and `F` are notified."""
+        """Set the bank's part: it accepted the money (`S`), refused it (`F`) or is processing it (`P`).
+
+        `S` and `F` are notified.
+        """
         refund = self._known(key)
         if status not in ("S", "F", "P"):
-            raise Invalid("status", "is none of S, F, P")
+            raise Invalid("status", "must be one of S, F, P")
         if refund.state is not State.SUCCESS:
-            raise Invalid("status", f"the refund is {refund.state}; the bank has a part in one that is done only")
+            raise Invalid("status", f"the refund is {refund.state}; the bank has a part only in one that succeeded")
         self._put_back(refund, status)
         return refund
 
@@ -246,7 +235,7 @@ class AlipaySimulator(Simulator[AlipaySettings]):
         self.deposit_back(key, data.get("status", "F"))
 
     def on_paid(self, refund: Refund) -> None:
-        """Let the bank have its part in a refund that was just done."""
+        """Set the bank's part in a refund that has just succeeded, if the setting names one."""
         if self.settings.deposit_back != "none":
             self._put_back(refund, self.settings.deposit_back)
 
@@ -262,39 +251,21 @@ class AlipaySimulator(Simulator[AlipaySettings]):
             self._notify(NotificationEvent(refund, State.SUCCESS, DEPOSIT_BACK, self.settings.app_gateway))
 
 
-def account_section(name: str, url: str, keys_dir: Path, notify_url: str | None = None) -> str:
-    """Write the section of refundry.toml for an account at this simulator."""
-    keys = AlipayKeys(keys_dir.resolve())
+def _certificate_lines(keys_dir: Path) -> str:
+    keys = AlipayKeys(keys_dir)
     certificates = {"app_cert": keys.app_cert, "provider_cert": keys.alipay_cert, "root_cert": keys.root_cert}
-    lines = {
-        "provider": "alipay",
-        "base_url": f"{url}/gateway.do",
-        "app_id": APP_ID,
-        "private_key": str(keys.merchant),
-        "provider_public_key": str(keys.provider_public),
-    }
-    if notify_url is not None:
-        lines["notify_url"] = notify_url
-    other = {setting: str(path) for setting, path in certificates.items()}
-    return (
-        f"[accounts.{name}]\n{_toml(lines)}"
-        f"# With --option certificates=true, in place of provider_public_key:\n{_toml(other, '# ')}"
-    )
-
-
-def _toml(lines: Mapping[str, str], before: str = "") -> str:
     # JSON's strings are TOML's basic strings.
-    return "".join(f"{before}{key} = {json.dumps(value)}\n" for key, value in lines.items())
+    lines = "".join(f"# {setting} = {json.dumps(str(path))}\n" for setting, path in certificates.items())
+    return f"# With --option certificates=true, in place of provider_public_key:\n{lines}"
 
 
-@asynccontextmanager
-async def run(host: str, port: int, keys_dir: Path, options: Mapping[str, Any]) -> AsyncIterator[AlipaySimulator]:
-    """Listen while the context is open; `Invalid` names what is wrong with the address, the keys or an option."""
-    settings = AlipaySettings(host=host, port=port, keys=make_keys(keys_dir))
-    async with AlipaySimulator(with_options(settings, options)) as simulator:
-        yield simulator
-
-
-PLUGIN: Final = SimulatorPlugin(
-    name="alipay", version="1.0.0", account_section=account_section, run=run, make_keys=make_keys
+PLUGIN: Final = simulator_plugin(
+    AlipaySimulator,
+    AlipaySettings,
+    name="alipay",
+    version="1.0.0",
+    account={"app_id": APP_ID},
+    path="/gateway.do",
+    make_keys=make_keys,
+    footer=_certificate_lines,
 )

@@ -5,8 +5,7 @@ Acme uses JSON over HTTP and signs with Ed25519 over the path, the client, the t
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
@@ -53,8 +52,9 @@ from refundry.provider import (
 )
 from refundry.testing.simulator.ledger import ParsedRequest, Refund, State, Verdict
 from refundry.testing.simulator.messages import Call, Draft, Headers, SignatureFlaw
+from refundry.testing.simulator.registration import simulator_plugin
 from refundry.testing.simulator.server import Simulator
-from refundry.testing.simulator.settings import Keys, Settings, SimulatorPlugin, with_options
+from refundry.testing.simulator.settings import Keys, Settings
 
 CLIENT: Final = "acme-shop-0001"
 Table = Mapping[str, Code]
@@ -364,16 +364,13 @@ _CODES: Final[Mapping[str, str]] = {
 _STATES: Final = {State.SUCCESS: "done", State.PROCESSING: "working", State.FAIL: "failed"}
 
 
-@attrs.frozen(kw_only=True)
-class AcmeSimulatorSettings(Settings):
-    keys: Keys
-
-
 class AcmeWire:
     provider = "acme"
     notification_intervals = (0.0, 60.0)
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, settings: Settings) -> None:
+        keys = settings.keys
+        self.settings = settings
         self._merchant = serialization.load_pem_public_key(keys.merchant_public.read_bytes())
         self._key = serialization.load_pem_private_key(keys.provider.read_bytes(), None)
         self._wrong_key = Ed25519PrivateKey.from_private_bytes(b"1" * 32)
@@ -451,28 +448,11 @@ def make_keys(directory: Path) -> Keys:
     return keys
 
 
-def account_section(name: str, url: str, keys_dir: Path, notify_url: str | None = None) -> str:
-    keys = Keys(keys_dir)
-    lines = {
-        "provider": "acme",
-        "base_url": url,
-        "client": CLIENT,
-        "private_key": str(keys.merchant),
-        "provider_public_key": str(keys.provider_public),
-    }
-    if notify_url is not None:
-        lines["notify_url"] = notify_url
-    return f"[accounts.{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
+class AcmeSimulator(Simulator[Settings]):
+    def new_wire(self) -> AcmeWire:
+        return AcmeWire(self.settings)
 
 
-@asynccontextmanager
-async def run(host: str, port: int, keys_dir: Path, options: Mapping[str, Any]) -> AsyncIterator[Simulator[Any]]:
-    keys = make_keys(keys_dir)
-    settings = with_options(AcmeSimulatorSettings(host=host, port=port, keys=keys), options)
-    async with Simulator(AcmeWire(keys), settings) as simulator:
-        yield simulator
-
-
-SIMULATOR: Final = SimulatorPlugin(
-    name="acme", version="1.0", account_section=account_section, run=run, make_keys=make_keys
+SIMULATOR: Final = simulator_plugin(
+    AcmeSimulator, Settings, name="acme", version="1.0", account={"client": CLIENT}, make_keys=make_keys
 )

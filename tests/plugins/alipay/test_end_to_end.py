@@ -20,7 +20,7 @@ from refundry.ports import Ports
 from refundry.provider import Notification
 from refundry.refund import Inquired, Refund, Settled, Status, Submitted
 from refundry.testing.simulator.ledger import Payment, State
-from refundry_alipay.simulator import AlipaySettings, AlipaySimulator, account_section
+from refundry_alipay.simulator import PLUGIN, AlipaySettings, AlipaySimulator
 from refundry_alipay.simulator.keys import AlipayKeys
 from tests.core.shop import Clock
 from tests.plugins.alipay.merchant import Letterbox
@@ -55,7 +55,7 @@ class Shop:
 
 
 def section(url: str, keys: AlipayKeys, certificates: bool) -> str:
-    written = account_section("shop", url, keys.directory)
+    written = PLUGIN.account_section("shop", url, keys.directory, None)
     if not certificates:
         return written
     return (

@@ -12,7 +12,7 @@ from refundry.gateway import Gateway
 from refundry.gateway.request import RefundRequest
 from refundry.ports import Ports
 from refundry.refund import Refund
-from refundry_alphapay.simulator import AlphaPaySettings, AlphaPaySimulator, account_section
+from refundry_alphapay.simulator import PLUGIN, AlphaPaySettings, AlphaPaySimulator
 from tests.core.shop import Clock, keys
 
 TERMS: Mapping[str, Any] = {
@@ -60,7 +60,7 @@ async def open_shop(directory: Path, **settings: Any) -> AsyncIterator[Shop]:
     clock = Clock()
     simulated = AlphaPaySettings(keys=keys(), time_scale=0.0, **settings)
     async with AlphaPaySimulator(simulated, Ports(now=clock)) as alphapay:
-        section = account_section("shop", alphapay.url, keys().directory)
+        section = PLUGIN.account_section("shop", alphapay.url, keys().directory, None)
         terms = "".join(f"{key} = {value}\n" for key, value in TERMS.items())
         config = directory / "refundry.toml"
         config.write_text(f'store = "sqlite:///refunds.db"\n{section}[accounts.shop.terms]\n{terms}', "utf-8")

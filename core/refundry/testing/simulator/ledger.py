@@ -107,7 +107,8 @@ class ParsedRequest:
 
     operation: str
     """`refund` or `inquiry`."""
-    path: str
+    path: str = ""
+    """The path of the request, with which its answer is signed."""
     refund_request_id: str | None = None
     refund_id: str | None = None
     payment: str = ""

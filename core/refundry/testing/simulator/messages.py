@@ -27,6 +27,17 @@ class SignatureFlaw(StrEnum):
     NO_TIME = "no_time"
 
 
+class Refusal(StrEnum):
+    """Why a request is refused before it is processed; each provider has its own code for each."""
+
+    PATH = "path"
+    METHOD = "method"
+    MEDIA_TYPE = "media type"
+    CLIENT = "client"
+    SIGNATURE = "signature"
+    FIELDS = "fields"
+
+
 @attrs.frozen
 class Call:
     """An HTTP request as it arrived; `path` is the path it was sent to with its query, header names are lower-case."""
@@ -46,7 +57,7 @@ class Draft:
     path: str
     """The path that is signed: of the request, or of the notification's address."""
     code: str
-    """A `Verdict`, or the provider's own code."""
+    """A `Verdict`, a `Refusal`, or the provider's own code."""
     client: str | None = None
     """The client id to sign for, if it is not the account's own."""
     status: str | None = None
@@ -79,6 +90,8 @@ class Wire(Protocol):
     """One provider's messages."""
 
     provider: str
+    settings: Any
+    """The simulator's settings, which it replaces when a control call changes them."""
 
     @property
     def notification_intervals(self) -> Sequence[float]:
@@ -131,7 +144,7 @@ def identifier(data: Mapping[str, Any], field: str, longest: int, *, needed: boo
 
 
 def with_flaw(header: str, flaw: SignatureFlaw | None) -> str:
-    """Return a header that ends in `signature=...`, with the flaw."""
+    """Return a signature, or a header that ends in `signature=...`, with the flaw."""
     if flaw is not SignatureFlaw.FLIPPED_BIT:
         return header
     head, equals, value = header.rpartition("signature=")

@@ -6,6 +6,7 @@ never see half of each other. The message about it may be lost, late or wrong; t
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
@@ -35,20 +36,20 @@ Action = Callable[[str, Mapping[str, Any]], None]
 """An action on a refund by a control call: its key, and the fields of the call."""
 
 
-class Simulator(Generic[S]):
+class Simulator(ABC, Generic[S]):
     """One provider with one merchant. Use it as an async context manager; `url` is its address while it is open."""
 
-    def __init__(self, wire: Wire, settings: S, ports: Ports | None = None) -> None:
+    def __init__(self, settings: S, ports: Ports | None = None) -> None:
         self.settings: S = settings
         self.ledger = self.new_ledger()
         self.faults = Faults(_generator(settings))
-        self._wire = wire
+        self._wire = self.new_wire()
         self._ports = ports or Ports()
         self._noise = _generator(settings)
         self._port = 0
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._notifier = Notifier(wire, self._write, self._ports)
+        self._notifier = Notifier(self._wire, self._write, self._ports)
 
     # --- lifecycle ----------------------------------------------------------------------------------------------------
 
@@ -89,6 +90,10 @@ class Simulator(Generic[S]):
 
     # --- control, the same as over HTTP -------------------------------------------------------------------------------
 
+    @abstractmethod
+    def new_wire(self) -> Wire:
+        """Return the provider's messages with the present settings."""
+
     def new_ledger(self) -> Ledger:
         """Return an empty ledger; a provider with other rules overrides this."""
         return Ledger(self.settings.payments == "any")
@@ -125,7 +130,7 @@ class Simulator(Generic[S]):
 
     def change(self, options: Mapping[str, Any]) -> None:
         """Change settings while it runs; `Invalid` names the option and the rule."""
-        self.settings = with_options(self.settings, options)
+        self.settings = self._wire.settings = with_options(self.settings, options)
         self.ledger.accept_undeclared = self.settings.payments == "any"
 
     async def reset(self) -> None:

@@ -20,109 +20,6 @@ from refundry.config import is_loopback
 from refundry.errors import Invalid
 from refundry.testing.simulator.ledger import State
 
-Check = Callable[[str, Any], Any]
-
-
-def choice(*choices: str) -> Check:
-    """Return the check of an option with these values."""
-
-    def check(field: str, value: Any) -> str:
-        if value not in choices:
-            raise Invalid(field, f"must be one of {', '.join(choices)}")
-        return str(value)
-
-    return check
-
-
-def flag(field: str, value: Any) -> bool:
-    """Check an option that is true or false, as a string or as JSON."""
-    if value not in (True, False, "true", "false") or (isinstance(value, int) and not isinstance(value, bool)):
-        raise Invalid(field, "must be true or false")
-    return value in (True, "true")
-
-
-def _number(field: str, value: Any) -> float:
-    try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else -1.0
-    except ValueError:
-        number = -1.0
-    if not 0 <= number <= 1_000_000:
-        raise Invalid(field, "must be a number from 0 to 1000000")
-    return number
-
-
-def _delay(field: str, value: Any) -> float | None:
-    return None if value in (None, "never") else _number(field, value)
-
-
-def _seed(field: str, value: Any) -> int:
-    return int(_number(field, value))
-
-
-def text(field: str, value: Any) -> str:
-    """Check a string of 1 to 1024 characters."""
-    if not isinstance(value, str) or not 1 <= len(value) <= 1024:
-        raise Invalid(field, "must be a string of 1 to 1024 characters")
-    return value
-
-
-def _notify_url(field: str, value: Any) -> str | None:
-    return None if value is None else text(field, value)
-
-
-@attrs.frozen(kw_only=True)
-class Settings:
-    """How a simulated provider behaves; `options` reads the same from texts or JSON values."""
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    """0: any free one."""
-    mode: str = "sync"
-    """`sync`: a refund is done or refused at once; `async`: it is in process first."""
-    async_delay: float | None = 1.0
-    """Seconds until an asynchronous refund ends; None: by a control call only."""
-    async_result: str = "SUCCESS"
-    """How asynchronous refunds end."""
-    payments: str = "any"
-    """`any`: an unknown payment id counts as paid; `declared`: only payments that were added."""
-    notify_url: str | None = None
-    """Where notifications go if the request names no address."""
-    notify_sync: bool = False
-    """Also notify of refunds that were done at once."""
-    time_scale: float = 1.0
-    """The notification intervals are multiplied by this: 0.001 makes two minutes 0.12 seconds."""
-    seed: int = 0
-    """Of the generator that faults with a probability throw."""
-
-    OPTIONS: ClassVar[Mapping[str, Check]] = {
-        "mode": choice("sync", "async"),
-        "async_delay": _delay,
-        "async_result": choice(State.SUCCESS, State.FAIL),
-        "payments": choice("any", "declared"),
-        "notify_url": _notify_url,
-        "notify_sync": flag,
-        "time_scale": _number,
-        "seed": _seed,
-    }
-
-    def __attrs_post_init__(self) -> None:
-        if not is_loopback(self.host):
-            raise Invalid("host", "is not a loopback address; a simulator listens on no other")
-        for name, check in self.OPTIONS.items():
-            check(name, getattr(self, name))
-
-
-S = TypeVar("S", bound=Settings)
-
-
-def with_options(settings: S, options: Mapping[str, Any]) -> S:
-    """Return settings with other options; `Invalid` names an unknown option or the rule a value breaks."""
-    for name in options:
-        if name not in settings.OPTIONS:
-            raise Invalid(name, f"is not an option of this simulator; it has {', '.join(settings.OPTIONS)}")
-    return attrs.evolve(settings, **{name: settings.OPTIONS[name](name, value) for name, value in options.items()})
-
-
 # --- keys -------------------------------------------------------------------------------------------------------------
 
 KEY_BITS: Final = 2048
@@ -220,6 +117,112 @@ def _load_private(private: Path) -> rsa.RSAPrivateKey:
 def _create(path: Path, content: bytes, mode: int) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(content)
+
+
+# --- options ---------------------------------------------------------------------------------------------------------
+
+Check = Callable[[str, Any], Any]
+
+
+def choice(*choices: str) -> Check:
+    """Return the check of an option with these values."""
+
+    def check(field: str, value: Any) -> str:
+        if value not in choices:
+            raise Invalid(field, f"must be one of {', '.join(choices)}")
+        return str(value)
+
+    return check
+
+
+def flag(field: str, value: Any) -> bool:
+    """Check an option that is true or false, as a string or as JSON."""
+    if value not in (True, False, "true", "false") or (isinstance(value, int) and not isinstance(value, bool)):
+        raise Invalid(field, "must be true or false")
+    return value in (True, "true")
+
+
+def _number(field: str, value: Any) -> float:
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else -1.0
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1_000_000:
+        raise Invalid(field, "must be a number from 0 to 1000000")
+    return number
+
+
+def _delay(field: str, value: Any) -> float | None:
+    return None if value in (None, "never") else _number(field, value)
+
+
+def _seed(field: str, value: Any) -> int:
+    return int(_number(field, value))
+
+
+def text(field: str, value: Any) -> str:
+    """Check a string of 1 to 1024 characters."""
+    if not isinstance(value, str) or not 1 <= len(value) <= 1024:
+        raise Invalid(field, "must be a string of 1 to 1024 characters")
+    return value
+
+
+def _notify_url(field: str, value: Any) -> str | None:
+    return None if value is None else text(field, value)
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """How a simulated provider behaves; `options` reads the same from texts or JSON values."""
+
+    keys: Keys
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0: any free one."""
+    mode: str = "sync"
+    """`sync`: a refund is done or refused at once; `async`: it is in process first."""
+    async_delay: float | None = 1.0
+    """Seconds until an asynchronous refund ends; None: by a control call only."""
+    async_result: str = "SUCCESS"
+    """How asynchronous refunds end."""
+    payments: str = "any"
+    """`any`: an unknown payment id counts as paid; `declared`: only payments that were added."""
+    notify_url: str | None = None
+    """Where notifications go if the request names no address."""
+    notify_sync: bool = False
+    """Also notify of refunds that were done at once."""
+    time_scale: float = 1.0
+    """The notification intervals are multiplied by this: 0.001 makes two minutes 0.12 seconds."""
+    seed: int = 0
+    """Of the generator that faults with a probability throw."""
+
+    OPTIONS: ClassVar[Mapping[str, Check]] = {
+        "mode": choice("sync", "async"),
+        "async_delay": _delay,
+        "async_result": choice(State.SUCCESS, State.FAIL),
+        "payments": choice("any", "declared"),
+        "notify_url": _notify_url,
+        "notify_sync": flag,
+        "time_scale": _number,
+        "seed": _seed,
+    }
+
+    def __attrs_post_init__(self) -> None:
+        if not is_loopback(self.host):
+            raise Invalid("host", "is not a loopback address; a simulator listens on no other")
+        for name, check in self.OPTIONS.items():
+            check(name, getattr(self, name))
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def with_options(settings: S, options: Mapping[str, Any]) -> S:
+    """Return settings with other options; `Invalid` names an unknown option or the rule a value breaks."""
+    for name in options:
+        if name not in settings.OPTIONS:
+            raise Invalid(name, f"is not an option of this simulator; it has {', '.join(settings.OPTIONS)}")
+    return attrs.evolve(settings, **{name: settings.OPTIONS[name](name, value) for name, value in options.items()})
 
 
 # --- how the command line finds it ------------------------------------------------------------------------------------
