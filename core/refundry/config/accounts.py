@@ -143,22 +143,41 @@ def _terms(section: object, defaults: Terms, where: str) -> Terms:
     return attrs.evolve(defaults, **changes)
 
 
+MAX_SECONDS: Final = 315_576_000
+"""Ten years: no wait is longer, and a date that far ahead can still be computed."""
+MAX_COUNT: Final = 1_000_000
+MIN_RATE: Final = 0.001
+MAX_RATE: Final = 100_000
+"""Calls per second: from one in a quarter of an hour to more than any provider takes."""
+
+
 def _seconds(value: object, field: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise ConfigError(field, "must be a number of seconds above zero")
-    return float(value)
+    seconds = _number(value)
+    if seconds is None or not 0 < seconds <= MAX_SECONDS:
+        raise ConfigError(field, f"must be a number of seconds above zero and at most {MAX_SECONDS} (ten years)")
+    return seconds
 
 
 def _count(value: object, field: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(field, "must be an integer of at least 1")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_COUNT:
+        raise ConfigError(field, f"must be an integer from 1 to {MAX_COUNT}")
     return value
 
 
 def _rate(value: object, field: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise ConfigError(field, "must be a number above zero")
-    return float(value)
+    rate = _number(value)
+    if rate is None or not MIN_RATE <= rate <= MAX_RATE:
+        raise ConfigError(field, f"must be a number from {MIN_RATE} to {MAX_RATE}")
+    return rate
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def _intervals(value: object, field: str) -> tuple[float, ...]:

@@ -8,7 +8,6 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from typing import Self, assert_never
@@ -220,7 +219,7 @@ class Gateway(Reader):
             sender=account.provider.identity,
             plugin=account.plugin_id,
             key_version=call.key_version,
-            next_at=at + timedelta(seconds=account.terms.timeout + account.terms.first_inquiry),
+            next_at=policy.unanswered_until(at, account.terms),
         )
         after = apply(refund, submitted)
         write = Write(after, [submitted] if new is None else [new.requested, submitted], {digest: call.body})

@@ -44,7 +44,7 @@ class Caller:
         ]
         self._in_turn = cycle(self._signers)
         self._limits = {
-            name: AsyncLimiter(account.terms.requests_per_second, 1)
+            name: _limiter(account.terms.requests_per_second)
             for name, account in accounts.items()
             if account.terms.requests_per_second is not None
         }
@@ -87,6 +87,11 @@ class Caller:
         if isinstance(reply, NoAnswer):
             return Unknown(reply.cause), None if reply.partial is None else keep_answer(reply.partial, complete=False)
         return understood(lambda: call.read(reply)), keep_answer(reply)
+
+
+def _limiter(rate: float) -> AsyncLimiter:
+    # A limiter lets one call through only if its capacity is at least one: a lower rate is one call per longer period.
+    return AsyncLimiter(rate, 1) if rate >= 1 else AsyncLimiter(1, 1 / rate)
 
 
 def _sign_all(calls: Sequence[ProviderCall]) -> Sequence[Request | BaseException]:

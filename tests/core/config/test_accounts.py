@@ -166,10 +166,10 @@ def test_what_is_not_understood_is_refused(place: Path, text: str, expected: str
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *[("timeout", text) for text in ("0", "-1", '"20"', "true", "inf", "nan", "[]")],
-        *[("not_found_tries", text) for text in ("0", "1.5", "true", '"3"')],
+        *[("timeout", text) for text in ("0", "-1", '"20"', "true", "inf", "nan", "[]", "1e14", "1" + "0" * 400)],
+        *[("not_found_tries", text) for text in ("0", "1.5", "true", '"3"', "1000001")],
         *[("inquiry_intervals", text) for text in ("[]", "[0]", "15", '["15"]', "[1, -1]")],
-        *[("requests_per_second", text) for text in ("0", "nan", '"1"')],
+        *[("requests_per_second", text) for text in ("0", "nan", '"1"', "0.0009", "100001")],
         *[("max_attempts", text) for text in ("0", "1.0")],
     ],
 )

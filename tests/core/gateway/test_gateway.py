@@ -282,9 +282,21 @@ async def test_not_found_allows_a_new_id_only_after_an_operators_decision(shop: 
     await shop.gateway.resolve(first.id, Operator(by="ada", why="the provider said so on the telephone"), settled=False)
     with pytest.raises(Invalid, match="then try again"):
         await shop.request("R2", retry_of="R1")
-    shop.clock.move(shop.gateway.account("shop").terms.first_inquiry)
+    terms = shop.gateway.account("shop").terms
+    shop.clock.move(terms.first_inquiry)
+    with pytest.raises(Invalid, match="then try again"):  # the call itself may still be running
+        await shop.request("R2", retry_of="R1")
+    shop.clock.move(terms.timeout)
 
     assert first.id == (await shop.request("R2", retry_of="R1")).retry_of
+
+
+async def test_an_account_can_be_slower_than_a_call_per_second(tmp_path: Path) -> None:
+    """A rate below one call per second delays calls and refuses none."""
+    async with open_shop(tmp_path, terms={"requests_per_second": 0.5}) as shop:
+        refund = await shop.request()
+
+        assert Status.SETTLED is refund.status
 
 
 async def test_a_failure_is_confirmed_only_by_the_identity_that_sent(shop: Shop) -> None:

@@ -450,6 +450,18 @@ def test_not_found_counts_only_so_far_apart() -> None:
     assert isinstance(policy.next_step(refund, Terms(), at), policy.Inquire)
 
 
+def test_not_found_is_conclusive_only_after_the_call_can_have_ended() -> None:
+    """While an attempt is unanswered and may still be running, "not found" about it does not count."""
+    terms = Terms()
+    running = NOON + timedelta(seconds=terms.timeout + terms.first_inquiry, milliseconds=-1)
+    early = policy.interpret(_sent(), ALPHABET["not found"], source(running, Channel.INQUIRY, 1), terms)
+    ended = running + timedelta(milliseconds=1)
+    late = policy.interpret(_sent(), ALPHABET["not found"], source(ended, Channel.INQUIRY, 1), terms)
+
+    assert early is None
+    assert "not_found" == getattr(late, "outcome", None)
+
+
 def test_an_old_word_between_starts_the_row_again() -> None:
     """An old notification of a settlement amid "not found" means asking as often again before anything is sent."""
     refund = _sent()

@@ -148,7 +148,7 @@ def _only_wording(readings: Sequence[Reading]) -> bool:
 def _terms(terms: Terms) -> Iterator[Terms]:
     """Yield the account's terms, and then others that may have applied when the event was recorded."""
     yield terms
-    patient = attrs.evolve(terms, first_inquiry=0.0, not_found_interval=0.0)
+    patient = attrs.evolve(terms, timeout=0.0, first_inquiry=0.0, not_found_interval=0.0)
     yield patient
     yield attrs.evolve(patient, not_found_tries=0)
     yield attrs.evolve(patient, not_found_tries=1_000_000)

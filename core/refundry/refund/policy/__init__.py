@@ -59,7 +59,16 @@ The parts
 
 from refundry.refund.policy.interpretation import Source, interpret, interpret_outcome, is_fresh
 from refundry.refund.policy.operator_actions import confirms_failure, escalated, flagged, resolved, resumed
-from refundry.refund.policy.planning import Done, Inquire, ManualReview, Step, Submit, next_step, with_next_step
+from refundry.refund.policy.planning import (
+    Done,
+    Inquire,
+    ManualReview,
+    Step,
+    Submit,
+    next_step,
+    unanswered_until,
+    with_next_step,
+)
 from refundry.refund.policy.sending import check_limits, instruction_for, refusal_to_send
 
 __all__ = [
@@ -81,5 +90,6 @@ __all__ = [
     "Source",
     "Step",
     "Submit",
+    "unanswered_until",
     "with_next_step",
 ]

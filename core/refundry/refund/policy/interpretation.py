@@ -37,7 +37,7 @@ from refundry.refund import (
     Settled,
     Status,
 )
-from refundry.refund.policy.planning import first_inquiry, seconds, with_next_step
+from refundry.refund.policy.planning import first_inquiry, seconds, unanswered_until, with_next_step
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -148,7 +148,10 @@ def _limited(refund: Refund, outcome: Outcome | NotSent, source: Source) -> Outc
 
 def _is_too_early(refund: Refund, source: Source, terms: Terms) -> bool:
     """Return whether "not found" came too soon after the attempt, or after the "not found" before it, to count."""
-    if source.at < first_inquiry(refund, terms):
+    conclusive = first_inquiry(refund, terms)
+    if refund.last is Last.SUBMITTED and refund.sent_at is not None:
+        conclusive = unanswered_until(refund.sent_at, terms)
+    if source.at < conclusive:
         return True
     again = refund.last is Last.NOT_FOUND and source.sender == refund.inquired_as
     return again and source.at < refund.updated_at + seconds(terms.not_found_interval)

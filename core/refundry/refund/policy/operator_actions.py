@@ -9,7 +9,7 @@ from datetime import datetime
 from refundry.inputs import Operator
 from refundry.provider import DefinitiveFailure, NotFound, NotSent, Outcome, OutcomeKind, ReviewReason, Terms
 from refundry.refund import Channel, Failed, Inquired, NextStep, RaisedReview, Refund, Settled, Status
-from refundry.refund.policy.planning import ManualReview, first_inquiry, with_next_step
+from refundry.refund.policy.planning import ManualReview, unanswered_until, with_next_step
 
 
 def resolved(refund: Refund, at: datetime, operator: Operator, *, settled: bool) -> Settled | Failed:
@@ -94,6 +94,6 @@ def confirms_failure(
     """
     if refund.status is not Status.FAILED or refund.review or refund.sender not in (None, identity):
         return False
-    late_enough = asked_at >= first_inquiry(refund, terms)
+    late_enough = refund.sent_at is None or asked_at >= unanswered_until(refund.sent_at, terms)
     not_there = isinstance(outcome, NotFound) and late_enough
     return isinstance(outcome, DefinitiveFailure) or (refund.failed_by is not None and not_there)

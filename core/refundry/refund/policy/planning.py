@@ -130,7 +130,7 @@ def _after(refund: Refund, terms: Terms, now: datetime) -> Step:
 
 def _after_submitted(refund: Refund, terms: Terms) -> Step:
     assert refund.sent_at is not None
-    return _inquire(refund, terms, refund.sent_at + seconds(terms.timeout + terms.first_inquiry))
+    return _inquire(refund, terms, unanswered_until(refund.sent_at, terms))
 
 
 def _after_unknown(refund: Refund, terms: Terms, now: datetime) -> Step:
@@ -204,6 +204,14 @@ def _waited_too_long(refund: Refund, terms: Terms) -> bool:
 def first_inquiry(refund: Refund, terms: Terms) -> datetime:
     """Return the earliest time at which an answer says anything about the newest attempt."""
     return refund.requested_at if refund.sent_at is None else refund.sent_at + seconds(terms.first_inquiry)
+
+
+def unanswered_until(sent_at: datetime, terms: Terms) -> datetime:
+    """Return when an attempt that is still unanswered can be inquired conclusively.
+
+    Until the timeout, the call may still be running: what the provider does not know yet may reach it later.
+    """
+    return sent_at + seconds(terms.timeout + terms.first_inquiry)
 
 
 def _on_schedule(refund: Refund, terms: Terms) -> datetime:
