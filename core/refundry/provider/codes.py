@@ -4,10 +4,10 @@ The rule of this module: the documents decide. A row states what one code means,
 class alone, so that two plugins can never treat the same class differently.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import assert_never
 
 import attrs
 
@@ -114,9 +114,29 @@ def outcome_of(row: Code, provider_refund_id: str | None = None) -> Outcome:
 
     `SUCCESS` has none: the rest of the message decides then, so a plugin handles that class before it calls this.
     """
-    if row.meaning is CodeClass.PENDING:
-        return Pending(row.code, row.cause, provider_refund_id)
-    return _OUTCOMES[row.meaning](row)
+    match row.meaning:
+        case CodeClass.SUCCESS:
+            raise AssertionError(f"{row.code} is a success: the rest of the message decides")
+        case CodeClass.PENDING:
+            return Pending(row.code, row.cause, provider_refund_id)
+        case CodeClass.RETRY:
+            resend = Resend.SAME if row.same_id is SameId.AFTER_BACKOFF else Resend.AFTER_NOT_FOUND
+            return Unknown(row.cause, row.code, resend=resend)
+        case CodeClass.FAILED | CodeClass.FAILED_NEW_ID:
+            return failure(row)
+        case CodeClass.INDETERMINATE | CodeClass.FAILED_UNCONFIRMED:
+            reason = ReviewReason.UNCONFIRMED_REFUSAL
+            return Unknown(row.cause, row.code, resend=Resend.NEVER, review=reason, advice=row.advice)
+        case CodeClass.MISCONFIGURED:
+            return Blocked(row.code, row.cause, row.advice, Scope.ACCOUNT)
+        case CodeClass.BAD_REQUEST:
+            return Blocked(row.code, row.cause, row.advice, Scope.REQUEST)
+        case CodeClass.NOT_FOUND:
+            return NotFound(row.code, row.cause)
+        case CodeClass.UNCHANGED:
+            return Unknown(row.cause, row.code)
+        case _:
+            assert_never(row.meaning)
 
 
 def status_conflict(row: Code, status: str) -> Unknown | None:
@@ -137,31 +157,6 @@ def contradiction(text: str, code: str | None = None) -> Unknown:
 def failure(row: Code) -> DefinitiveFailure:
     """Return the definitive failure that a row describes."""
     return DefinitiveFailure(row.code, row.cause, row.advice)
-
-
-def _retry(row: Code) -> Unknown:
-    resend = Resend.SAME if row.same_id is SameId.AFTER_BACKOFF else Resend.AFTER_NOT_FOUND
-    return Unknown(row.cause, row.code, resend=resend)
-
-
-def _review(row: Code) -> Unknown:
-    reason = ReviewReason.UNCONFIRMED_REFUSAL
-    return Unknown(row.cause, row.code, resend=Resend.NEVER, review=reason, advice=row.advice)
-
-
-_OUTCOMES: Final[Mapping[CodeClass, Callable[[Code], Outcome]]] = MappingProxyType(
-    {
-        CodeClass.RETRY: _retry,
-        CodeClass.INDETERMINATE: _review,
-        CodeClass.FAILED: failure,
-        CodeClass.FAILED_NEW_ID: failure,
-        CodeClass.FAILED_UNCONFIRMED: _review,
-        CodeClass.MISCONFIGURED: lambda row: Blocked(row.code, row.cause, row.advice, Scope.ACCOUNT),
-        CodeClass.BAD_REQUEST: lambda row: Blocked(row.code, row.cause, row.advice, Scope.REQUEST),
-        CodeClass.NOT_FOUND: lambda row: NotFound(row.code, row.cause),
-        CodeClass.UNCHANGED: lambda row: Unknown(row.cause, row.code),
-    }
-)
 
 
 def undocumented(text: str, code: str | None = None, resend: Resend = Resend.NEVER) -> Unknown:
