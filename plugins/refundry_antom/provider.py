@@ -234,7 +234,7 @@ class AntomProvider:
 
 def _distrusted(answer: Answer, error: Exception) -> Unknown:
     claimed = _claimed(answer.body)
-    code = claimed.result_code if claimed is not None and claimed.result_code in REFUND_CODES else None
+    code = claimed.result_code if claimed is not None and claimed.result_code in _QUOTED else None
     unsigned = all(name.lower() != "signature" for name, _ in answer.headers)
     rejected = unsigned and claimed is not None and claimed.result_status == "F" and code in _KEY_REFUSED
     return signatures.distrusted(
@@ -252,6 +252,8 @@ def _claimed(body: bytes) -> Result | None:
 _KEY_REFUSED: Final = frozenset({"INVALID_SIGNATURE", "SIGNATURE_INVALID", "KEY_NOT_FOUND"})
 """The codes of a request whose signature Antom cannot verify. It does not sign its answer to a wrong signature ("Sign a
 request and verify the signature", comment in the sample code); the same is assumed for a key that it does not have."""
+_QUOTED: Final = _KEY_REFUSED | REFUND_CODES.keys()
+"""The codes that are shown although the answer is not signed: any other text could be anything."""
 
 
 # --- small things -----------------------------------------------------------------------------------------------------

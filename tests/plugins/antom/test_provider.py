@@ -442,7 +442,7 @@ def test_hearsay() -> None:
 
 
 @pytest.mark.parametrize("call", [ANTOM.refund, ANTOM.inquire], ids=["refund", "inquire"])
-@pytest.mark.parametrize("code", ["INVALID_SIGNATURE", "KEY_NOT_FOUND"])
+@pytest.mark.parametrize("code", ["INVALID_SIGNATURE", "SIGNATURE_INVALID", "KEY_NOT_FOUND"])
 def test_a_wrong_key_of_ours_is_the_account_s_trouble(call: Any, code: str) -> None:
     """An unsigned answer that refuses our key proves nothing, and puts the account on hold until an operator acts."""
     outcome = call(INSTRUCTION, AT).read(Answer(200, [("client-id", CLIENT)], start.result(code, "F")))
