@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refundry.inputs import Operator
-from refundry.provider import Outcome, Resend, ReviewReason, Terms, outcomes
+from refundry.provider import Outcome, Resend, ReviewReason, Scope, Terms, outcomes
 from refundry.refund import (
     Channel,
     Event,
@@ -530,6 +530,16 @@ def test_a_notification_played_again_is_recorded_once() -> None:
         )
 
         assert refund == again
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_a_hold_is_not_dropped_as_a_repetition(scope: Scope) -> None:
+    """A notification that puts the refund on hold is recorded, although its reason is open already."""
+    flagged = outcomes.Unknown("odd", resend=Resend.NEVER, review=ReviewReason.CONTRADICTORY_ANSWER)
+    refund = _interpreted(_sent(), flagged, source(_AT, Channel.NOTIFICATION), Terms())
+    refund = _interpreted(refund, attrs.evolve(flagged, scope=scope), source(_AT, Channel.NOTIFICATION), Terms())
+
+    assert (scope, NextStep.MANUAL_REVIEW) == (refund.blocked, refund.next_step)
 
 
 @pytest.mark.parametrize("name", ["pending", "settled with another amount", "unusual"])

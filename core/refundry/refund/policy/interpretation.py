@@ -231,9 +231,11 @@ def _repeats(refund: Refund, outcome: Outcome | NotSent) -> bool:
     fields = _fields(outcome)
     same_id = fields.get("provider_refund_id", refund.provider_refund_id) == refund.provider_refund_id
     same_rule = refund.resend in (Resend.NEVER, fields.get("resend", refund.resend))
+    same_hold = fields.get("scope", refund.blocked) == refund.blocked
     raised = {reason.code for reason in _raised(outcome)}
     open_already = raised <= _codes(refund) and fields.get("code") == refund.code
-    return refund.last.value == outcome.kind.value and same_id and same_rule and (not raised or open_already)
+    same = refund.last.value == outcome.kind.value and same_id and same_rule and same_hold
+    return same and (not raised or open_already)
 
 
 # --- a final refund ---------------------------------------------------------------------------------------------------
