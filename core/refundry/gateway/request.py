@@ -74,7 +74,7 @@ def draft(request: RefundRequest, account: Account, refund_id: str, at: datetime
         provider=account.plugin.name,
         payment=check_name("payment", request.payment),
         amount=amount,
-        refund_request_id=request.refund_request_id,
+        refund_request_id=check_name("refund_request_id", request.refund_request_id),
         by=check_name("by", request.by),
         reason=None if request.reason is None else check_text("reason", request.reason),
         payment_total=_read_total(account, request.payment_total, amount),

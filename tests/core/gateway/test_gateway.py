@@ -139,6 +139,8 @@ WRONG: list[tuple[str, Any]] = [
     ("refund_request_id", "R 1"),
     ("refund_request_id", "R\n1"),
     ("refund_request_id", "R" * 65),
+    ("refund_request_id", 1),
+    ("refund_request_id", None),
     ("reason", "a\x1b[31mb"),
     ("reason", "\ud800"),
     ("by", ""),
