@@ -94,6 +94,7 @@ async def _cut_everywhere(call: Callable[[int], Awaitable[bool]]) -> None:
     raise AssertionError("the call never ends uncut")
 
 
+@pytest.mark.slow
 @MOMENTS
 @pytest.mark.parametrize("again", [False, True], ids=["not asked again", "asked again"])
 async def test_a_request_cut_anywhere(
@@ -116,6 +117,7 @@ async def test_a_request_cut_anywhere(
     assert [] == await judge(shop, gateway, acknowledged)
 
 
+@pytest.mark.slow
 @MOMENTS
 async def test_an_advance_cut_anywhere(
     shop: Shop, gateway: Gateway, wanted: Iterator[RefundInstruction], late: bool

@@ -144,6 +144,7 @@ async def test_an_empty_log_is_not_signed(path: Path) -> None:
         assert not directory(path).exists()
 
 
+@pytest.mark.slow
 async def test_a_notified_checkpointer_signs_soon_and_at_the_end(path: Path) -> None:
     """Some events are signed within a second, a thousand at once, and the rest when it closes."""
     async with checkpointing(path) as (journal, checkpointer):
@@ -314,6 +315,7 @@ async def test_a_changed_log_is_reported_once(path: Path, caplog: pytest.LogCapt
     assert "audit verify" in caplog.text
 
 
+@pytest.mark.slow
 async def test_signing_resumes_once_the_problem_is_fixed(path: Path) -> None:
     """A signer's directory is used as soon as it can be, and the problem is cleared."""
     directory(path).write_text("a file")
@@ -404,6 +406,7 @@ async def test_signer_and_anchor_use_the_configured_places(tmp_path: Path) -> No
     assert 0 == result.exit_code, result.output
 
 
+@pytest.mark.slow
 async def test_health_reports_an_unsigned_log_and_refunds_continue(tmp_path: Path) -> None:
     """`GET /health` stays healthy, because refunds continue, and shows the problem under `audit`."""
     async with open_shop(tmp_path) as shop:
@@ -433,6 +436,7 @@ async def test_health_reports_an_unsigned_log_and_refunds_continue(tmp_path: Pat
     assert Status.REQUESTED is asked.status
 
 
+@pytest.mark.slow
 async def test_a_hanging_key_blocks_neither_saving_nor_closing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Saving and closing do not wait for a signing hook that hangs, and its lock is free once it returns."""
     monkeypatch.setattr(checkpointer_module, "_GRACE", 0.2)

@@ -197,6 +197,7 @@ async def test_a_record_that_is_missing_without_a_note_is_an_error(journal: Sqli
         await journal.load(write.refund.id)
 
 
+@pytest.mark.slow
 async def test_copies_stay_while_another_process_reads_and_it_is_reported(journal: SqliteJournal, path: Path) -> None:
     """A reader keeps the write-ahead log in use; running the same command again empties it."""
     refund = await kept_refund(journal, 1)

@@ -389,6 +389,7 @@ def test_evidence_is_given_raw(run: Run, provider: Provider) -> None:
     assert is_refused(run("evidence", "00" * 32), "there is no evidence")
 
 
+@pytest.mark.slow
 def test_unmatched_notifications_are_listed(run: Run, place: Path, provider: Provider) -> None:
     """A notification for a refund that is not in the store is kept and can be read."""
     with process("serve", "--port", "0", "--json", directory=place) as serving:

@@ -68,6 +68,7 @@ async def test_an_observer_sees_everything_in_order_and_off_the_loop(tmp_path: P
     assert {"refundry-observe-Observer"} == observer.threads
 
 
+@pytest.mark.slow
 async def test_delivery_to_an_observer_that_fails_is_retried(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """An exception of an observer is logged and changes nothing; it receives the same events again, then the next."""
     failures = [RuntimeError("observers may fail"), SystemExit(3)]
@@ -88,6 +89,7 @@ async def test_delivery_to_an_observer_that_fails_is_retried(tmp_path: Path, cap
     assert "observers may fail" in caplog.text
 
 
+@pytest.mark.slow
 async def test_an_observer_that_hangs_delays_no_other(tmp_path: Path) -> None:
     """With an observer that never returns, refunds settle, another observer receives events, and the gateway closes."""
     never = threading.Event()
@@ -181,6 +183,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 async def test_a_process_that_is_killed_during_delivery_loses_nothing(tmp_path: Path) -> None:
     """Killed with SIGKILL in the middle of the hook, the next process delivers the same events."""
     observer = Observer()

@@ -279,6 +279,7 @@ async def test_a_body_of_exactly_the_limit_is_an_answer(transport: HttpTransport
     assert MAX_BYTES == len(reply.body)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n"], ids=["head", "body"])
 async def test_an_answer_in_drops_ends_at_the_timeout(transport: HttpTransport, head: bytes) -> None:
     """The time is for the whole answer, not for each byte of it."""

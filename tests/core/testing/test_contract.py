@@ -58,6 +58,7 @@ async def test_the_whole_contract_in_one_call(keys: Path) -> None:
     assert sorted(CHECKS) == sorted(result.name for result in reported)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLUGINS)
 async def test_a_faulty_provider_is_caught_by_name(name: str, keys: Path) -> None:
     """Each check that is named for the mistake fails and states what is wrong."""

@@ -54,6 +54,7 @@ async def notice(shop: Shop, **plan: Any) -> tuple[dict[str, str], bytes]:
     return dict(message.headers), message.body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fast", "application"])
 async def test_the_applications_of_the_docs_take_notifications(
     name: str, shown: Mapping[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

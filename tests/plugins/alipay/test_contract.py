@@ -9,6 +9,7 @@ from refundry_alipay.provider import PLUGIN
 from refundry_alipay.simulator import PLUGIN as SIMULATOR
 
 
+@pytest.mark.slow
 class TestAlipay(ProviderContract):
     """Every check of the contract."""
 

@@ -420,6 +420,7 @@ async def test_notification_in_gbk(start: Start, box: Letterbox) -> None:
     assert merchant.genuine_form(box.got[0], "gbk")
 
 
+@pytest.mark.slow
 async def test_notified_until_success(start: Start, box: Letterbox) -> None:
     """Only `success`, these seven bytes with HTTP 200, ends the repeats; every try has the same notify_id."""
     simulator, merchant = await start(notify_url=box.url)

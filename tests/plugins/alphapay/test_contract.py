@@ -9,6 +9,7 @@ from refundry_alphapay.provider import PLUGIN
 from refundry_alphapay.simulator import PLUGIN as SIMULATOR
 
 
+@pytest.mark.slow
 class TestAlphaPay(ProviderContract):
     """Every check of the contract."""
 

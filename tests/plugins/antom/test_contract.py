@@ -9,6 +9,7 @@ from refundry_antom.provider import PLUGIN
 from refundry_antom.simulator import PLUGIN as SIMULATOR
 
 
+@pytest.mark.slow
 class TestAntom(ProviderContract):
     """Every check of the contract."""
 

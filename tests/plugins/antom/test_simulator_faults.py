@@ -51,6 +51,7 @@ async def test_hang(start: Start) -> None:
     assert 1 == len(simulator.ledger.movements)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True])
 async def test_delay(start: Start, late: bool) -> None:
     """A delay holds the answer back; `late` holds the work back too, which is done even if the client has gone."""
@@ -273,6 +274,7 @@ async def test_probability_is_seeded(start: Start) -> None:
     assert 2 == len(set(reply[0]))
 
 
+@pytest.mark.slow
 async def test_notification_retries(start: Start, box: Letterbox) -> None:
     """A notification is repeated until the documented body comes with HTTP 200: nothing else ends it."""
     simulator, merchant = await start(notify_url=box.url, notify_sync=True)
