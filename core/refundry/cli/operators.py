@@ -29,13 +29,13 @@ async def inquire(config: str, as_json: bool, id: str, account: str | None) -> N
 @click.command()
 @click.argument("id")
 @click.option("--account", help=ACCOUNT_OF_ID)
-@click.option("--settled", "settled", flag_value=True, type=bool, default=None, help="It was paid.")
-@click.option("--failed", "settled", flag_value=False, type=bool, help="It was not paid and never will be.")
+@click.option("--settled", is_flag=True, help="It was paid.")
+@click.option("--failed", is_flag=True, help="It was not paid and never will be.")
 @click.option("--by", required=True, help="Who decides.")
 @click.option("--why", required=True, help="What the decision is based on.")
 @command
 async def resolve(
-    config: str, as_json: bool, id: str, account: str | None, settled: bool | None, by: str, why: str
+    config: str, as_json: bool, id: str, account: str | None, settled: bool, failed: bool, by: str, why: str
 ) -> None:
     """Record an operator's decision: paid or not paid.
 
@@ -43,8 +43,8 @@ async def resolve(
     """
     from refundry.cli.show import show_refund
 
-    if settled is None:
-        raise Invalid("--settled/--failed", "one of them is required")
+    if settled == failed:
+        raise Invalid("--settled/--failed", "exactly one of them is required")
     async with open_gateway(config) as gateway:
         refund = await gateway.get(id, account=account)
         await show_refund(gateway, await gateway.resolve(refund.id, Operator(by=by, why=why), settled=settled), as_json)

@@ -507,11 +507,13 @@ def test_inquire_asks_now(run: Run, provider: Provider) -> None:
 
 
 def test_a_decision_needs_a_name_and_a_reason(run: Run, provider: Provider) -> None:
-    """An operator's decision is recorded with its author and reason; one without them is refused."""
+    """An operator's decision is recorded with its author and reason; one that lacks them or says both is refused."""
     provider.fault("drop_response", operation="refund")
     run(*ASK, "--amount", "1", "--id", "R1")
     for missing in (["--by", "ann"], ["--why", "seen"], ["--by", "", "--why", "seen"], ["--by", "ann", "--why", ""]):
         assert is_refused(run("resolve", "R1", "--settled", *missing))
+    both = run("resolve", "R1", "--settled", "--failed", "--by", "ann", "--why", "seen")
+    assert is_refused(both, "--settled/--failed: exactly one of them is required")
     settled = run("resolve", "R1", "--settled", "--by", "ann", "--why", "seen", "--json").one
     failed = run("resolve", "R1", "--failed", "--by", "bob", "--why", "not seen", "--json").one
 
