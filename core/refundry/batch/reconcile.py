@@ -109,7 +109,7 @@ def read_format(path: Path) -> ReportFormat:
     try:
         data = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError("--mapping", f"{path} cannot be read: {error}") from None
+        raise ConfigError("--mapping", f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     fields = {field.name: field for field in attrs.fields(ReportFormat)}
     for key, value in data.items():
         if key not in fields:

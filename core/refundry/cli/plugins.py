@@ -134,7 +134,7 @@ def _terms_in_words(terms: Mapping[str, Any]) -> str:
         (
             f"inquire by {' or '.join(terms['inquire_by'])}",
             f"not found {tries} times {apart:g} s apart",
-            f"resend after {', '.join(terms['resend_after']) or 'nothing'}",
+            f"resend: {', '.join(terms['resend_after']) or 'never'}",
             f"ids of at most {terms['id_length']}",
         )
     )

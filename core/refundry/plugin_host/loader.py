@@ -69,7 +69,7 @@ class Plugins:
         known = ", ".join(sorted(self.providers)) or "none"
         left_out = ", ".join(sorted({plugin.name for plugin in self.loaded if not plugin.allowed}))
         also = f"; not allowed by `plugins`: {left_out}" if left_out else ""
-        raise PluginError(f"no plugin brings the provider {name!r}; there are: {known}{also}")
+        raise PluginError(f"no installed plugin has the provider {name!r}; there are: {known}{also}")
 
     def simulators(self) -> "Mapping[str, SimulatorPlugin]":
         """Give every simulator by its name."""

@@ -352,7 +352,7 @@ def test_check_of_a_plugin_that_is_none(run: Run, install: Install) -> None:
     unknown, broken = run("plugins", "check", "none"), run("plugins", "check", "bad")
 
     assert (2, 2) == (unknown.status, broken.status)
-    assert "no plugin brings the provider 'none'; there are: antom" in unknown.err
+    assert "no installed plugin has the provider 'none'; there are: antom" in unknown.err
     assert "not_there_at_all" in broken.err
 
 

@@ -135,7 +135,7 @@ def test_nothing_shows_a_key(place: Path) -> None:
         ("[accounts.ü]", "is not TOML"),
         ("[accounts.shop]", "accounts.shop.provider: must name a provider"),
         ("[accounts.shop]\nprovider = 1", "accounts.shop.provider: must name a provider"),
-        ('[accounts.shop]\nprovider = "nope"', "accounts.shop.provider: no plugin brings the provider 'nope'"),
+        ('[accounts.shop]\nprovider = "nope"', "accounts.shop.provider: no installed plugin has the provider 'nope'"),
         ("store =", "is not TOML"),
         ("a = 1\na = 2", "is not TOML"),
         (section() + "colour = 1", "accounts.shop.colour: is not a known key"),

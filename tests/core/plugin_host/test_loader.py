@@ -129,7 +129,7 @@ def test_an_account_of_a_broken_plugin_is_told_why(tmp_path: Path, module: str) 
     found = load_plugins([write(tmp_path, module, "raise RuntimeError('no licence')")])
     with pytest.raises(PluginError, match="no licence"):
         found.provider("mine")
-    with pytest.raises(PluginError, match="no plugin brings the provider 'none'"):
+    with pytest.raises(PluginError, match="no installed plugin has the provider 'none'"):
         found.provider("none")
 
 

@@ -63,7 +63,7 @@ class Simulator(ABC, Generic[S]):
             await web.TCPSite(self._runner, self.settings.host, self.settings.port, backlog=1024).start()
         except OSError as error:
             await self._close()
-            raise Invalid("port", f"{self.settings.port} cannot be listened on: {error.strerror}") from None
+            raise Invalid("port", f"cannot listen on {self.settings.port}: {error.strerror}") from None
         self._port = self._runner.addresses[0][1]
         return self
 
