@@ -1,5 +1,6 @@
 """The shape of the project: where things are, who imports whom, and what must not be in it."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -155,3 +156,17 @@ def test_plugins_import_what_is_theirs() -> None:
         ]
 
     assert [] == refused
+
+
+def test_files_and_functions_fit_in_the_head() -> None:
+    """No file of the core and the plugins has more than 400 lines, and no function more than 50."""
+    found = []
+    for path in [*sorted((ROOT / "core").rglob("*.py")), *sorted((ROOT / "plugins").rglob("*.py"))]:
+        text = path.read_text("utf-8")
+        found += [path.name] if len(text.splitlines()) > 400 else []
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                found += [f"{path.name}: {node.name}"] if node.end_lineno - node.lineno >= 50 else []
+
+    assert [] == found
