@@ -25,7 +25,7 @@ def load(pem: bytes, field: str) -> Certificate:
 
 
 def public_key(certificate: Certificate, field: str) -> RSAPublicKey:
-    """Give the RSA key of a certificate; `Invalid` names `field`."""
+    """Return the RSA key of a certificate; `Invalid` names `field`."""
     try:
         key = certificate.public_key()
     except Exception:  # An algorithm that the library does not know.
@@ -37,13 +37,13 @@ def public_key(certificate: Certificate, field: str) -> RSAPublicKey:
 
 
 def serial_number(certificate: Certificate) -> str:
-    """Give Alipay's name of a certificate: MD5 over the issuer as in RFC 2253 and the decimal serial number."""
+    """Return Alipay's name of a certificate: MD5 over the issuer as in RFC 2253 and the decimal serial number."""
     named = f"{certificate.issuer.rfc4514_string()}{certificate.serial_number}"
     return hashlib.md5(named.encode(), usedforsecurity=False).hexdigest()
 
 
 def root_serial_number(pem: bytes, field: str) -> str:
-    """Give Alipay's name of a bundle of roots: the names of those that are signed with RSA, in their order."""
+    """Return Alipay's name of a bundle of roots: the names of those that are signed with RSA, in their order."""
     roots = _load_all(pem, field)
     numbers = [serial_number(root) for root in roots if _is_rsa(root)]
     if not numbers:

@@ -56,7 +56,7 @@ _DBACK: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def named(payment: str) -> tuple[str, str]:
-    """Give the field that names a payment, and its number."""
+    """Return the field that names a payment, and its number."""
     if payment.startswith(MERCHANT):
         return "out_trade_no", payment.removeprefix(MERCHANT)
     return "trade_no", payment
@@ -66,15 +66,15 @@ def named(payment: str) -> tuple[str, str]:
 
 
 def refunded(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
-    """Say what an answer to `alipay.trade.refund` means."""
+    """Return what an answer to `alipay.trade.refund` means."""
     wrong = _wrong_trade(instruction, answer) or _wrong_currency(answer)
     if wrong is not None:
         return wrong
     row = find(REFUND_CODES, answer.code, answer.sub_code)
     if row is None:
         name = answer.sub_code or answer.code
-        said = "success" if answer.code == SUCCESS else "failure"
-        text = f"Alipay reports a {said} that it does not document: {validation.shown(name)}"
+        kind = "success" if answer.code == SUCCESS else "failure"
+        text = f"Alipay reports a {kind} that it does not document: {validation.shown(name)}"
         return codes.undocumented(text, validation.as_code(name))
     conflict = codes.status_conflict(row, answer.code)
     if conflict is not None:
@@ -93,8 +93,8 @@ def _by_fund_change(instruction: RefundInstruction, answer: RefundResponse) -> O
 
 
 def _moved(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
-    # `refund_fee` is the sum of all refunds of the trade, so a sum that is larger than this refund is no contradiction:
-    # there were others. That the answer is about this refund and no other of the trade is known from the call alone
+    # `refund_fee` is the sum of all refunds of the trade, so a larger sum does not contradict this refund: there were
+    # others. That the answer is about this refund and no other of the trade is known from the call alone
     # (Alipay does not echo out_request_no here); a smaller sum proves that it is not.
     if not answer.refund_fee or not _names_trade(instruction, answer):
         text = "Alipay says that money moved, and does not say of which trade and how much"
@@ -109,7 +109,7 @@ def _moved(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
 
 
 def queried(instruction: RefundInstruction, answer: QueryResponse) -> Outcome:
-    """Say what an answer to `alipay.trade.fastpay.refund.query` means."""
+    """Return what an answer to `alipay.trade.fastpay.refund.query` means."""
     if (answer.out_request_no or instruction.refund_request_id) != instruction.refund_request_id:
         return matching.other_refund(answer.out_request_no)
     wrong = _wrong_trade(instruction, answer) or _wrong_amount(instruction, answer)
@@ -156,7 +156,7 @@ def _not_done(answer: QueryResponse) -> Outcome:
 
 
 def notified(message: TradeNotification, instruction: RefundInstruction) -> Outcome:
-    """Say what the notification of a trade that a refund changed means for that refund."""
+    """Return what the notification of a trade that a refund changed means for that refund."""
     if message.out_biz_no != instruction.refund_request_id:
         return matching.other_refund(message.out_biz_no)
     wrong = _wrong_trade(instruction, message)
@@ -174,7 +174,7 @@ def notified(message: TradeNotification, instruction: RefundInstruction) -> Outc
 
 
 def banked(message: DepositBackMessage, instruction: RefundInstruction) -> Outcome:
-    """Say what the message about the buyer's bank means: it is noted, and moves nothing."""
+    """Return what the message about the buyer's bank means: it is noted, and moves nothing."""
     if message.out_request_no != instruction.refund_request_id:
         return matching.other_refund(message.out_request_no)
     wrong = _wrong_trade(instruction, message)
@@ -205,8 +205,8 @@ _TRANSPORT: Final = frozenset(
         "out_biz_no",
     }
 )
-# Who the buyer is, and the shop's own words, are no facts of the refund. They are in the evidence, which can be erased;
-# an event cannot.
+# The buyer's identity and the shop's own words do not belong to the refund. They are in the evidence, which can be
+# erased; an event cannot.
 _PERSONAL: Final = frozenset(
     {
         "buyer_id",
@@ -238,8 +238,8 @@ def _settled(
 
 def _bank_refused(answer: RefundResponse | QueryResponse) -> bool:
     one = answer.deposit_back_info
-    told: tuple[DepositBack, ...] = (answer.deposit_back_info_list or ()) + (() if one is None else (one,))
-    return any((part.dback_status or "").upper() == "F" for part in told)
+    fields: tuple[DepositBack, ...] = (answer.deposit_back_info_list or ()) + (() if one is None else (one,))
+    return any((part.dback_status or "").upper() == "F" for part in fields)
 
 
 # --- echoes -----------------------------------------------------------------------------------------------------------
@@ -251,25 +251,25 @@ def _names_trade(instruction: RefundInstruction, message: _About) -> bool:
 
 
 def _wrong_trade(instruction: RefundInstruction, message: _About) -> Outcome | None:
-    """Say what is wrong when a message is about another trade; an absent number is not judged here.
+    """Return what is wrong when a message is about another trade; an absent number is not judged here.
 
-    Under our own number another trade, currency or amount means that something may have moved that nobody asked for:
-    it is never sent again.
+    Under our own number another trade, currency or amount means that money may have moved that was not requested:
+    the id is never sent again.
     """
     field, number = named(instruction.payment)
-    said = getattr(message, field)
+    reported = getattr(message, field)
     return (
-        matching.inconsistent(f"the {field} {validation.shown(said)}, not about {number}")
-        if said and said != number
+        matching.inconsistent(f"the {field} {validation.shown(reported)}, not about {number}")
+        if reported and reported != number
         else None
     )
 
 
 def _wrong_currency(answer: RefundResponse) -> Outcome | None:
-    said = answer.refund_currency
+    reported = answer.refund_currency
     return (
-        matching.inconsistent(f"a refund in {validation.shown(said)}, not in {CURRENCY}")
-        if said and said != CURRENCY
+        matching.inconsistent(f"a refund in {validation.shown(reported)}, not in {CURRENCY}")
+        if reported and reported != CURRENCY
         else None
     )
 

@@ -26,7 +26,7 @@ class Message(messages.Message):
 
 @attrs.frozen(slots=True, kw_only=True)
 class RefundRoyalty(Message):
-    """A share of the payment that was taken back from whoever got it (RefundRoyaltyResult)."""
+    """A share of the payment that was taken back from its recipient (RefundRoyaltyResult)."""
 
     refund_amount: str
     result_code: str
@@ -63,7 +63,7 @@ class DepositBack(Message):
 
 @attrs.frozen(slots=True, kw_only=True)
 class Contribution(Message):
-    """What somebody other than the merchant paid of a voucher (ContributeDetail)."""
+    """The part of a voucher that was not paid by the merchant (ContributeDetail)."""
 
     contribute_type: str
     contribute_amount: str
@@ -130,7 +130,7 @@ class RefundRequest(Message):
 
 @attrs.frozen(slots=True, kw_only=True)
 class Answer(Message):
-    """What every answer has: a gateway code, and a sub-code where it is no success."""
+    """What every answer has: a gateway code, and a sub-code unless it is a success."""
 
     code: str
     msg: str | None = None

@@ -95,7 +95,7 @@ class AlipayProvider:
     # --- orders -------------------------------------------------------------------------------------------------------
 
     def exponent(self, currency: str) -> int:
-        """Give the decimals of the yuan; `Invalid` for another currency, which Alipay's documents do not refund."""
+        """Return the decimals of the yuan; `Invalid` for another currency, which Alipay's documents do not refund."""
         if currency != CURRENCY:
             raise Invalid("currency", f"must be {CURRENCY}; Alipay's documents give every amount in yuan")
         return _PLACES
@@ -119,7 +119,7 @@ class AlipayProvider:
         return self._call(REFUND, body, further, at, RefundResponse, partial(interpretation.refunded, instruction))
 
     def inquire(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
-        """Ask Alipay where the refund stands, by the trade and our number of the refund."""
+        """Return the call that inquires about the refund, by the trade and Refundry's number of the refund."""
         options = list(self.settings.query_options) or None
         request = QueryRequest(
             out_request_no=instruction.refund_request_id, query_options=options, **_trade(instruction)
@@ -207,7 +207,7 @@ class AlipayProvider:
         )
 
     def _verified(self, method: str, body: bytes) -> bytes:
-        """Give the node of an answer; `Forged` unless Alipay signed it with the key or certificate of this account."""
+        """Return the node of an answer; raise `Forged` unless it is signed for this account."""
         answer = signing.read_answer(body, method, self.settings.charset)
         expected = self._keys.provider_cert_sn
         if expected is not None and answer.sign is not None and answer.cert_sn != expected:
@@ -221,30 +221,30 @@ class AlipayProvider:
         return signatures.distrusted(error, "Alipay", claim=claimed, rejected_key=rejected)
 
     def _claimed(self, method: str, body: bytes) -> tuple[str | None, bool]:
-        """Give the documented code that an answer claims, and whether it has no signature at all."""
+        """Return the documented code that an answer claims, and whether it has no signature at all."""
         try:
             answer = signing.read_answer(body, method, self.settings.charset)
             node = signing.read_node(answer.node, self.settings.charset)
         except Unreadable:
             return None, False
-        said = node.get("sub_code") or node.get("code")
-        return (said if isinstance(said, str) and said in REFUND_CODES else None), answer.sign is None
+        code = node.get("sub_code") or node.get("code")
+        return (code if isinstance(code, str) and code in REFUND_CODES else None), answer.sign is None
 
     # --- notifications ------------------------------------------------------------------------------------------------
 
     def parse_notification(self, notification: Notification) -> VerifiedNotification:
         """Verify and read a form that Alipay posts, in the charset that it names.
 
-        What is Alipay's and speaks of no refund (a payment, a trade that timed out) names none: it is acknowledged, for
-        Alipay would send it again for a day.
+        A message of Alipay's about something else (a payment, a trade that timed out) names no refund: it is
+        acknowledged, because Alipay would repeat it for a day.
         """
         charset = signing.form_charset(notification.body, self.settings.charset)
         params = signing.read_form(notification.body, charset)
         self._verify_form(params, charset)
-        said = {name: value for name, value in params.items() if value}
-        if said.get("msg_method") == DEPOSIT_BACK:
-            return _heard_of_bank(said)
-        message = reading.read(TradeNotification, said)
+        fields = {name: value for name, value in params.items() if value}
+        if fields.get("msg_method") == DEPOSIT_BACK:
+            return _deposit_back(fields)
+        message = reading.read(TradeNotification, fields)
         # A refund that was sent without a number bears the trade's: it is not ours.
         refund = message.out_biz_no if message.refund_fee or message.gmt_refund else None
         at = interpretation.moment(message.notify_time)
@@ -290,14 +290,14 @@ _APP_REFUSED: Final = frozenset(
         "isv.missing-signature-key",
     }
 )
-"""What is said without a signature about an app that Alipay does not know (seen for isv.invalid-app-id); assumed of one
-whose key it does not have."""
+"""The codes that Alipay returns unsigned for an app that it does not know (seen for isv.invalid-app-id); the same is
+assumed for an app whose key it does not have."""
 
 
 def _contents(params: Mapping[str, str], charset: str) -> list[bytes]:
-    """Give what may have been signed: with and without what has no value, and the name of the certificate.
+    """Return what may have been signed: with and without what has no value, and the name of the certificate.
 
-    A name that nobody documents and that has no value is no reason to leave it out: a flipped bit makes such names.
+    An undocumented name without a value does not justify leaving it out: a flipped bit makes such names.
     """
     without = {name: value for name, value in params.items() if name != "alipay_cert_sn"}
     known = reading.described(TradeNotification)
@@ -306,9 +306,9 @@ def _contents(params: Mapping[str, str], charset: str) -> list[bytes]:
     return list(dict.fromkeys(signing.notification_content(form, charset, keep) for form, keep in forms))
 
 
-def _heard_of_bank(said: Mapping[str, str]) -> VerifiedNotification:
-    message = reading.read(DepositBackMessage, read_object(said.get("biz_content", "").encode()))
-    at = interpretation.moment(said.get("notify_time"))
+def _deposit_back(fields: Mapping[str, str]) -> VerifiedNotification:
+    message = reading.read(DepositBackMessage, read_object(fields.get("biz_content", "").encode()))
+    at = interpretation.moment(fields.get("notify_time"))
     return VerifiedNotification(message.out_request_no, at, partial(interpretation.banked, message), ACKNOWLEDGEMENT)
 
 

@@ -48,7 +48,7 @@ class AlipaySettings:
     app_auth_token: str | None = attrs.field(default=None, repr=False)
     """For calls in the name of a merchant who has authorized this app."""
     seller_id: str | None = None
-    """The only seller whose notifications are heard; any seller of the app where it is not set."""
+    """The only seller whose notifications are accepted; any seller of the app if it is not set."""
     charset: str = "utf-8"
     """`utf-8` or `gbk`: what requests are written and answers are read in."""
     query_options: tuple[str, ...] = ("refund_detail_item_list", "gmt_refund_pay", "deposit_back_info")

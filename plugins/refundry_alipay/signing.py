@@ -1,6 +1,6 @@
 """Alipay's signature (RSA2): what is signed in a request, in an answer and in a notification.
 
-The rule of this module: what is verified is the text that travelled, never one written anew from what was read in it.
+The rule of this module: what is verified is the text that was transmitted, never one rebuilt from what was read in it.
 Sources: Alipay Open Platform, "Sign" and "Verify asynchronously returned results", and its official SDKs, which agree.
 """
 
@@ -37,7 +37,7 @@ _BASE64: Final = re.compile(rb"[A-Za-z0-9+/\s]++=*+\s*+")
 
 
 def codec_of(charset: str) -> str:
-    """Give the codec of a charset that Alipay takes, however it is written; `Unreadable` for any other."""
+    """Return the codec of a charset that Alipay takes, however it is written; `Unreadable` for any other."""
     codec = _CHARSETS.get(charset.lower())
     if codec is None:
         raise Unreadable("a charset that Alipay does not document")
@@ -56,12 +56,12 @@ def text_of(data: bytes, charset: str) -> str:
 
 
 def request_content(params: Mapping[str, str], charset: str) -> bytes:
-    """Give the bytes that are signed in a request: all that has a value but `sign`, raw, ordered by code point."""
+    """Return the bytes that are signed in a request: all that has a value but `sign`, raw, ordered by code point."""
     return _joined({name: value for name, value in params.items() if name != "sign" and value}, charset)
 
 
 def notification_content(params: Mapping[str, str], charset: str, keep_empty: bool = True) -> bytes:
-    """Give the bytes that are signed in a notification: `sign_type` is left out too.
+    """Return the bytes that are signed in a notification: `sign_type` is left out too.
 
     Alipay's SDKs keep parameters without a value; other code that works leaves them out.
     """
@@ -90,7 +90,7 @@ def verify(key: RSAPublicKey, signature: str | None, content: bytes) -> None:
 
 @attrs.frozen(slots=True)
 class Envelope:
-    """An answer as it came: the node that is signed, as raw bytes, and what stands beside it."""
+    """An answer as it came: the node that is signed, as raw bytes, and what is next to it."""
 
     name: str
     node: bytes
@@ -99,14 +99,14 @@ class Envelope:
 
 
 def node_name(method: str) -> str:
-    """Give the name of the node that answers a method: `alipay_trade_refund_response`."""
+    """Return the name of the node that answers a method: `alipay_trade_refund_response`."""
     return f"{method.replace('.', '_')}_response"
 
 
 def read_answer(body: bytes, method: str, charset: str = "utf-8") -> Envelope:
-    """Find the one node that answers `method`, or reports an error; `Unreadable` if there is none, or more than one.
+    """Find the one node that answers `method`, or reports an error; raise `Unreadable` unless there is exactly one.
 
-    The body is first read as a whole, so that a name that stands twice is refused wherever it is, however escaped.
+    The body is first read as a whole, so that a name that appears twice is refused wherever it is, however escaped.
     """
     if len(body) > MAX_BYTES:
         raise Unreadable(f"longer than {MAX_BYTES} bytes")
@@ -120,7 +120,7 @@ def read_answer(body: bytes, method: str, charset: str = "utf-8") -> Envelope:
 
 
 def response_node(body: bytes, method: str, charset: str = "utf-8") -> tuple[str, bytes]:
-    """Give the name and the raw bytes of the signed node of an answer; `Unreadable` as `read_answer`."""
+    """Return the name and the raw bytes of the signed node of an answer; `Unreadable` as `read_answer`."""
     answer = read_answer(body, method, charset)
     return answer.name, answer.node
 
@@ -140,7 +140,7 @@ def read_node(node: bytes, charset: str = "utf-8", strings: Collection[str] = ()
 
 
 def _members(text: str) -> dict[str, str]:
-    """Give the raw text of every value of a JSON object that was found to be one."""
+    """Return the raw text of every value of a JSON object that was found to be one."""
     found: dict[str, str] = {}
     at = _skip(text, _skip(text, 0) + 1)
     while text[at] != "}":
@@ -175,7 +175,7 @@ def read_form(body: bytes, charset: str) -> dict[str, str]:
 
 
 def form_charset(body: bytes, otherwise: str) -> str:
-    """Give the charset that a form names itself, or the one that is given."""
+    """Return the charset that a form names itself, or the one that is given."""
     named = _fields(body).get("charset", b"").decode("latin-1")
     return named or otherwise
 
@@ -191,7 +191,7 @@ def _fields(body: bytes) -> dict[str, bytes]:
     pairs = [part.partition("=") for part in parts]
     found = {_decoded(name).decode("latin-1"): _decoded(value) for name, _, value in pairs}
     if len(found) != len(pairs):
-        raise Unreadable("a field stands twice")
+        raise Unreadable("a field appears twice")
     if not all(name.isascii() for name in found):
         raise Unreadable("a field whose name is not ASCII")
     return found

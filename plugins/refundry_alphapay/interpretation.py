@@ -67,7 +67,7 @@ def read_inquiry(instruction: RefundInstruction, answer: InquiryResponse) -> Out
 def _by_refund_status(instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
     status = answer.refund_status
     if status is None:
-        return Unknown("AlphaPay answered, and did not say where the refund stands")
+        return Unknown("AlphaPay answered without the state of the refund")
     if answer.refund_request_id is None:
         return Unknown("AlphaPay's answer does not name the refund", validation.as_code(status))
     row = REFUND_STATUS.get(status)
@@ -102,9 +102,9 @@ _BY_STATUS: Final[Mapping[str, Callable[[Code, RefundInstruction, _About], Outco
 
 
 def _details(answer: _About) -> dict[str, Any]:
-    """Give what was said beyond the described fields, each where it stood, and refundTime.
+    """Return the fields that are not described, each in its place, and refundTime.
 
-    That is no time of settlement: the official SDK comments it as the time of initiation, in either answer.
+    refundTime is not the time of settlement: the official SDK's comments call it the time of initiation.
     """
     left = dict(answer.extra)
     if answer.refund_time is not None:

@@ -49,7 +49,7 @@ class RefundRequest(Message):
 
     payment_id: str
     refund_request_id: str
-    """Optional in the documents; without it nobody could ask about a refund whose answer was lost."""
+    """Optional in the documents; without it no inquiry could name a refund whose answer was lost."""
     refund: Refund
 
 

@@ -1,7 +1,7 @@
 """AlphaPay's signature: RSA over the method, the path, the merchant, the time, the nonce and the raw body.
 
-The rule of this module: what is signed is the bytes that travelled, never a text written anew from what was read in
-them. Sources: AlphaPay's page "Sign" and the SignatureTool of its official SDK, which made the vectors of the tests.
+The rule of this module: the signature covers the bytes that were transmitted, never a text rebuilt from what was
+read in them. Sources: AlphaPay's page "Sign" and the SignatureTool of its official SDK, which made the test vectors.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ _NONCE_LENGTH: Final = 32
 
 
 def content(method: str, path: str, merchant_code: str, time: str, nonce: str, body: bytes) -> bytes:
-    """Give the bytes that are signed. `path` includes the query; `time` and `nonce` are the texts of the headers."""
+    """Return the bytes that are signed. `path` includes the query; `time` and `nonce` are the texts of the headers."""
     head = f"{method} {path}\n{merchant_code}.{time}.{nonce}."
-    # Header values that were no UTF-8 arrive as surrogates: they make a content that nobody signed, not an exception.
+    # Header values that are not UTF-8 arrive as surrogates: the content then has no valid signature, without raising.
     return head.encode("utf-8", "surrogatepass") + body
 
 
 def sign(key: RSAPrivateKey, content: bytes, key_version: int | str = 1) -> str:
-    """Sign `content` and give the whole value of the header, in the one spelling that the official SDK can read.
+    """Sign `content` and return the complete value of the header, in the one spelling that the official SDK can read.
 
     The SDK splits it at each comma, takes the third part and splits that at `=` into exactly two.
     """
@@ -41,7 +41,7 @@ def verify(key: RSAPublicKey, header: str | None, content: bytes, key_version: i
 
 
 def nonce(merchant_code: str, path: str, body: bytes, at: datetime) -> str:
-    """Give the nonce of one call: 32 hex digits, another one for every call.
+    """Return the nonce of one call: 32 hex digits, another one for every call.
 
     A plugin has no randomness, and needs none here: the nonce must be new, not secret, for the signature covers it. Two
     calls of one merchant with the same path and the same bytes differ in the microsecond in which they were made.

@@ -74,8 +74,8 @@ def read_inquiry(instruction: RefundInstruction, answer: InquiryResponse) -> Out
         return wrong
     code = INQUIRY_CODES.get(result.result_code)
     if code is None:
-        said = f"{result.result_status}/{validation.shown(result.result_code)}"
-        text = f"the inquiry was answered with {said}, a code that Antom does not document"
+        reported = f"{result.result_status}/{validation.shown(result.result_code)}"
+        text = f"the inquiry was answered with {reported}, a code that Antom does not document"
         return codes.undocumented(text, validation.as_code(result.result_code), Resend.AFTER_NOT_FOUND)
     if code.meaning is CodeClass.SUCCESS:
         return _by_refund_status(instruction, answer)
@@ -87,7 +87,7 @@ def read_inquiry(instruction: RefundInstruction, answer: InquiryResponse) -> Out
 def _by_refund_status(instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
     status = answer.refund_status
     if status is None:
-        return Unknown("Antom answered, and did not say where the refund stands")
+        return Unknown("Antom answered without the state of the refund")
     if answer.refund_request_id is None:
         return Unknown("Antom's answer does not name the refund", status)
     if status == "SUCCESS":
@@ -111,8 +111,10 @@ def read_notification(message: RefundNotification, instruction: RefundInstructio
         known = REFUND_CODES.get(result.result_code, STATUS_FAIL)
         return DefinitiveFailure(validation.as_code(result.result_code) or STATUS_FAIL.code, known.cause, known.advice)
     combined = f"{validation.shown(result.result_status)}/{validation.shown(result.result_code)}"
-    said = f"{validation.shown(status)} with {combined}"
-    return codes.contradiction(f"the notification contradicts itself: {said}", validation.as_code(result.result_code))
+    reported = f"{validation.shown(status)} with {combined}"
+    return codes.contradiction(
+        f"the notification contradicts itself: {reported}", validation.as_code(result.result_code)
+    )
 
 
 def _settled(instruction: RefundInstruction, answer: _About) -> Outcome:
@@ -143,7 +145,7 @@ def _details(answer: _About, left: dict[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _settlement_amount(answer: _About, left: dict[str, Any]) -> Money | None:
-    """Read the settlement amount; one that is no money stays among the details: it must not hide the settlement."""
+    """Read the settlement amount; an unreadable one stays among the details: it must not hide the settlement."""
     gross = answer.gross_settlement_amount
     if gross is None:
         return None

@@ -152,6 +152,6 @@ class RefundNotification(Message):
 
 @attrs.frozen(slots=True, kw_only=True)
 class NotifyAnswer(Message):
-    """What Antom wants to hear back, unsigned."""
+    """The answer that Antom expects to a notification, unsigned."""
 
     result: Result

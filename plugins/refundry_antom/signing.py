@@ -1,7 +1,7 @@
 """Antom's signature: RSA over the method, the path, the client, the time and the raw body.
 
-The rule of this module: what is signed is the bytes that travelled, never a text written anew from what was read in
-them. Source: Antom, "Sign a request and verify the signature".
+The rule of this module: the signature covers the bytes that were transmitted, never a text rebuilt from what was
+read in them. Source: Antom, "Sign a request and verify the signature".
 """
 
 from typing import Final
@@ -15,14 +15,14 @@ ALGORITHM: Final = "RSA256"
 
 
 def content(method: str, path: str, client_id: str, time: str, body: bytes) -> bytes:
-    """Give the bytes that are signed. `path` includes the query; `time` is the header's text, in either format."""
+    """Return the bytes that are signed. `path` includes the query; `time` is the header's text, in either format."""
     head = f"{method} {path}\n{client_id}.{time}."
-    # Header values that were no UTF-8 arrive as surrogates: they make a content that nobody signed, not an exception.
+    # Header values that are not UTF-8 arrive as surrogates: the content then has no valid signature, without raising.
     return head.encode("utf-8", "surrogatepass") + body
 
 
 def sign(key: RSAPrivateKey, content: bytes, key_version: int | str = 1) -> str:
-    """Sign `content` and give the whole value of the header."""
+    """Sign `content` and return the complete value of the header."""
     return signatures.SignatureHeader(ALGORITHM, str(key_version), signatures.sign(key, content)).written()
 
 

@@ -1,6 +1,6 @@
 """What plugins register besides providers: simulators, signing keys and anchors.
 
-The rule of this module: shapes only; nothing of the core stands behind them.
+The rule of this module: shapes only; no code of the core depends on them.
 """
 
 from collections.abc import Callable, Mapping

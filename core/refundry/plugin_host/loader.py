@@ -59,7 +59,7 @@ class Plugins:
         return [*(plugin for plugin in self.loaded if plugin.error is not None), *self._raised.values()]
 
     def provider(self, name: str) -> ProviderPlugin:
-        """Give the provider of this name; `PluginError` with the reason if there is none."""
+        """Return the provider of this name; raise `PluginError` with the reason if it is not available."""
         found = self.providers.get(name)
         if found is not None:
             return found
@@ -72,30 +72,30 @@ class Plugins:
         raise PluginError(f"no installed plugin has the provider {name!r}; there are: {known}{also}")
 
     def simulators(self) -> "Mapping[str, SimulatorPlugin]":
-        """Give every simulator by its name."""
+        """Return every simulator by its name."""
         return _by_name("simulator", self._collect("refundry_simulators"))
 
     def commands(self) -> "Sequence[click.Command]":
-        """Give the commands that plugins add."""
+        """Return the commands that plugins add."""
         from click import Command  # only the command line needs it
 
         return [command for _, command in self._collect("refundry_commands", Command)]
 
     def brought(self, hook: str, plugin: str) -> Sequence[str]:
-        """Give the names of what a plugin gives through one of the hooks that give something."""
+        """Return the names of what a plugin gives through one of the hooks that give something."""
         return [item.name for name, item in self._collect(hook) if name == plugin]
 
     def hooks_of(self, plugin: str) -> Sequence[str]:
-        """Give the names of the hooks that a plugin has."""
+        """Return the names of the hooks that a plugin has."""
         callers = self.manager.get_hookcallers(self.manager.get_plugin(plugin)) or ()
         return sorted(caller.name for caller in callers)
 
     def signing_keys(self) -> "Sequence[SigningKey]":
-        """Give the keys of plugins that can sign the log."""
+        """Return the keys of plugins that can sign the log."""
         return list(_by_name("signing key", self._collect("refundry_audit_signer")).values())
 
     def anchors(self) -> "Sequence[AnchorPlugin]":
-        """Give the anchors that plugins bring."""
+        """Return the anchors that plugins bring."""
         return list(_by_name("anchor", self._collect("refundry_audit_anchors")).values())
 
     def _collect(self, hook: str, kind: type = object) -> list[tuple[str, Any]]:
@@ -106,9 +106,9 @@ class Plugins:
             try:
                 given = _collect(self.manager, hook, plugin.name)
                 if not all(isinstance(getattr(item, "name", None), str) for _, item in given):
-                    raise PluginError("what it gives has no name")
+                    raise PluginError("what it returns has no name")
                 if not all(isinstance(item, kind) for _, item in given):
-                    raise PluginError(f"what it gives is no {kind.__name__}")
+                    raise PluginError(f"what it returns is not a {kind.__name__}")
             except (Exception, SystemExit) as error:  # whatever a plugin raises must not stop the others
                 self._raised[plugin.name, hook] = _failed(plugin, f"fails in {hook}", error)
             else:
@@ -124,9 +124,9 @@ def load_plugins(
 ) -> Plugins:
     """Load every announced plugin whose name `allow` holds (None: all), and `extra` objects that have hooks themselves.
 
-    Raises `PluginError` where going on would be a guess: two plugins or two providers of one name; and `ConfigError`
-    for a name in `allow` that nobody has. A plugin that fails to import, uses an unknown hook or gives no provider is
-    reported in `Plugins.errors`, and the others are used.
+    Raises `PluginError` if continuing would be a guess: two plugins or two providers of one name; and `ConfigError` for
+    a name in `allow` that no plugin has. A plugin that fails to import, uses an unknown hook or returns something else
+    than a provider is reported in `Plugins.errors`, and the others are used.
     """
     found = sorted(metadata.entry_points(group=GROUP) if entry_points is None else entry_points, key=_origin)
     given = [(getattr(plugin, "__name__", type(plugin).__name__), plugin) for plugin in extra]

@@ -41,7 +41,7 @@ _Message = TypeVar("_Message", bound=Message)
 
 @attrs.frozen(slots=True)
 class Field:
-    """How one attribute stands on the wire."""
+    """How one attribute is written on the wire."""
 
     attribute: str
     wire: str
@@ -93,7 +93,7 @@ def encode(message: Message) -> bytes:
 
 
 def to_wire(message: Message, without: Collection[str] = ()) -> dict[str, Any]:
-    """Give a message as a JSON object, absent fields left out, fields we do not know at its end."""
+    """Return a message as a JSON object, absent fields left out, fields we do not know at its end."""
     written: dict[str, Any] = {}
     for field in _SHAPES[type(message)][0].values():
         item = getattr(message, field.attribute)
@@ -123,7 +123,7 @@ _SHAPES: Final = _Shapes()
 
 
 def described(kind: type[Message]) -> Mapping[str, Field]:
-    """Give the fields of a kind of message by their names on the wire, in the order in which they are written."""
+    """Return the fields of a kind of message by their names on the wire, in the order in which they are written."""
     return MappingProxyType(_SHAPES[kind][0])
 
 

@@ -27,7 +27,7 @@ from refundry.provider.validation import target_of
 MIN_KEY_BITS: Final = 2048
 
 _MAX_HEADER: Final = 4096
-# What stands behind a `%` is looked at when it is decoded: here every character would cost an alternative.
+# What follows a `%` is checked when it is decoded: checking it here would cost an alternative per character.
 _HEADER: Final = re.compile(
     r"algorithm=([A-Za-z0-9]{1,32}), *keyVersion=(0|[1-9][0-9]{0,8}), *signature=([A-Za-z0-9%]+)",
     re.ASCII,
@@ -72,7 +72,7 @@ class SignatureHeader:
     signature: str
 
     def written(self, separator: str = ", ") -> str:
-        """Give the value of the header; the signature is percent-encoded in it."""
+        """Return the value of the header; the signature is percent-encoded in it."""
         parts = (
             f"algorithm={self.algorithm}",
             f"keyVersion={self.key_version}",
@@ -84,7 +84,7 @@ class SignatureHeader:
 def parse_header(header: str) -> SignatureHeader:
     """Read `algorithm=.., keyVersion=.., signature=..`, with or without spaces; `Forged` if it is anything else.
 
-    The signature must be base64 in percent-encoding: a bare `+` would read as a space elsewhere, so nobody may send it.
+    The signature must be base64 in percent-encoding: a bare `+` would read as a space elsewhere, so it is refused.
     """
     match = _HEADER.fullmatch(header) if len(header) <= _MAX_HEADER else None
     if match is None:

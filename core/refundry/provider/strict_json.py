@@ -1,4 +1,4 @@
-"""Reading JSON that somebody else wrote, with nothing taken on trust.
+"""Strict reading of JSON from outside, with nothing taken on trust.
 
 The rule of this module: one text has one meaning or none. Duplicate keys, NaN, endless numbers, deep nesting, half
 surrogate pairs and bytes that are not UTF-8 are refused, each as `Unreadable`; nothing else can be raised. A number
@@ -31,7 +31,7 @@ def read_object(body: bytes) -> dict[str, Any]:
         text = body.decode("utf-8").strip(_SPACE)
         value, end = _DECODER.raw_decode(text)
         if end != len(text):
-            raise Unreadable("something stands behind the object")
+            raise Unreadable("something follows the object")
         if b"\\u" in body:
             # Half a surrogate pair is a text that can neither be stored nor shown: this raises.
             json.dumps(value, ensure_ascii=False).encode()
@@ -60,7 +60,7 @@ def _check_depth(body: bytes) -> None:
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise Unreadable("a key stands twice in one object")
+        raise Unreadable("a key appears twice in one object")
     return found
 
 

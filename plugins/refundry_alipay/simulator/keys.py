@@ -1,7 +1,7 @@
 """The keys and certificates of a simulated Alipay and its one app.
 
-The rule of this module: nothing is overwritten; the certificates are made together and are about the keys beside them.
-Serial numbers are computed here anew, so that they check those of the plugin.
+The rule of this module: nothing is overwritten; the certificates are made together and are about the keys next to them.
+Serial numbers are computed independently here, so that they check those of the plugin.
 """
 
 import hashlib
@@ -34,25 +34,24 @@ class AlipayKeys(Keys):
 
     @property
     def app_cert(self) -> Path:
-        """Give the certificate of the app's key: appCertPublicKey in Alipay's console."""
+        """Return the certificate of the app's key: appCertPublicKey in Alipay's console."""
         return self.directory / "app_cert.pem"
 
     @property
     def alipay_cert(self) -> Path:
-        """Give the certificate of Alipay's key: alipayCertPublicKey in Alipay's console."""
+        """Return the certificate of Alipay's key: alipayCertPublicKey in Alipay's console."""
         return self.directory / "alipay_cert.pem"
 
     @property
     def root_cert(self) -> Path:
-        """Give Alipay's root certificates, several in one file: alipayRootCert in Alipay's console."""
+        """Return Alipay's root certificates, several in one file: alipayRootCert in Alipay's console."""
         return self.directory / "alipay_root_cert.pem"
 
 
 def make_keys(directory: Path) -> AlipayKeys:
     """Make keys as `refundry.testing.simulator.settings.make_keys` does, and certificates.
 
-    The certificates are made where all three are
-    missing.
+    The certificates are created if all three are missing.
     """
     settings.make_keys(directory)
     keys = AlipayKeys(directory)
@@ -122,12 +121,12 @@ def _certificate(
 
 
 def cert_sn(pem: bytes) -> str:
-    """Give Alipay's serial number of a certificate: the MD5 of its issuer, most special first, and its serial."""
+    """Return Alipay's serial number of a certificate: the MD5 of its issuer, most special first, and its serial."""
     return _sn(x509.load_pem_x509_certificate(pem))
 
 
 def root_sn(pem: bytes) -> str:
-    """Give Alipay's serial number of a file of roots: those of all that are signed with RSA."""
+    """Return Alipay's serial number of a file of roots: those of all that are signed with RSA."""
     roots = x509.load_pem_x509_certificates(pem)
     return "_".join(_sn(root) for root in roots if root.signature_algorithm_oid.dotted_string.startswith(_RSA))
 

@@ -1,4 +1,4 @@
-"""What the simulated Alipay hears: calls of its gateway, checked for their shape.
+"""Calls of the simulated Alipay's gateway, checked for their shape.
 
 The rule of this module: it is written from Alipay's documents alone; what is signed is what was sent.
 """
@@ -38,7 +38,7 @@ class AlipayRequest(ParsedRequest):
 
     @property
     def known(self) -> bool:
-        """Say whether it calls a method that there is."""
+        """Return whether it calls a method that there is."""
         return self.method in _READERS
 
 
@@ -63,7 +63,7 @@ class Sent:
 
     @property
     def content(self) -> bytes:
-        """Give what is signed."""
+        """Return what is signed."""
         return request_content(self.params, self.charset)
 
     @property
@@ -71,7 +71,7 @@ class Sent:
         return self.params.get("biz_content", "{}").encode()
 
     def parsed(self) -> AlipayRequest:
-        """Give what is known before the content is read."""
+        """Return what is known before the content is read."""
         return AlipayRequest(
             operation="",
             path=self.path,

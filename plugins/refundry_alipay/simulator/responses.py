@@ -1,6 +1,6 @@
-"""What the simulated Alipay says of refunds: the fields of its answers and of its notifications.
+"""What the simulated Alipay reports of refunds: the fields of its answers and of its notifications.
 
-The rule of this module: it is written from Alipay's documents alone; a field is there when they say so.
+The rule of this module: it is written from Alipay's documents alone; a field is present if they state so.
 """
 
 import json
@@ -23,13 +23,13 @@ _BEIJING: Final = timezone(timedelta(hours=8))
 
 
 def request_of(draft: Draft) -> AlipayRequest:
-    """Give the request that is answered."""
+    """Return the request that is answered."""
     assert isinstance(draft.request, AlipayRequest)
     return draft.request
 
 
 def code_of(draft: Draft) -> str:
-    """Give Alipay's code for what is draft: a sub_code, or a code of the gateway where there is none."""
+    """Return Alipay's code of a message: a sub_code, or the gateway's code if it has no sub_code."""
     if draft.code == Verdict.PAYMENT_STATUS and draft.payment is not None and draft.payment.status != "PROCESSING":
         return "ACQ.TRADE_HAS_CLOSE"
     return VERDICTS.get(draft.code, draft.code)
@@ -73,7 +73,7 @@ def _nothing(settings: AlipaySettings, draft: Draft) -> dict[str, Any]:
 
 
 def _fund_change(settings: AlipaySettings, draft: Draft) -> dict[str, str]:
-    """Give fund_change: Y only to the request that moved the money, or where a fault claims it."""
+    """Return fund_change: Y only to the request that moved the money, or where a fault claims it."""
     done = draft.moved if draft.code in VERDICTS else draft.state is State.SUCCESS
     if draft.code not in VERDICTS and draft.state is None:
         return {}
@@ -87,7 +87,7 @@ def _refund_fields(settings: AlipaySettings, draft: Draft) -> dict[str, Any]:
     refund, payment = draft.refund, draft.payment
     if refund is None or payment is None:
         return _fund_change(settings, draft)
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         **_BUYER,
         **_fund_change(settings, draft),
         "out_trade_no": _order_number(payment),
@@ -95,16 +95,16 @@ def _refund_fields(settings: AlipaySettings, draft: Draft) -> dict[str, Any]:
         "trade_no": payment.id,
     }
     if draft.amount is not None and draft.amount.currency != "CNY":
-        told["refund_currency"] = draft.amount.currency
+        fields["refund_currency"] = draft.amount.currency
     if refund.finished_at is not None and refund.state is State.SUCCESS:
-        told["gmt_refund_pay"] = beijing(refund.finished_at)
-        told |= asked_for(refund, request_of(draft).wanted, everything=settings.details)
-        told |= RARE if settings.details else {}
-    return told
+        fields["gmt_refund_pay"] = beijing(refund.finished_at)
+        fields |= asked_for(refund, request_of(draft).wanted, everything=settings.details)
+        fields |= RARE if settings.details else {}
+    return fields
 
 
 def _refund_fee(draft: Draft, refund: Refund) -> str:
-    """Give what of the trade has been refunded so far; a fault may claim more."""
+    """Return what of the trade has been refunded so far; a fault may claim more."""
     assert draft.refunded is not None
     more = 0 if draft.amount is None else draft.amount.minor - refund.amount.minor
     return str(attrs.evolve(draft.refunded, minor=draft.refunded.minor + more))
@@ -115,7 +115,7 @@ def _query_fields(settings: AlipaySettings, draft: Draft) -> dict[str, Any]:
     state = draft.state or (refund.state if refund else None)
     if refund is None or payment is None or state is State.FAIL:
         return {}
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "out_request_no": refund.refund_request_id,
         "out_trade_no": _order_number(payment),
         "refund_amount": str(draft.amount or refund.amount),
@@ -123,12 +123,12 @@ def _query_fields(settings: AlipaySettings, draft: Draft) -> dict[str, Any]:
         "trade_no": payment.id,
     }
     if state is not State.SUCCESS:
-        return told
-    told["refund_status"] = "REFUND_SUCCESS"
+        return fields
+    fields["refund_status"] = "REFUND_SUCCESS"
     if "gmt_refund_pay" in request_of(draft).wanted and refund.finished_at is not None:
-        told["gmt_refund_pay"] = beijing(refund.finished_at)
-    told |= asked_for(refund, request_of(draft).wanted, everything=settings.details)
-    return told | (RARE | ROYALTIES if settings.details else {})
+        fields["gmt_refund_pay"] = beijing(refund.finished_at)
+    fields |= asked_for(refund, request_of(draft).wanted, everything=settings.details)
+    return fields | (RARE | ROYALTIES if settings.details else {})
 
 
 _WRITERS: Final = {"refund": _refund_fields, "inquiry": _query_fields}
@@ -137,7 +137,7 @@ _WRITERS: Final = {"refund": _refund_fields, "inquiry": _query_fields}
 def trade_changed(draft: Draft, refund: Refund, payment: Payment, at: datetime) -> dict[str, str]:
     """Write that a trade changed; by a refund, if one is done or claimed."""
     total = str(payment.amount)
-    told = {
+    fields = {
         "notify_time": beijing(at),
         "notify_type": "trade_status_sync",
         "auth_app_id": APP_ID,
@@ -156,14 +156,14 @@ def trade_changed(draft: Draft, refund: Refund, payment: Payment, at: datetime) 
         "trade_status": "TRADE_SUCCESS" if draft.code in VERDICTS else draft.code,
     }
     if draft.state is not State.SUCCESS:
-        return told
+        return fields
     done_at = refund.finished_at or at
-    told["refund_fee"] = _refund_fee(draft, refund)
-    told["out_biz_no"] = refund.refund_request_id
-    told["gmt_refund"] = f"{beijing(done_at)}.{done_at.microsecond // 1000:03d}"
-    if told["refund_fee"] == total and draft.code in VERDICTS:
-        told |= {"trade_status": "TRADE_CLOSED", "gmt_close": beijing(done_at)}
-    return told
+    fields["refund_fee"] = _refund_fee(draft, refund)
+    fields["out_biz_no"] = refund.refund_request_id
+    fields["gmt_refund"] = f"{beijing(done_at)}.{done_at.microsecond // 1000:03d}"
+    if fields["refund_fee"] == total and draft.code in VERDICTS:
+        fields |= {"trade_status": "TRADE_CLOSED", "gmt_close": beijing(done_at)}
+    return fields
 
 
 def deposit_back(draft: Draft, refund: Refund, payment: Payment, at: datetime) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the simulated Alipay can be told, beside what every simulator can.
+"""The options that only the simulated Alipay has.
 
 The rule of this module: the defaults are what most apps meet: public keys, UTF-8, and nothing that is rare.
 """
@@ -22,7 +22,7 @@ class AlipaySettings(Settings):
     keys: AlipayKeys
     app_id: str = APP_ID
     certificates: bool = False
-    """The app is in certificate mode: app_cert_sn and alipay_root_cert_sn are needed, alipay_cert_sn is told."""
+    """The app is in certificate mode: app_cert_sn and alipay_root_cert_sn are needed, answers carry alipay_cert_sn."""
     app_auth_token: str | None = None
     """The only app_auth_token that is taken; None: it is not looked at."""
     accepted: str = "N"
@@ -30,7 +30,7 @@ class AlipaySettings(Settings):
     details: bool = False
     """Tell everything that some products tell: royalties, vouchers, charges, two fund channels."""
     deposit_back: str = "none"
-    """Where the bank's part of each refund that is done stands: `P`, `S` or `F`; `S` and `F` are also notified."""
+    """The state of the bank's part of each refund that succeeded: `P`, `S` or `F`; `S` and `F` are also notified."""
     notify_charset: str = "utf-8"
     app_gateway: str | None = None
     """Where messages about deposit-backs go; None: to `notify_url`."""

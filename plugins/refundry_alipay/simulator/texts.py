@@ -99,11 +99,11 @@ VERDICTS: Final[Mapping[str, str]] = {
     Verdict.BALANCE: "ACQ.SELLER_BALANCE_NOT_ENOUGH",
     Verdict.INCONSISTENT: "ACQ.DISCORDANT_REPEAT_REQUEST",
 }
-"""What Alipay answers to what the books say; 10000 alone says nothing about the money."""
+"""Alipay's code for each verdict of the ledger; 10000 alone decides nothing about the money."""
 
 
 def gateway_code(code: str) -> str:
-    """Give the gateway's code under which Alipay reports a code of its own or of the API."""
+    """Return the gateway's code under which Alipay reports a code of its own or of the API."""
     if code.isdecimal():
         return code
     if code.startswith("isp.") or code == "aop.unknow-error":
@@ -131,18 +131,18 @@ def result(code: str, gateway: str, signed: str) -> dict[str, Any]:
 
 def asked_for(refund: Refund, wanted: Collection[str], *, everything: bool) -> dict[str, Any]:
     """Write what comes only for a value of query_options; `everything`: with the parts that are rarely there."""
-    told: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if "refund_detail_item_list" in wanted:
-        told["refund_detail_item_list"] = _funds(refund, everything)
-        told["send_back_fee"] = str(refund.amount)
+        fields["refund_detail_item_list"] = _funds(refund, everything)
+        fields["send_back_fee"] = str(refund.amount)
     back = refund.facts.get("deposit_back")
     if back is not None and "deposit_back_info" in wanted:
-        told["deposit_back_info"] = {"has_deposit_back": "true", **back}
+        fields["deposit_back_info"] = {"has_deposit_back": "true", **back}
     if back is not None and "deposit_back_info_list" in wanted:
-        told["deposit_back_info_list"] = [{"has_deposit_back": "true", **back}]
+        fields["deposit_back_info_list"] = [{"has_deposit_back": "true", **back}]
     if everything and "refund_voucher_detail_list" in wanted:
-        told["refund_voucher_detail_list"] = [_VOUCHER]
-    return told
+        fields["refund_voucher_detail_list"] = [_VOUCHER]
+    return fields
 
 
 def _funds(refund: Refund, everything: bool) -> list[dict[str, str]]:
@@ -183,7 +183,7 @@ RARE: Final[dict[str, Any]] = {
     ],
     "pre_auth_cancel_fee": "12.45",
 }
-"""What stands in both answers for some products, in the words of Alipay's sample."""
+"""What both answers contain for some products, in the words of Alipay's sample."""
 ROYALTIES: Final[dict[str, Any]] = {
     "refund_royaltys": [
         {
@@ -199,4 +199,4 @@ ROYALTIES: Final[dict[str, Any]] = {
         }
     ]
 }
-"""What stands in the answer to a query for one product, in the words of Alipay's sample."""
+"""What the answer to a query contains for one product, in the words of Alipay's sample."""

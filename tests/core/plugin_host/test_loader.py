@@ -124,7 +124,7 @@ def test_a_broken_plugin_is_reported_and_the_others_are_used(
     assert ["antom"] == list(found.simulators())
 
 
-def test_an_account_of_a_broken_plugin_is_told_why(tmp_path: Path, module: str) -> None:
+def test_an_account_of_a_broken_plugin_gets_the_reason(tmp_path: Path, module: str) -> None:
     """Asking for the provider of a broken plugin gives the reason why it is broken."""
     found = load_plugins([write(tmp_path, module, "raise RuntimeError('no licence')")])
     with pytest.raises(PluginError, match="no licence"):
@@ -175,8 +175,8 @@ def test_two_simulators_of_one_name_are_refused() -> None:
         load_plugins([], [Extras(), Twin()]).simulators()
 
 
-class Odd:
-    """A plugin that gives what is none, or ends the process."""
+class Erratic:
+    """A plugin that returns objects of another type, or ends the process."""
 
     @hookimpl
     def refundry_simulators(self) -> list[Any]:
@@ -189,7 +189,7 @@ class Odd:
 
 def test_a_hook_that_raises_is_reported_and_the_others_are_used() -> None:
     """An error inside a hook is one line about that plugin, and stops no other plugin."""
-    found = load_plugins([GOOD], [Fails(), Odd(), Extras()])
+    found = load_plugins([GOOD], [Fails(), Erratic(), Extras()])
     for _ in range(2):
         assert {"antom", "mine"} == set(found.simulators())
         assert ["reconcile", "request"] == [command.name for command in found.commands()]
@@ -197,8 +197,8 @@ def test_a_hook_that_raises_is_reported_and_the_others_are_used() -> None:
     assert {
         "plugin 'Fails' fails in refundry_simulators: RuntimeError: no simulator today",
         "plugin 'Fails' fails in refundry_commands: RuntimeError: no command today",
-        "plugin 'Odd' fails in refundry_simulators: PluginError: what it gives has no name",
-        "plugin 'Odd' fails in refundry_commands: SystemExit: 7",
+        "plugin 'Erratic' fails in refundry_simulators: PluginError: what it returns has no name",
+        "plugin 'Erratic' fails in refundry_commands: SystemExit: 7",
     } == {plugin.error for plugin in found.errors}
     assert "antom" in found.providers
 
@@ -214,7 +214,7 @@ def test_a_command_that_is_none_is_reported() -> None:
     found = load_plugins([], [Mistaken(), Extras()])
 
     assert ["reconcile", "request"] == [command.name for command in found.commands()]
-    assert ["plugin 'Mistaken' fails in refundry_commands: PluginError: what it gives is no Command"] == [
+    assert ["plugin 'Mistaken' fails in refundry_commands: PluginError: what it returns is not a Command"] == [
         plugin.error for plugin in found.errors
     ]
 
@@ -228,7 +228,7 @@ def test_a_reason_is_one_line(tmp_path: Path, module: str) -> None:
 
 # --- the allow-list ---------------------------------------------------------------------------------------------------
 
-TELLTALE = """
+TRACE = """
 from pathlib import Path
 Path(__file__).with_suffix(".imported").touch()
 from refundry.plugin_host import hookimpl
@@ -241,7 +241,7 @@ def has_run(directory: Path, module: str) -> bool:
 
 def test_what_is_not_allowed_is_never_imported(tmp_path: Path, module: str) -> None:
     """Not a line runs of a plugin that the list leaves out; it is known by its name alone."""
-    point = write(tmp_path, module, TELLTALE)
+    point = write(tmp_path, module, TRACE)
     found = load_plugins([GOOD, point], allow=["antom"])
     found.simulators(), found.commands()
 
@@ -315,8 +315,8 @@ async def test_the_gateway_loads_what_the_configuration_allows(tmp_path: Path) -
     path.write_text("plugins = []\n", "utf-8")
     async with Gateway.open(path) as gateway:
         assert {} == gateway.plugins.providers
-    path.write_text('plugins = ["nobody"]\n', "utf-8")
-    with pytest.raises(ConfigError, match="^plugins: names 'nobody'"):
+    path.write_text('plugins = ["absent"]\n', "utf-8")
+    with pytest.raises(ConfigError, match="^plugins: names 'absent'"):
         async with Gateway.open(path):
             pass
 

@@ -123,11 +123,11 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    """A folder with anything in it, a file, and a place in no folder are refused and stay as they are."""
+    """A directory with content, a file, and a place in a missing directory are refused and stay as they are."""
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes").write_text("mine", "utf-8")
     (tmp_path / "file").write_text("mine", "utf-8")
-    for place, rule in (("full", "not empty"), ("file", "no folder"), ("none/new", "there is no folder")):
+    for place, rule in (("full", "not empty"), ("file", "not a directory"), ("none/new", "does not exist")):
         with pytest.raises(Invalid, match=f"^--directory: .*{rule}"):
             write_project("acme", tmp_path / place)
 

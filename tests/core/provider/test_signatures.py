@@ -57,7 +57,7 @@ def test_what_is_signed_is_verified(content: bytes) -> None:
 
 @given(st.text(max_size=400))
 def test_any_text_is_no_signature(text: str) -> None:
-    """Whatever stands where a signature should, reading it ends in `Forged`."""
+    """Anything in place of a signature ends in `Forged`."""
     with pytest.raises(Forged):
         signatures.verify(public(), text, CONTENT)
 

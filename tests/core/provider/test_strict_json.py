@@ -64,7 +64,7 @@ UNREADABLE: Final = {
 
 @pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE.keys())
 def test_what_has_no_single_meaning_is_refused(body: bytes) -> None:
-    """A body that is no JSON, or could be read in two ways, is `Unreadable`."""
+    """A body that is not JSON, or could be read in two ways, is `Unreadable`."""
     with pytest.raises(Unreadable):
         read_object(body)
 
@@ -110,7 +110,7 @@ def test_an_integer_is_exact() -> None:
 
 
 def test_the_limits_can_be_reached() -> None:
-    """A body of exactly the greatest size and depth is read; brackets in strings are no depth."""
+    """A body of exactly the greatest size and depth is read; brackets in strings do not count as depth."""
     longest = b"{}".rjust(MAX_BYTES)
     deepest = b'{"a": ' + b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1) + b"}"
     bracketed = json.dumps({"note": '[{"' * 1_000}).encode()

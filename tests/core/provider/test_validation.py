@@ -70,7 +70,7 @@ def test_target(url: str, target: str) -> None:
 
 @given(st.none() | st.text())
 def test_what_is_quoted_is_short_and_plain(text: str | None) -> None:
-    """Somebody else's words are at most 80 printable ASCII characters, and a code is taken as it is or not at all."""
+    """Foreign text is shown in at most 80 printable ASCII characters, and a code is kept as it is or not at all."""
     shown = validation.shown(text)
 
     assert len(shown) <= 80
@@ -100,13 +100,13 @@ RIGHT: dict[str, Any] = {
 
 
 @given(st.sets(st.sampled_from(sorted(RIGHT))), st.booleans())
-def test_what_is_not_said_is_not_judged(absent: set[str], currency: bool) -> None:
+def test_what_is_absent_is_not_judged(absent: set[str], currency: bool) -> None:
     """Whatever part of the right echo is absent, nothing is wrong with the rest."""
-    said = {name: None if name in absent else value for name, value in RIGHT.items()}
-    if said["amount"] is not None and not currency:
-        said["amount"] = ("1233", None)
+    named = {name: None if name in absent else value for name, value in RIGHT.items()}
+    if named["amount"] is not None and not currency:
+        named["amount"] = ("1233", None)
 
-    assert matching.mismatch(INSTRUCTION, **said) is None
+    assert matching.mismatch(INSTRUCTION, **named) is None
 
 
 WRONG = {"payment": "P2", "provider_refund_id": "F2"}
@@ -116,8 +116,8 @@ AMOUNTS = [("1234", "CAD"), ("12.33", "CAD"), ("01233", "CAD"), ("1233", "USD"),
 @pytest.mark.parametrize(
     "wrong", [*({name: value} for name, value in WRONG.items()), *({"amount": a} for a in AMOUNTS)]
 )
-def test_another_payment_or_amount_calls_a_person(wrong: dict[str, object]) -> None:
-    """Something else under our own id is never sent again, and a person looks."""
+def test_another_payment_or_amount_needs_review(wrong: dict[str, object]) -> None:
+    """An answer with other content under our own id forbids a resend and needs review."""
     found = matching.mismatch(INSTRUCTION, **(RIGHT | wrong))
 
     assert isinstance(found, Unknown)

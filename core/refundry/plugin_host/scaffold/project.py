@@ -1,7 +1,7 @@
 """A new plugin project, from the template that ships with Refundry.
 
-The rule of this module: all or nothing. A project is written beside its place and moved there when it is whole; nothing
-that is there is overwritten.
+The rule of this module: all or nothing. A project is written next to its place and moved there once it is
+complete; nothing is overwritten.
 """
 
 import os
@@ -48,10 +48,10 @@ def check_name(name: str) -> None:
 
 
 def write_project(name: str, directory: Path) -> Sequence[str]:
-    """Write the project of a new plugin; give its files, as paths below `directory`.
+    """Write the project of a new plugin and return its files, as paths below `directory`.
 
-    Raises `Invalid` for a name that cannot be used and for a place that is not a new or empty folder in one that is
-    there. Nothing is left behind then, nor if the disk fails.
+    Raises `Invalid` for a name that cannot be used and for a place that is not a new or empty directory in an
+    existing one. Nothing is left behind then, nor if the disk fails.
     """
     check_name(name)
     place = directory.resolve()
@@ -67,11 +67,11 @@ def write_project(name: str, directory: Path) -> Sequence[str]:
 
 def _check_place(given: Path, place: Path) -> None:
     if not place.parent.is_dir():
-        raise Invalid("--directory", f"{given} cannot be made: there is no folder {place.parent}")
+        raise Invalid("--directory", f"{given} cannot be created: {place.parent} does not exist")
     if place.exists() and not place.is_dir():
-        raise Invalid("--directory", f"{given} is there, and is no folder")
+        raise Invalid("--directory", f"{given} exists and is not a directory")
     if place.is_dir() and any(place.iterdir()):
-        raise Invalid("--directory", f"{given} is not empty; nothing in it is touched")
+        raise Invalid("--directory", f"{given} is not empty; nothing in it was changed")
 
 
 def _words(name: str) -> Mapping[str, str]:
@@ -93,7 +93,7 @@ def _filled(text: str, words: Mapping[str, str]) -> str:
 
 
 def _write(project: Mapping[str, str], place: Path) -> None:
-    # Beside its place, so that moving it there is one step of the same file system.
+    # Next to its place, so that moving it there is one step within the same file system.
     fresh = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
     try:
         for path, text in project.items():
