@@ -47,7 +47,8 @@ async def started(
     config: Path, *arguments: str, file_size: int | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Start a command, and kill it at the end if it still runs."""
-    limited = [] if file_size is None else ["-c", _LIMITED, str(file_size), sys.executable]
+    # Without -B, Python would leave truncated bytecode behind, which every later process fails to import.
+    limited = [] if file_size is None else ["-c", _LIMITED, str(file_size), sys.executable, "-B"]
     process = await asyncio.create_subprocess_exec(
         sys.executable, *limited, "-m", "refundry", "--config", str(config), *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

@@ -106,6 +106,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     try:
         sys.exit(cli.main(given, prog_name="refundry", standalone_mode=False, obj=tuple(given)) or ExitStatus.DONE)
     except click.Abort as error:
+        # Click takes every EOFError for the end of the input, also that of a bytecode file that is cut off.
+        if isinstance(error.__cause__, EOFError):
+            raise error.__cause__ from None
         interrupted = isinstance(error.__cause__, KeyboardInterrupt)
         fail("interrupted" if interrupted else "canceled", ExitStatus.INTERRUPTED)
     except click.exceptions.NoArgsIsHelpError as error:

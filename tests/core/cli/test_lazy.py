@@ -10,7 +10,7 @@ import click
 import pytest
 
 from refundry.cli.lazy import LazyCommand
-from refundry.cli.main import COMMANDS
+from refundry.cli.main import COMMANDS, main
 
 HEAVY: Final = ("aiohttp", "cryptography", "eventsourcing", "attrs", "asyncio", "rich", "sqlite3")
 _LISTED: Final = """
@@ -61,3 +61,15 @@ def test_the_table_is_that_of_the_commands(command: LazyCommand) -> None:
 
     assert isinstance(loaded, click.Command)
     assert (loaded.name, loaded.get_short_help_str(limit=200)) == (command.name, command.help)
+
+
+def test_bytecode_that_is_cut_off_is_not_a_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a prompt can be canceled: an `EOFError` of an import stays an internal error."""
+
+    def load(_: LazyCommand) -> click.Command:
+        raise EOFError("marshal data too short")
+
+    monkeypatch.setattr(LazyCommand, "load", load)
+
+    with pytest.raises(EOFError, match="marshal data"):
+        main(["list"])
