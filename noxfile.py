@@ -114,6 +114,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("codespell")
+    session.run("python", "-m", "tests.core.language")
     session.run("lint-imports", "--no-cache")
     session.run("deptry", "core", "plugins")
 

@@ -76,7 +76,7 @@ class Paid(Aggregate):
 
 
 def _library(refunds: int) -> float:
-    """Give how many events a second the library loads and folds, from its own SQLite store."""
+    """Return how many events a second the library loads and folds, from its own SQLite store."""
     with tempfile.TemporaryDirectory() as name:
         environment = {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": f"{name}/library.db"}
         app = Application[Any](env=environment)
@@ -99,7 +99,7 @@ def _library(refunds: int) -> float:
 
 
 def _seconds(function: Callable[[], object]) -> tuple[float, float]:
-    """Give the processor time of a call, and how much of it was the kernel's."""
+    """Return the processor time of a call, and how much of it was the kernel's."""
     before = os.times()
     function()
     after = os.times()
@@ -133,7 +133,7 @@ def _child(path: Path, vkey: str, what: str) -> dict[str, float]:
 
 
 def _peak() -> int:
-    """Give the peak resident set in kilobytes; `getrusage` would begin with that of the process that started this."""
+    """Return the peak resident set in kilobytes; `getrusage` would begin with that of the process that started this."""
     status = Path("/proc/self/status").read_text("ascii")
     return int(status.partition("VmHWM:")[2].split()[0])
 

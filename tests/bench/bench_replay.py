@@ -75,7 +75,7 @@ def _read(store: Path) -> None:
 
 
 def _seconds(function: Callable[[], object]) -> float:
-    """Give the processor time of the run that was disturbed least."""
+    """Return the processor time of the run that was disturbed least."""
     taken = []
     for _ in range(_TIMES):
         begun = time.process_time()

@@ -76,7 +76,7 @@ async def _fill(journal: SqliteJournal, first: int, last: int) -> None:
 
 
 async def _cost(config: Path, count: int, name: str) -> float:
-    """Give the seconds of one lifecycle."""
+    """Return the seconds of one lifecycle."""
     async with Gateway.open(config) as gateway:
 
         async def one(number: int) -> None:

@@ -66,7 +66,7 @@ FAILED = Failed(
 
 
 def requested(number: int) -> Requested:
-    """Give the first event of the refund with this number."""
+    """Return the first event of the refund with this number."""
     return Requested(
         at=AT,
         account="shop-eu",
@@ -86,7 +86,7 @@ LIFE: tuple[Event, ...] = (requested(1), SUBMITTED, INQUIRED, INQUIRED, SETTLED)
 
 
 def new_write(number: int, events: Sequence[Event] = ()) -> Write:
-    """Give the write of a new refund with one piece of evidence."""
+    """Return the write of a new refund with one piece of evidence."""
     whole = (requested(number), *events)
     body = f'{{"refundRequestId":"refund-{number:012d}","refundAmount":{{"currency":"EUR","value":"1233"}}}}'.encode()
     return Write(fold(PORTS.new_id(), whole), whole, {hashlib.sha256(body).hexdigest(): body})

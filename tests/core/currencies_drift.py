@@ -1,4 +1,4 @@
-"""Say where the checked-in table of active currencies differs from ISO 4217 as the `iso4217` package publishes it.
+"""Report where the checked-in table of active currencies differs from ISO 4217 as the `iso4217` package publishes it.
 
 `python tests/core/currencies_drift.py` prints the table as it should stand in `refundry/currencies.py`.
 """
@@ -10,7 +10,7 @@ import iso4217
 
 
 def published() -> dict[str, int]:
-    """Give the exponent of every active code that has a minor unit."""
+    """Return the exponent of every active code that has a minor unit."""
     return {currency.code: currency.exponent for currency in iso4217.Currency if currency.exponent is not None}
 
 

@@ -74,7 +74,7 @@ class Shop:
         return await self.gateway.request(RefundRequest(amount=amount, refund_request_id=id, **given), submit=submit)
 
     async def later(self, refund: Refund, seconds: float = 30) -> Refund:
-        """Let time pass and do what is due then."""
+        """Advance the clock and process what is due then."""
         self.clock.move(seconds)
         return await self.gateway.advance(refund.id)
 

@@ -62,14 +62,14 @@ TERMS: Final[dict[str, Terms]] = {
 
 
 def new_refund(id: str = ID) -> Refund:
-    """Give a refund that was requested and nothing else."""
+    """Return a refund that was requested and nothing else."""
     return fold(id, [REQUESTED])
 
 
 def source(
     at: datetime, channel: Channel, attempt: int | None = None, *, sender: str = OWN, fresh: bool = True
 ) -> Source:
-    """Say where an outcome came from, as the gateway says it."""
+    """Return the source of an outcome, as the gateway states it."""
     asked = channel is Channel.INQUIRY
     return Source(
         at=at,

@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from tests.core.language import Exemption, check_files, check_python, read_rules
+from tests.core.language import Exemption, check_files, check_python, project_files, read_rules
 
 ROOT: Final = Path(__file__).parents[2]
 RULES: Final = read_rules()
@@ -49,6 +49,7 @@ def test_a_docstring_begins_with_a_verb() -> None:
     assert ["amount: The"] == _found(function)
     assert [] == _found(method)
     assert [] == _found(function, "tests/core/test_example.py")
+    assert ["amount: Give"] == _found(function.replace("The", "Give the"), "tests/core/test_example.py")
     assert [] == _found('def amount() -> int:\n    """Return the amount."""\n')
 
 
@@ -70,3 +71,11 @@ def test_an_exemption_covers_its_place_only(tmp_path: Path) -> None:
 def test_every_exemption_has_a_reason() -> None:
     """No exemption is without a reason of some words."""
     assert [] == [each for each in RULES.exemptions if len(each.reason.split()) < 3]
+
+
+def test_the_project_keeps_its_language() -> None:
+    """No file of the project breaks the rules, and no exemption is left over."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a clone")
+
+    assert [] == check_files(ROOT, project_files(ROOT), RULES)

@@ -31,7 +31,7 @@ DOCS: Final = Path(__file__).parents[2] / "docs"
 
 
 def table(page: str, title: str) -> Mapping[str, list[str]]:
-    """Give the rows of the table below a heading, by the name in their first cell."""
+    """Return the rows of the table below a heading, by the name in their first cell."""
     text = (DOCS / page).read_text(encoding="utf-8")
     section = text.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
     rows = (line.strip("| ").split(" | ") for line in section.splitlines() if re.match(r"\| \**`", line))

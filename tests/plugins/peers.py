@@ -115,7 +115,7 @@ def _only_process() -> Iterator[Path]:
 
 
 def _importable(file: Path) -> Path:
-    """Give what goes on the path: a wheel of Python alone as it is; what holds machine code or a source, unpacked."""
+    """Return what goes on the path: a wheel of Python alone as it is; what holds machine code or a source, unpacked."""
     if file.name.endswith("none-any.whl"):
         return file
     unpacked = file.with_name(f"{file.name}.unpacked")

@@ -62,7 +62,7 @@ async def started(
 
 
 def asking(instruction: RefundInstruction) -> list[str]:
-    """Give the arguments that ask for a refund."""
+    """Return the arguments that ask for a refund."""
     asked = instruction.request
     named = {"account": asked.account, "payment": asked.payment, "amount": str(asked.amount), "currency": "EUR"}
     options = [part for name, value in named.items() for part in (f"--{name}", value)]

@@ -83,7 +83,7 @@ class Shop:
         return self.directory / "refundry.toml"
 
     def fault(self, name: str, **fields: Any) -> None:
-        """Let every provider have a fault."""
+        """Inject a fault at every provider."""
         for provider in self.providers.values():
             provider.fault(name, **fields)
 
@@ -113,7 +113,7 @@ async def open_shop(
 
 
 def seed_of_this_run() -> int:
-    """Give the seed: the one that is asked for, always the same in CI unless it is a campaign, else a new one."""
+    """Return the seed: the one that is asked for, always the same in CI unless it is a campaign, else a new one."""
     asked = os.environ.get("REFUNDRY_SEED")
     if asked is not None:
         return int(asked)
@@ -125,7 +125,7 @@ def seed_of_this_run() -> int:
 
 
 async def all_rows(gateway: Gateway) -> list[Row]:
-    """Give the index row of every refund."""
+    """Return the index row of every refund."""
     rows: list[Row] = []
     while page := await gateway.list(after=rows[-1].id if rows else ""):
         rows += page

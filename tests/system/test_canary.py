@@ -25,7 +25,7 @@ ENV = "CANARY_PRIVATE_KEY"
 
 @pytest.fixture
 async def shop(tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shop]:
-    """Give a shop whose accounts have an agent token; one has its private key from the environment."""
+    """Return a shop whose accounts have an agent token; one has its private key from the environment."""
     monkeypatch.setenv(ENV, keys.merchant.read_text("utf-8"))
     async with open_shop(tmp_path, keys) as opened:
         text = opened.config.read_text("utf-8").replace("client_id =", f'agent_token = "{TOKEN}"\nclient_id =')
@@ -34,7 +34,7 @@ async def shop(tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> A
 
 
 def secrets(pem: bytes) -> Iterator[tuple[str, bytes]]:
-    """Give every form in which a private key could lie about: its lines, its bytes, its numbers."""
+    """Return every form in which a private key could lie about: its lines, its bytes, its numbers."""
     body = [line for line in pem.splitlines() if line and not line.startswith(b"-----")]
     der = base64.b64decode(b"".join(body))
     yield from (("a line of a private key", line) for line in body if len(line) >= 40)
@@ -48,12 +48,12 @@ def secrets(pem: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def found_in(files: dict[str, bytes], wanted: list[tuple[str, bytes]]) -> list[str]:
-    """Give each secret with the place where it is."""
+    """Return each secret with the place where it is."""
     return [f"{what} in {name}" for name, content in files.items() for what, secret in wanted if secret in content]
 
 
 def every_file(directory: Path) -> dict[str, bytes]:
-    """Give the bytes of everything that was written, but the configuration and the keys themselves."""
+    """Return the bytes of everything that was written, but the configuration and the keys themselves."""
     kept = {"refundry.toml", "key.pem"}
     return {
         str(path.relative_to(directory)): path.read_bytes()

@@ -52,7 +52,7 @@ def _cut(work: Coroutine[Any, Any, Any], place: int, late: bool) -> Generator[An
 
 
 async def _was_cut(work: Coroutine[Any, Any, Any], place: int, late: bool) -> bool:
-    """Say whether the call was cut; False if it has fewer places to wait than that."""
+    """Return whether the call was cut; False if it has fewer places to wait than that."""
 
     async def run() -> Any:
         return await _cut(work, place, late)

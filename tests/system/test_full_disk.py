@@ -25,7 +25,7 @@ async def shop(tmp_path: Path, keys: Keys) -> AsyncIterator[Shop]:
 
 
 def _written(shop: Shop) -> int:
-    """Give the size of the largest file of the store."""
+    """Return the size of the largest file of the store."""
     return max(path.stat().st_size for path in shop.directory.glob("refunds.db*"))
 
 

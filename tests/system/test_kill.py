@@ -171,7 +171,7 @@ class Campaign:
 
 
 def _planned(dice: random.Random) -> "dict[str, deque[str | None]]":
-    """Give for each kind of process the steps to die at, None for a random moment, in random order."""
+    """Return for each kind of process the steps to die at, None for a random moment, in random order."""
     named = sum(len(steps) for steps in AT_STEPS.values()) * EACH
     at_random = max(KILLS - named, KILLS // 3)
     plan = {}

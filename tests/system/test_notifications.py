@@ -51,22 +51,22 @@ class Served:
             return answer.status, await answer.read()
 
     async def refund(self, number: int = 1) -> Refund:
-        """Give a refund as the store has it."""
+        """Return a refund as the store has it."""
         return await self.env.gateway.get(self.env.instruction(number).refund_request_id)
 
     async def events(self, number: int = 1) -> list[str]:
-        """Give the names of its events."""
+        """Return the names of its events."""
         history = await self.env.gateway.history(self.env.instruction(number).refund_request_id)
         return [item.event.topic for item in history]
 
     async def finish(self, number: int, status: str = "SUCCESS") -> None:
-        """Let the provider end a refund."""
+        """Complete a refund at the provider."""
         await self.env.control.call(
             "POST", f"refunds/{self.env.instruction(number).refund_request_id}", {"status": status}
         )
 
     async def verified(self, number: int = 1) -> Notification:
-        """Let the provider end a refund, and give what it posts."""
+        """Complete a refund at the provider, and return its notification."""
         await self.finish(number)
         received = await self.env.receiver.next()
         received.answered.set_result(web.Response(status=503))
@@ -215,7 +215,7 @@ def _flip(data: bytes, dice: random.Random) -> bytes:
 
 
 def _means(body: bytes) -> object:
-    """Give what a body says: the same text may be written in more than one way in a form (`%2B`, `%2b`)."""
+    """Return what a body says: the same text may be written in more than one way in a form (`%2B`, `%2b`)."""
     return sorted(parse_qsl(body.decode("latin-1"), keep_blank_values=True)) if b"%" in body else body
 
 
@@ -227,7 +227,7 @@ def _flipped(verified: Notification, others: Sequence[Notification], dice: rando
 
 
 def _mixed(verified: Notification, others: Sequence[Notification], dice: random.Random) -> Notification:
-    """Give the words of one notification with the signature of another."""
+    """Return the words of one notification with the signature of another."""
     other = dice.choice([one for one in others if one.body != verified.body])
     if {name.lower() for name, _ in verified.headers} & {"signature"}:
         return attrs.evolve(verified, headers=other.headers)

@@ -283,7 +283,7 @@ path.write_text(text.replace(old, new), "utf-8")
 
 
 def script_of_the_page(change: Path) -> str:
-    """Give every command and every change of the page, in its order, as one script that leaves no process behind."""
+    """Return every command and every change of the page, in its order, as one script that leaves no process behind."""
     blocks = re.findall(r"```(sh|diff)\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     steps = [text if kind == "sh" else f"python {change} <<'CHANGE'\n{text}CHANGE\n" for kind, text in blocks]
     script = "\n".join(["set -e", "trap '[ -z \"$!\" ] || kill $!; wait' EXIT", *steps])

@@ -37,7 +37,7 @@ class Loaded:
 
     @property
     def usable(self) -> bool:
-        """Say whether its hooks are called."""
+        """Return whether its hooks are called."""
         return self.allowed and self.error is None
 
 

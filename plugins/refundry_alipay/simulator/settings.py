@@ -28,7 +28,7 @@ class AlipaySettings(Settings):
     accepted: str = "N"
     """The fund_change of a refund that is accepted and not done: `N`, or `absent`."""
     details: bool = False
-    """Tell everything that some products tell: royalties, vouchers, charges, two fund channels."""
+    """Report everything that some products report: royalties, vouchers, charges, two fund channels."""
     deposit_back: str = "none"
     """The state of the bank's part of each refund that succeeded: `P`, `S` or `F`; `S` and `F` are also notified."""
     notify_charset: str = "utf-8"

@@ -70,7 +70,7 @@ class Line:
 
 
 def names() -> list[str]:
-    """Give the names of all golden logs."""
+    """Return the names of all golden logs."""
     return sorted(path.stem for path in FOLDER.glob("*.jsonl"))
 
 
@@ -102,7 +102,7 @@ def folded(lines: Sequence[Line], *, erased: bool = False) -> dict[str, Refund]:
 
 
 def summary(lines: Sequence[Line]) -> dict[str, Any]:
-    """Say what a log comes to: its tree, and every state with its hash."""
+    """Return the summary of a log: its tree, and every state with its hash."""
     leaves = [leaf_hash(entry(line.refund_id, line.version, line.topic, line.state)) for line in lines]
     return {
         "events": len(lines),
@@ -117,7 +117,7 @@ def _hash(refund: Refund) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Give plain values, without fields that have their default: one that comes later changes no hash."""
+    """Return plain values, without fields that have their default: one that comes later changes no hash."""
     if attrs.has(type(value)):
         fields = [field for field in attrs.fields(type(value)) if getattr(value, field.name) != field.default]
         return {field.name: plain(getattr(value, field.name)) for field in fields}
@@ -135,7 +135,7 @@ DIGEST: Final = "ab" * 32
 
 
 def shapes() -> Iterator[list[Event]]:
-    """Give histories in which every field of every event has a value, and each optional one is also absent."""
+    """Return histories in which every field of every event has a value, and each optional one is also absent."""
     asked = Requested(
         at=AT, account="shop", provider="antom", payment="P1", amount=Money(1233, "EUR", 2), refund_request_id="R1",
         by="Ada", reason="too small: \u00e9\u2603", payment_total=Money(10_000, "EUR", 2), retry_of="other",
@@ -237,7 +237,7 @@ async def _shop(name: str, directory: Path) -> AsyncIterator[Any]:
 
 
 async def _write_flows(name: str, directory: Path) -> Path:
-    """Let refunds of one provider live, some through lost and strange answers."""
+    """Process refunds of one provider, some with lost and unusual answers."""
     async with _shop(name, directory) as (shop, provider):
         for number, code in enumerate([None, *_CODES[name]]):
             if code is not None:

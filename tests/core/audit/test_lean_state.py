@@ -43,7 +43,7 @@ reviews = st.lists(reasons, max_size=2).map(tuple)
 
 @st.composite
 def inquired(draw: Any) -> dict[str, Any]:
-    """Give the fields of an event that ends nothing."""
+    """Return the fields of an event that ends nothing."""
     step = draw(st.sampled_from(NextStep))
     later = draw(st.integers(0, 100))
     return {

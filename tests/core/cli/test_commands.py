@@ -132,7 +132,7 @@ def run(place: Path, capfd: pytest.CaptureFixture[str]) -> Run:
 
 
 def is_refused(result: Result, *words: str) -> bool:
-    """Say whether this is exit status 2 with one line that says these words, and nothing else."""
+    """Return whether this is exit status 2 with one line that says these words, and nothing else."""
     assert 2 == result.status, result
     assert "" == result.out
     assert result.err.startswith("refundry: ")

@@ -64,7 +64,7 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Let these plugins be the installed ones."""
+    """Replace the installed plugins by these."""
 
     def installing(points: Sequence[EntryPoint] = (GOOD,), extra: Sequence[object] = ()) -> None:
         def load(allow: Sequence[str] | None = None) -> Any:

@@ -34,7 +34,7 @@ NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 @pytest.fixture
 async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
-    """Give a shop with five refunds at different stages, recorded over some minutes."""
+    """Return a shop with five refunds at different stages, recorded over some minutes."""
     async with open_shop(tmp_path, mode="async", async_delay=None) as opened:
         for number in range(5):
             opened.clock.move(60)
@@ -49,7 +49,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
 
 
 async def whole_log(shop: Shop) -> list[Recorded]:
-    """Give every event there is."""
+    """Return every event there is."""
     return [item async for item in shop.gateway.journal.log()]
 
 

@@ -23,7 +23,7 @@ _JSON = st.recursive(
 
 
 def is_harmless(text: str) -> bool:
-    """Say whether no character steers a terminal, breaks a line or turns the reading direction."""
+    """Return whether no character steers a terminal, breaks a line or turns the reading direction."""
     turning = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
     marks = "\u061c\u200e\u200f"
     return not any(

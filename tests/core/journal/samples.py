@@ -34,17 +34,17 @@ PORTS = Ports(now=lambda: AT + timedelta(milliseconds=next(_moments)))
 
 
 def later(seconds: float) -> datetime:
-    """Give a moment after `AT`."""
+    """Return a moment after `AT`."""
     return AT + timedelta(seconds=seconds)
 
 
 def evidence(*contents: bytes) -> dict[str, bytes]:
-    """Give contents by their digests."""
+    """Return contents by their digests."""
     return {hashlib.sha256(content).hexdigest(): content for content in contents}
 
 
 def requested(key: str = "r-1", **changes: Any) -> Requested:
-    """Give a first event; the payment follows from the request id unless it is given."""
+    """Return a first event; the payment follows from the request id unless it is given."""
     event = Requested(
         at=AT,
         account="shop",
@@ -58,20 +58,20 @@ def requested(key: str = "r-1", **changes: Any) -> Requested:
 
 
 def new(key: str = "r-1", kept: Mapping[str, bytes] | None = None, **changes: Any) -> Write:
-    """Give the write of a new refund."""
+    """Return the write of a new refund."""
     event = requested(key, **changes)
     return Write(fold(PORTS.new_id(), [event]), [event], kept or {})
 
 
 def then(refund: Refund, *events: Event, kept: Mapping[str, bytes] | None = None) -> Write:
-    """Give the write that adds events to a refund."""
+    """Return the write that adds events to a refund."""
     for event in events:
         refund = apply(refund, event)
     return Write(refund, events, kept or {})
 
 
 def submitted(seconds: float = 1, **changes: Any) -> Submitted:
-    """Give an attempt."""
+    """Return an attempt."""
     event = Submitted(
         at=later(seconds), attempt=1, digest="ab" * 32, sender="me", plugin="antom 1", next_at=later(seconds + 10)
     )
@@ -82,7 +82,7 @@ LOOK: Final = (RaisedReview(ReviewReason.WORKER_GAVE_UP, "look"),)
 
 
 def inquired(seconds: float = 2, **changes: Any) -> Inquired:
-    """Give an answer that is not final."""
+    """Return an answer that is not final."""
     event = Inquired(
         at=later(seconds),
         channel=Channel.INQUIRY,
@@ -94,15 +94,15 @@ def inquired(seconds: float = 2, **changes: Any) -> Inquired:
 
 
 def settled(seconds: float = 3) -> Settled:
-    """Give the end that everybody wants."""
+    """Return the end that everybody wants."""
     return Settled(at=later(seconds), channel=Channel.REPLY, amount=Money(1233, "EUR", 2))
 
 
 def failed(seconds: float = 3) -> Failed:
-    """Give the other end."""
+    """Return the other end."""
     return Failed(at=later(seconds), channel=Channel.REPLY, code="NO", cause="It said no.", advice="Ask again.")
 
 
 def events_of(recorded: list[Recorded] | Any) -> list[Event]:
-    """Give the events of what was recorded."""
+    """Return the events of what was recorded."""
     return [each.event for each in recorded]

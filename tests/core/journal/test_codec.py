@@ -67,7 +67,7 @@ SPECIAL: dict[str, st.SearchStrategy[Any]] = {
 
 
 def any_of(kind: type[Event]) -> st.SearchStrategy[Event]:
-    """Give events with every field set to anything it may hold; optional ones may be absent."""
+    """Return events with every field set to anything it may hold; optional ones may be absent."""
     fields: dict[str, st.SearchStrategy[Any]] = {}
     for field in attrs.fields(kind):
         values = SPECIAL.get(field.name, texts)
@@ -205,7 +205,7 @@ SALT = bytes(range(16))
 
 
 def salt(count: int) -> bytes:
-    """Give the same bytes every time."""
+    """Return the same bytes every time."""
     assert count == len(SALT)
     return SALT
 

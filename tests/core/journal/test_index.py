@@ -15,7 +15,7 @@ from tests.core.journal.samples import LOOK, failed, inquired, later, new, settl
 
 
 def eur(minor: int) -> Money:
-    """Give an amount in EUR."""
+    """Return an amount in EUR."""
     return Money(minor, "EUR", 2)
 
 

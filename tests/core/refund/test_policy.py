@@ -535,7 +535,7 @@ def test_a_notification_played_again_is_recorded_once() -> None:
 @pytest.mark.parametrize("scope", Scope)
 def test_a_hold_is_not_dropped_as_a_repetition(scope: Scope) -> None:
     """A notification that puts the refund on hold is recorded, although its reason is open already."""
-    flagged = outcomes.Unknown("odd", resend=Resend.NEVER, review=ReviewReason.CONTRADICTORY_ANSWER)
+    flagged = outcomes.Unknown("unusual", resend=Resend.NEVER, review=ReviewReason.CONTRADICTORY_ANSWER)
     refund = _interpreted(_sent(), flagged, source(_AT, Channel.NOTIFICATION), Terms())
     refund = _interpreted(refund, attrs.evolve(flagged, scope=scope), source(_AT, Channel.NOTIFICATION), Terms())
 

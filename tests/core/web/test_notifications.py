@@ -35,7 +35,7 @@ class Site:
     session: aiohttp.ClientSession
 
     async def message(self, path: str = PATH, id: str = "R1", **plan: Any) -> tuple[dict[str, str], bytes]:
-        """Give the headers and the body of the notification that the simulator would post to this path."""
+        """Return the headers and the body of the notification that the simulator would post to this path."""
         refund = self.shop.antom.ledger.refunds[id]
         response = Draft(operation="notification", path=path, code="SUCCESS", refund=refund, state=State.SUCCESS)
         written = await self.shop.antom._write(response, Plan(**plan))

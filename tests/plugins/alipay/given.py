@@ -92,7 +92,7 @@ def certificate(key: Any, signer: Any, serial: int, issuer: str = "Lab Root CA R
 
 @cache
 def certificate_pems() -> Mapping[str, PublicKeyPem]:
-    """Give the three files of certificate mode."""
+    """Return the three files of certificate mode."""
     return {
         "app_cert": PublicKeyPem(certificate(merchant_key(), provider_key(), 11)),
         "provider_cert": PublicKeyPem(certificate(provider_key(), provider_key(), 12)),
@@ -116,7 +116,7 @@ def provider(**changes: Any) -> AlipayProvider:
 
 @cache
 def plain() -> AlipayProvider:
-    """Give the provider without changes: to load a private key takes longer than a test."""
+    """Return the provider without changes: to load a private key takes longer than a test."""
     return provider()
 
 
@@ -177,12 +177,12 @@ def read_notification(scenario: str, instruction: RefundInstruction = INSTRUCTIO
 
 
 def query_of(request: Request) -> dict[str, str]:
-    """Give the common parameters of a request."""
+    """Return the common parameters of a request."""
     return dict(parse_qsl(urlsplit(request.url).query, strict_parsing=True))
 
 
 def content_of(raw: bytes, charset: str = "utf-8") -> dict[str, Any]:
-    """Give the biz_content of a request's body."""
+    """Return the biz_content of a request's body."""
     ((name, value),) = parse_qsl(raw.decode(), strict_parsing=True, encoding=charset, errors="strict")
     assert "biz_content" == name
     content: dict[str, Any] = json.loads(value)

@@ -100,7 +100,7 @@ class Merchant:
             return Reply(answer.status, kind, body, self.genuine(body), charset)
 
     def genuine(self, body: bytes) -> bool:
-        """Say whether an answer's signature is that of everything from the first inner brace to `,"sign":"`."""
+        """Return whether an answer's signature is that of everything from the first inner brace to `,"sign":"`."""
         node, found, rest = body.partition(b':{"')[2].rpartition(b',"sign":"')
         return bool(found) and self.fits(b'{"' + node, rest.partition(b'"')[0].decode())
 

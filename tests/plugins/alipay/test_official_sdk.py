@@ -100,7 +100,7 @@ print(json.dumps({
 
 
 def bare(pem: bytes) -> str:
-    """Give a key as the SDK wants it: base64 without the lines around it."""
+    """Return a key as the SDK wants it: base64 without the lines around it."""
     return "".join(pem.decode().splitlines()[1:-1])
 
 

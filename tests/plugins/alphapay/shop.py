@@ -38,7 +38,7 @@ class Shop:
         return await self.gateway.request(RefundRequest(amount=amount, refund_request_id=id, **given), submit=submit)
 
     async def later(self, refund: Refund, seconds: float = 30, times: int = 1) -> Refund:
-        """Let time pass and do what is due then, so many times."""
+        """Advance the clock and process what is due then, several times."""
         for _ in range(times):
             self.clock.move(seconds)
             refund = await self.gateway.advance(refund.id)
@@ -51,7 +51,7 @@ class Shop:
 
     @property
     def paid(self) -> int:
-        """Give how often money moved."""
+        """Return how often money moved."""
         return len(self.alphapay.ledger.movements)
 
 

@@ -13,7 +13,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 
 def rows(page: str, title: str) -> dict[str, str]:
-    """Give the last cell of each row of a section whose first cell is a name."""
+    """Return the last cell of each row of a section whose first cell is a name."""
     section = (DOCS / page).read_text(encoding="utf-8").split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
     return {match[1]: match[2] for match in re.finditer(r"^\| `([a-z_]+)` \|.*\| ([^|]*) \|$", section, re.MULTILINE)}
 

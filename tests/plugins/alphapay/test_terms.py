@@ -259,7 +259,7 @@ NOTIFY = "/notifications/shop"
 
 
 async def notice(shop: Shop, id: str, state: State = State.SUCCESS, **plan: Any) -> Notification:
-    """Give the notification that the simulator would post now."""
+    """Return the notification that the simulator would post now."""
     content = Draft(
         operation="notification", path=NOTIFY, code="SUCCESS", refund=shop.alphapay.ledger.refunds[id], state=state
     )

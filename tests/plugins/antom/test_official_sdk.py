@@ -45,7 +45,7 @@ TIMES = ["2026-11-22T12:00:01+08:00", "2026-11-22T04:00:01Z", "1795320001000"]
 
 
 def bare(pem: bytes) -> str:
-    """Give a key as the SDK wants it: base64 without the lines around it."""
+    """Return a key as the SDK wants it: base64 without the lines around it."""
     return "".join(pem.decode().splitlines()[1:-1])
 
 

@@ -28,7 +28,7 @@ def body(given_details: Any) -> bytes:
 
 
 def other_instruction(value: Any) -> Any:
-    """Give the same JSON value with the keys of its objects in some other order."""
+    """Return the same JSON value with the keys of its objects in some other order."""
     if isinstance(value, dict):
         names = list(value)
         random.Random(len(names)).shuffle(names)

@@ -175,7 +175,7 @@ async def test_corrupt(start: Start, kind: str) -> None:
 
 
 def _plain(body: bytes) -> bool:
-    """Say whether this reads as one small object whose keys are unique."""
+    """Return whether this reads as one small object whose keys are unique."""
     doubled: list[bool] = []
 
     def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:

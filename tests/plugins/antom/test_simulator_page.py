@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "simulator.md"
 
 
 def curls() -> list[tuple[str, str, str | None]]:
-    """Give the method, the path and the data of every curl in the page's shell blocks."""
+    """Return the method, the path and the data of every curl in the page's shell blocks."""
     lines = "".join(re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)).splitlines()
     found = []
     for line in lines:
