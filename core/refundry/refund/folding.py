@@ -206,7 +206,8 @@ def _learn_unknown(state: _State, event: Inquired) -> None:
         state["blocked"] = event.scope
     if event.resend is Resend.SAME:
         state["backoffs"] = state.get("backoffs", 0) + 1
-    if event.review:
+    # What an operator is to decide, a later "not found" must not end as failed.
+    if event.review or event.next_step == NextStep.MANUAL_REVIEW:
         state["unconfirmed_failure"] = None
 
 

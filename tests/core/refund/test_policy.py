@@ -542,6 +542,20 @@ def test_a_hold_is_not_dropped_as_a_repetition(scope: Scope) -> None:
     assert (scope, NextStep.MANUAL_REVIEW) == (refund.blocked, refund.next_step)
 
 
+def test_an_unknown_answer_on_hold_takes_an_unconfirmed_failure_back() -> None:
+    """What waits for an operator is not ended as failed by a later "not found"."""
+    rules = attrs.evolve(Terms(), not_found_tries=0)
+    refund = _interpreted(_sent(), ALPHABET["unknown"], source(_AT, Channel.REPLY, 1), rules)
+    refund = _submitted(refund, _AT, rules)
+    refund = _interpreted(refund, ALPHABET["failed"], source(_AT, Channel.REPLY, 2), rules)
+    refund = _interpreted(refund, ALPHABET["blocked"], source(_AT, Channel.INQUIRY, 2), rules)
+    unconfirmed = refund.unconfirmed_failure
+    refund = _interpreted(refund, ALPHABET["unknown"], source(_AT, Channel.INQUIRY, 2), rules)
+
+    assert unconfirmed is not None
+    assert (NextStep.MANUAL_REVIEW, None) == (refund.next_step, refund.unconfirmed_failure)
+
+
 @pytest.mark.parametrize("name", ["pending", "settled with another amount", "unusual"])
 def test_a_contradicted_refusal_is_not_confirmed_by_not_found(name: str) -> None:
     """An unconfirmed failure that is contradicted is not confirmed by "not found": the refund goes to an operator."""
