@@ -4,9 +4,9 @@ The rule of this module: an invalid call changes nothing and is answered with th
 """
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from aiohttp import web
@@ -14,17 +14,60 @@ from aiohttp import web
 from refundry.errors import Invalid
 from refundry.money import Money
 from refundry.provider.strict_json import Unreadable, read_object
-from refundry.testing.simulator.ledger import Payment, Settlement, State
+from refundry.testing.simulator.faults import Faults
+from refundry.testing.simulator.ledger import Ledger, Payment, Refund, Settlement, State
 from refundry.testing.simulator.ledger_views import as_json, as_text, refund_as_json
-
-if TYPE_CHECKING:
-    from refundry.testing.simulator.server import Simulator
+from refundry.testing.simulator.settings import Settings
 
 Json = dict[str, Any]
-Action = Callable[["Simulator[Any]", Json], Awaitable[Any]]
 
 
-async def control(simulator: "Simulator[Any]", method: str, target: str, body: bytes) -> web.Response:
+class Controllable(Protocol):
+    """What the control API needs of a simulator."""
+
+    @property
+    def provider(self) -> str:
+        """The name of the simulated provider."""
+
+    @property
+    def settings(self) -> Settings:
+        """The present settings."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The payments and refunds."""
+
+    @property
+    def faults(self) -> Faults:
+        """The rules of injected faults."""
+
+    @property
+    def actions(self) -> Mapping[str, Callable[[str, Mapping[str, Any]], None]]:
+        """The actions that only this provider has, by their names."""
+
+    def clear_faults(self) -> None:
+        """Remove every fault rule."""
+
+    def add_payment(self, payment: Payment) -> None:
+        """Declare a payment."""
+
+    def finish(self, refund_request_id: str, state: State) -> Refund:
+        """Set the final state of a refund in process."""
+
+    def notify(self, refund_request_id: str, state: State | None = None) -> Refund:
+        """Send a signed notification now."""
+
+    def change(self, options: Mapping[str, Any]) -> None:
+        """Change settings."""
+
+    async def reset(self) -> None:
+        """Reset everything."""
+
+
+Action = Callable[[Controllable, Json], Awaitable[Any]]
+
+
+async def control(simulator: Controllable, method: str, target: str, body: bytes) -> web.Response:
     """Execute one control call."""
     split = urlsplit(target)
     try:
@@ -50,7 +93,7 @@ def _json(value: Any, status: int = 200) -> web.Response:
     return web.Response(status=status, text=json.dumps(value) + "\n", content_type="application/json")
 
 
-def _refund(simulator: "Simulator[Any]", method: str, path: str, body: bytes) -> web.Response:
+def _refund(simulator: Controllable, method: str, path: str, body: bytes) -> web.Response:
     parts = [unquote(part) for part in path.split("/")[3:]]
     if parts[0] not in simulator.ledger.refunds or parts[1:] not in (
         [],
@@ -85,38 +128,38 @@ def _only(data: Json, fields: tuple[str, ...]) -> None:
             raise Invalid(field, f"is not a field of this call; it has {', '.join(fields) or 'none'}")
 
 
-async def _health(simulator: "Simulator[Any]", data: Json) -> Json:
+async def _health(simulator: Controllable, data: Json) -> Json:
     return {"status": "ok", "provider": simulator.provider, "refunds": len(simulator.ledger.refunds)}
 
 
-async def _ledger(simulator: "Simulator[Any]", data: Json) -> Json:
+async def _ledger(simulator: Controllable, data: Json) -> Json:
     return as_json(simulator.ledger)
 
 
-async def _faults(simulator: "Simulator[Any]", data: Json) -> Json:
+async def _faults(simulator: Controllable, data: Json) -> Json:
     return {"faults": [rule.as_json() for rule in simulator.faults.rules]}
 
 
-async def _add_fault(simulator: "Simulator[Any]", data: Json) -> Json:
+async def _add_fault(simulator: Controllable, data: Json) -> Json:
     return simulator.faults.add(data).as_json()
 
 
-async def _clear_faults(simulator: "Simulator[Any]", data: Json) -> Json:
+async def _clear_faults(simulator: Controllable, data: Json) -> Json:
     simulator.clear_faults()
     return {"faults": []}
 
 
-async def _change(simulator: "Simulator[Any]", data: Json) -> Json:
+async def _change(simulator: Controllable, data: Json) -> Json:
     simulator.change(data)
     return {name: getattr(simulator.settings, name) for name in simulator.settings.OPTIONS}
 
 
-async def _reset(simulator: "Simulator[Any]", data: Json) -> Json:
+async def _reset(simulator: Controllable, data: Json) -> Json:
     await simulator.reset()
     return await _health(simulator, {})
 
 
-async def _add_payment(simulator: "Simulator[Any]", data: Json) -> Json:
+async def _add_payment(simulator: Controllable, data: Json) -> Json:
     payment = payment_from(data)
     simulator.add_payment(payment)
     return {"id": payment.id, "amount": {"value": str(payment.amount), "currency": payment.amount.currency}}
@@ -147,7 +190,7 @@ def payment_from(data: Json) -> Payment:
     )
 
 
-def _change_payment(simulator: "Simulator[Any]", method: str, path: str, body: bytes) -> web.Response:
+def _change_payment(simulator: Controllable, method: str, path: str, body: bytes) -> web.Response:
     """Change what may prevent a refund of the payment, such as its balance."""
     payment = simulator.ledger.payments.get(unquote(path.split("/")[3]))
     if payment is None:
