@@ -391,7 +391,7 @@ def test_new_writes_a_project(run: Run, tmp_path: Path) -> None:
         (("../acme",), "NAME: '../acme' is not"),
         (("antom",), "NAME: 'antom' is the name of an installed plugin"),
         (("acme", "--directory", "full"), "--directory: full is not empty"),
-        (("acme", "--directory", "none/new"), "--directory: none/new cannot be made"),
+        (("acme", "--directory", "none/new"), "--directory: none/new cannot be created"),
     ],
 )
 def test_new_refuses_in_one_line(run: Run, tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:

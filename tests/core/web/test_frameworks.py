@@ -62,7 +62,7 @@ async def test_the_applications_of_the_docs_take_notifications(
     """Forged, strange and oversized ones are refused; a genuine one settles the refund and gets the exact answer."""
     monkeypatch.chdir(tmp_path)
     async with (
-        open_shop(tmp_path, mode="async", async_delay=None, terms={"notification_freshness": 1e9}) as shop,
+        open_shop(tmp_path, mode="async", async_delay=None, terms={"notification_freshness": 3e8}) as shop,
         served(shown[name]) as url,
         aiohttp.ClientSession() as session,
     ):
