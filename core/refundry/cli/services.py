@@ -101,14 +101,18 @@ async def _count_open(gateway: "Gateway") -> tuple[int, int]:
 
 @click.command()
 @click.option(
-    "--port", type=PORT, metavar="PORT", default=8700, show_default=True, help="Port on loopback; 0: any free one."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; 0.0.0.0 in a container whose port only your web server reaches.",
 )
+@click.option("--port", type=PORT, metavar="PORT", default=8700, show_default=True, help="Port; 0: any free one.")
 @command
-async def serve(config: str, as_json: bool, port: int) -> None:
+async def serve(config: str, as_json: bool, host: str, port: int) -> None:
     """Receive provider notifications, until SIGTERM.
 
-    They are received at /notifications/ACCOUNT on loopback. Put your own web server in front of it, which passes the
-    path and the body through unchanged.
+    They are received at /notifications/ACCOUNT, in plain HTTP. Put your own web server in front of it, which ends TLS
+    and passes the path and the body through unchanged.
     """
     import asyncio
 
@@ -123,10 +127,12 @@ async def serve(config: str, as_json: bool, port: int) -> None:
         await runner.setup()
         try:
             try:
-                await web.TCPSite(runner, "127.0.0.1", port).start()
-            except OSError as error:
-                raise Invalid("--port", f"cannot listen on {port}: {error.strerror}") from None
-            _print_addresses(f"http://127.0.0.1:{runner.addresses[0][1]}", sorted(gateway.accounts), as_json)
+                await web.TCPSite(runner, host, port).start()
+            except (OSError, UnicodeError) as error:
+                rule = getattr(error, "strerror", None) or "not an address of this machine"
+                raise Invalid("--host/--port", f"cannot listen on {host} port {port}: {rule}") from None
+            address = f"[{host}]" if ":" in host else host
+            _print_addresses(f"http://{address}:{runner.addresses[0][1]}", sorted(gateway.accounts), as_json)
             await stopped.wait()
         finally:
             await runner.cleanup()

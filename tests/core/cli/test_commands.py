@@ -419,6 +419,20 @@ def test_unmatched_notifications_are_listed(run: Run, place: Path, provider: Pro
 
 
 @pytest.mark.slow
+def test_serve_listens_on_the_address_that_is_given(run: Run, place: Path) -> None:
+    """`--host` chooses the address, a container's for example, and one that is not the machine's is refused."""
+    with process("serve", "--host", "127.0.0.2", "--port", "0", "--json", directory=place) as serving:
+        assert serving.stdout is not None
+        url = json.loads(serving.stdout.readline())["url"]
+        with urlopen(f"{url}/health", timeout=10) as answer:
+            health = json.load(answer)
+
+    assert url.startswith("http://127.0.0.2:")
+    assert "ok" == health["status"]
+    assert is_refused(run("serve", "--host", "192.0.2.1", "--port", "0"), "cannot listen on 192.0.2.1")
+
+
+@pytest.mark.slow
 def test_on_a_terminal_there_are_tables_and_nothing_raw(place: Path, run: Run, provider: Provider) -> None:
     """A terminal sees aligned columns, and evidence whose control characters are escaped."""
     provider.fault("corrupt", operation="refund", kind="html")
