@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from refundry.provider import ProviderPlugin, Terms
+from refundry.provider import Answer, ProviderPlugin, Terms
 from refundry.testing.contract import CHECKS, ProviderContract, Result, check_plugin
+from refundry.testing.contract.reading import contains_word
 from refundry.testing.simulator.settings import SimulatorPlugin
 from tests.core.contract_doc import contract_page
 from tests.core.testing.faulty import PLUGINS
@@ -79,6 +80,23 @@ async def test_a_faulty_provider_is_caught_by_nothing_else(name: str, keys: Path
     results = await check_plugin(faulty, SIMULATOR, keys=keys)
 
     assert caught_by == failed(results)
+
+
+@pytest.mark.parametrize(
+    ("body", "contained"),
+    [
+        (b'{"currency":"USD","sign":"aGVs+bG8="}', True),
+        (b"amount=1.00&currency=USD", True),
+        (b"currency=USD&amount=1.00", True),
+        (b'{"currency":"CNY","sign":"aGVsUSDbG8="}', False),
+        (b'{"currency":"CNY","sign":"USDsbG8="}', False),
+        (b'{"currency":"CNY","sign":"aGVsbUSD="}', False),
+        (b'{"currency":"CNY","sign":"aG+USD/sbG8="}', False),
+    ],
+)
+def test_a_currency_within_a_signature_is_not_what_an_answer_states(body: bytes, contained: bool) -> None:
+    """A currency counts as stated only as a whole word: a signature may contain the same three letters."""
+    assert contained == contains_word(Answer(200, (), body), b"USD")
 
 
 def test_there_are_enough_faulty_providers() -> None:

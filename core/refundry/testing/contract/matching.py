@@ -18,6 +18,7 @@ from refundry.testing.contract.environment import MINOR, Environment, Sample, Su
 from refundry.testing.contract.reading import (
     OPERATIONS,
     amount_texts,
+    contains_word,
     first_answer,
     genuine,
     holds,
@@ -86,7 +87,7 @@ async def _reports_totals(env: Environment, operation: str) -> bool:
     first = env.instruction(1_000)
     await env.send("refund", first)
     second = await first_answer(env, operation, env.instruction(1_001 + (operation == "refund"), payment=first.payment))
-    return any(text in genuine(second).body for sums in (2, 3) for text in amount_texts(sums * MINOR))
+    return any(contains_word(genuine(second), text) for sums in (2, 3) for text in amount_texts(sums * MINOR))
 
 
 @check("currency-compared", "An answer with another currency does not settle the refund.")
@@ -104,7 +105,7 @@ async def _wrong_money(
 ) -> None:
     asked = env.instruction(number + (500 if operation == "inquiry" else 0))
     sample = await first_answer(env, operation, asked, fault, **fields)
-    if any(text in genuine(sample).body for text in wrong):
+    if any(contains_word(genuine(sample), word) for word in wrong):
         _not_settled(sample, what)
 
 

@@ -151,6 +151,11 @@ def holds_amount(message: Any) -> bool:
     return any(re.search(rb"(?<![0-9.])" + re.escape(text) + rb"(?![0-9.])", message.body) for text in amount_texts())
 
 
+def contains_word(message: Any, word: bytes) -> bool:
+    """Return whether a body contains a whole word; a signature contains any three letters now and then."""
+    return re.search(rb"(?<![0-9A-Za-z+/])" + re.escape(word) + rb"(?![0-9A-Za-z+/=])", message.body) is not None
+
+
 def amount_texts(minor: int = MINOR) -> tuple[bytes, ...]:
     """Return the ways to write an amount: in minor units, and with two or three decimals."""
     digits = str(minor)
