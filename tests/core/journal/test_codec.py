@@ -24,7 +24,7 @@ from refundry.journal.codec import (
     private_digest,
 )
 from refundry.money import Money
-from refundry.provider import OutcomeKind, Quote, Resend, ReviewReason, Scope
+from refundry.provider import OutcomeKind, Quote, Resend, ReviewReason
 from refundry.refund import (
     EVENTS,
     Channel,
@@ -37,49 +37,14 @@ from refundry.refund import (
     Settled,
     Submitted,
 )
-
-# Half surrogates too: a provider can send them, and they must not stop a refund.
-texts = st.text(st.characters(exclude_categories=[]), max_size=20)
-times = st.datetimes(timezones=st.just(UTC))
-money = st.builds(Money, st.integers(1, 10**16 - 1), texts, st.integers(0, 4))
-quotes = st.builds(Quote, **{field.name: texts for field in attrs.fields(Quote)})
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**31), 10**31) | texts,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
-    max_leaves=8,
-)
-SPECIAL: dict[str, st.SearchStrategy[Any]] = {
-    "at": times,
-    "next_at": times,
-    "attempt": st.integers(1, 10**6),
-    "channel": st.sampled_from(Channel),
-    "resend": st.sampled_from(Resend),
-    "outcome": st.sampled_from(OutcomeKind),
-    "next_step": st.sampled_from(NextStep),
-    "scope": st.sampled_from(Scope),
-    "review": st.lists(st.builds(RaisedReview, st.sampled_from(ReviewReason), texts), max_size=3).map(tuple),
-    "amount": money,
-    "payment_total": money,
-    "settlement_amount": money,
-    "quote": quotes,
-    "details": st.dictionaries(texts, json_values, max_size=3),
-}
-
-
-def any_of(kind: type[Event]) -> st.SearchStrategy[Event]:
-    """Return events with every field set to anything it may hold; optional ones may be absent."""
-    fields: dict[str, st.SearchStrategy[Any]] = {}
-    for field in attrs.fields(kind):
-        values = SPECIAL.get(field.name, texts)
-        fields[field.name] = values if field.default is attrs.NOTHING else st.just(field.default) | values
-    return st.builds(kind, **fields)
+from tests.core.field_values import any_instance
 
 
 @pytest.mark.parametrize("kind", EVENTS)
 @given(data=st.data())
 def test_every_event_comes_back_as_it_was(kind: type[Event], data: st.DataObject) -> None:
     """Decoding what was encoded gives an equal event, whatever its fields hold."""
-    event = data.draw(any_of(kind))
+    event: Event = data.draw(any_instance(kind))
 
     assert event == decode(kind.topic, encode(event), 1)
 
@@ -214,7 +179,7 @@ def salt(count: int) -> bytes:
 @given(data=st.data())
 def test_personal_text_is_stored_apart_and_restored(kind: type[Event], data: st.DataObject) -> None:
     """The two parts make the whole event again, the digest leads from one to the other, and what is left is not it."""
-    event = data.draw(any_of(kind))
+    event: Event = data.draw(any_instance(kind))
     state, private = encode_apart(event, salt)
     digest = private_digest(state)
 
@@ -230,7 +195,7 @@ def test_personal_text_is_stored_apart_and_restored(kind: type[Event], data: st.
 @given(data=st.data())
 def test_an_erased_text_reads_as_erased_and_nothing_else_changes(kind: type[Event], data: st.DataObject) -> None:
     """Without its private part an event has a mark for each personal text, and is otherwise the same."""
-    event = data.draw(any_of(kind))
+    event: Event = data.draw(any_instance(kind))
     state, _ = encode_apart(event, salt)
     marks: dict[str, Any] = {
         name: ERASED_DETAILS if name == "details" else ERASED
