@@ -71,10 +71,10 @@ INQUIRY_CODES: Final = _table(
     Code(
         code="F",
         status="F",
-        meaning=CodeClass.NOT_FOUND,
+        meaning=CodeClass.UNCHANGED,
         cause="AlphaPay has no record of the refund, or did not answer this inquiry; the response does not say which.",
-        advice="Refundry inquires again as often as the terms require; then check AlphaPay's dashboard. Request a new"
-        " refund only once it is certain that this one does not exist there.",
+        advice="Check AlphaPay's dashboard. Request a new refund only once it is certain that this one does not exist"
+        " there.",
     ),
     Code(
         code="U",
@@ -86,8 +86,8 @@ INQUIRY_CODES: Final = _table(
 )
 """The answers of `inquiryRefund` about the inquiry.
 
-F is the only answer by which AlphaPay can state that it has no record of a refund, so it counts as that. It can mean
-other things as well: the terms therefore allow no resend after it, and it only leads to a review.
+F is the only answer by which AlphaPay can state that it has no record of a refund, and its codes are not published: the
+same status says that the merchant is unknown. It therefore proves nothing about the refund, and flags it for review.
 """
 
 REFUND_STATUS: Final[Mapping[str, Code]] = MappingProxyType(

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from refundry.provider import (
     Code,
-    NotFound,
     Outcome,
     Pending,
     RefundInstruction,
@@ -61,7 +60,8 @@ def read_inquiry(instruction: RefundInstruction, answer: InquiryResponse) -> Out
         return Unknown(f"{row.cause} ({describe(answer.result)})", code)
     if answer.refund_status is not None or answer.refund_id is not None:
         return codes.contradiction("the answer says that the inquiry failed, but describes the refund", code)
-    return NotFound(code or row.code, f"{row.cause} ({describe(answer.result)})")
+    # No code is documented to say that the refund does not exist: whatever F comes with, it proves nothing about it.
+    return codes.undocumented(f"{row.cause} ({describe(answer.result)})", code or row.code, Resend.AFTER_NOT_FOUND)
 
 
 def _by_refund_status(instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:

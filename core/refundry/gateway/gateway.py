@@ -168,7 +168,8 @@ class Gateway(Reader):
             failed, outcome = await self._inquire(account, failed)
             if not policy.confirms_failure(failed, outcome, account.provider.identity, account.terms, inquired_at):
                 answer = f"the provider, asked as {account.provider.identity}, answers {outcome.kind}"
-                raise Invalid("retry_of", f"{answer}; an operator can decide with resolve --failed, then try again")
+                hint = "" if failed.failed_by else "; an operator can decide with resolve --failed, then try again"
+                raise Invalid("retry_of", f"{answer}, which does not confirm that it failed{hint}")
         return failed.id
 
     # --- progress ----------------------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ itself: it is `Unknown` and needs review. The codes that the simulator invents a
 NOTES = """
 Once a byte of a refund has left, Refundry never sends its id again automatically: AlphaPay does not promise that a
 repeated `refundRequestId` pays once. An `INDETERMINATE` answer that contains the refund's `refundId` is `Pending`.
-After `NOT_FOUND`, Refundry inquires as often as the terms require and then flags the refund for review.
+No answer means "not found": no code is documented to say that AlphaPay has no record of a refund, so an `F` to an
+inquiry proves nothing about the refund and flags it for review. An operator decides by AlphaPay's dashboard; `retry_of`
+is never confirmed by such an answer.
 """
 
 

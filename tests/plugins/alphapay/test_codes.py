@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refundry.provider import Code, CodeClass, DefinitiveFailure, NotFound, Pending, Resend, Succeeded, Unknown
+from refundry.provider import Code, CodeClass, DefinitiveFailure, Pending, Resend, ReviewReason, Succeeded, Unknown
 from refundry_alphapay.codes import INQUIRY_CODES, REFUND_CODES, REFUND_STATUS
 from tests.plugins.alphapay.given import read_inquiry, read_refund, result, sample
 
@@ -21,11 +21,11 @@ ORDER_PAID         F FAILED_UNCONFIRMED never manual
 """
 INQUIRY = """
 S                  S SUCCESS   never never
-F                  F NOT_FOUND never never
+F                  F UNCHANGED never never
 U                  U UNCHANGED never never
 SUCCESS            S SUCCESS   never never
 PAYMENT_IN_PROCESS U UNCHANGED never never
-ORDER_PAID         F NOT_FOUND never never
+ORDER_PAID         F UNCHANGED never never
 """
 STATUS = """
 REFUND_IN_PROCESS S PENDING never never
@@ -78,14 +78,14 @@ def test_refund_answer(code: Code) -> None:
 
 @pytest.mark.parametrize("code", INQUIRY_CODES.values(), ids=list(INQUIRY_CODES))
 def test_inquiry_answer(code: Code) -> None:
-    """A signed answer to `inquiryRefund` is the refund's status, "not found" or nothing."""
+    """A signed answer to `inquiryRefund` is the refund's status or nothing, and F needs an operator."""
     body = sample("inquiry_success") if code.status == "S" else result(code.code, code.status)
 
-    expected = {CodeClass.SUCCESS: Succeeded, CodeClass.NOT_FOUND: NotFound, CodeClass.UNCHANGED: Unknown}
     outcome = read_inquiry(body)
-    assert type(outcome) is expected[code.meaning]
-    if isinstance(outcome, NotFound):
-        assert code.code == outcome.code
+    assert isinstance(outcome, Succeeded if code.meaning is CodeClass.SUCCESS else Unknown)
+    if isinstance(outcome, Unknown):
+        expected = ReviewReason.UNDOCUMENTED_ANSWER if code.status == "F" else None
+        assert (code.code, expected) == (outcome.code, outcome.review)
 
 
 @pytest.mark.parametrize(
@@ -107,4 +107,5 @@ def test_no_code_decides(code: str, data: st.DataObject) -> None:
     contradicts = code in REFUND_CODES and REFUND_CODES[code].status != status
     assert isinstance(refund, Pending if status == "S" and not contradicts else Unknown)
     assert isinstance(refund, Pending) or Resend.NEVER is refund.resend
-    assert isinstance(inquiry, NotFound if status == "F" and not contradicts else Unknown)
+    assert isinstance(inquiry, Unknown)
+    assert status != "F" or contradicts or ReviewReason.UNDOCUMENTED_ANSWER is inquiry.review

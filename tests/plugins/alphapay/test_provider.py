@@ -17,7 +17,6 @@ from refundry.provider import (
     Answer,
     DefinitiveFailure,
     HttpUrl,
-    NotFound,
     NotificationHandler,
     Pending,
     Provider,
@@ -298,12 +297,12 @@ def test_in_process_and_failed() -> None:
 
 
 @pytest.mark.parametrize("scenario", ["inquiry_refused", "inquiry_refused_without_code"])
-def test_an_inquiry_that_fails_is_not_found(scenario: str) -> None:
-    """F to an inquiry, with whatever code, counts as "not found" and shows what was reported; it fails nothing."""
+def test_an_inquiry_that_fails_is_unknown(scenario: str) -> None:
+    """F to an inquiry, with whatever code, proves nothing, needs review and shows what was reported."""
     outcome = read_inquiry(sample(scenario), KNOWN)
 
-    assert isinstance(outcome, NotFound)
-    assert outcome.cause is not None
+    assert isinstance(outcome, Unknown)
+    assert (ReviewReason.UNDOCUMENTED_ANSWER, Resend.AFTER_NOT_FOUND) == (outcome.review, outcome.resend)
     assert "the response does not say which" in outcome.cause
 
 

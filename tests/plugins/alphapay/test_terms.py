@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
+from refundry.errors import Invalid
 from refundry.gateway import Gateway
 from refundry.gateway.request import RefundRequest
 from refundry.inputs import Operator
@@ -106,21 +107,32 @@ async def test_an_answer_that_comes_late(shop: Shop) -> None:
 
 
 async def test_a_lost_request(shop: Shop) -> None:
-    """Never arrived: after as many "not found" as the terms allow it is flagged for review; it is never resent."""
+    """Never arrived: F to the first inquiry flags it for review, as it proves nothing, and it is never resent."""
     shop.alphapay.fault("drop_request", operation="refund")
     refund = await shop.request()
     assert Status.UNKNOWN is refund.status
 
-    for verified in range(1, 4):
-        assert not waits_for_an_operator(refund)
-        refund = await shop.later(refund)
-        assert verified == refund.not_found
+    refund = await shop.later(refund)
+    assert [ReviewReason.UNDOCUMENTED_ANSWER] == [review.code for review in refund.review]
+    refund = await shop.later(refund, times=3)
 
-    assert waits_for_an_operator(refund)
-    assert [ReviewReason.NOT_FOUND_RESEND_FORBIDDEN] == [review.code for review in refund.review]
-    assert refund == await shop.later(refund, seconds=86_400, times=3)
     assert (1, 0, 0) == (refund.attempts, shop.came, shop.paid)
-    assert Status.UNKNOWN is refund.status
+    assert (Status.UNKNOWN, 0) == (refund.status, refund.not_found)
+
+
+@pytest.mark.parametrize("code", ["SIM_REFUND_NOT_FOUND", "SIM_MERCHANT_UNKNOWN", "ORDER_PAID"])
+async def test_no_code_confirms_that_it_failed(shop: Shop, code: str) -> None:
+    """Paid with the answer lost, then F to every inquiry: an operator's mistake is not confirmed, and pays once."""
+    shop.alphapay.fault("drop_response", operation="refund")
+    refund = await shop.request()
+    shop.alphapay.fault("answer", operation="inquiry", code=code, times=None)
+    refund = await shop.later(refund, times=4)
+    await shop.gateway.resolve(refund.id, Operator(by="ann", why="looked in the wrong place"), settled=False)
+    shop.clock.move(600)
+
+    with pytest.raises(Invalid, match="retry_of: .* answers unknown, which does not confirm"):
+        await shop.request("R2", retry_of=refund.id)
+    assert (1, 1) == (shop.came, shop.paid)
 
 
 async def test_resuming_makes_it_inquire(shop: Shop) -> None:
@@ -134,7 +146,7 @@ async def test_resuming_makes_it_inquire(shop: Shop) -> None:
     assert (0, 0) == (shop.came, shop.paid)
 
     await shop.gateway.resolve(refund.id, Operator(by="ann", why="it is not in the dashboard"), settled=False)
-    again = await shop.later(await shop.request("R2", retry_of=refund.id))
+    again = await shop.later(await shop.request("R2"))
     assert (Status.SETTLED, 1, 1) == (again.status, shop.came, shop.paid)
 
 
