@@ -15,7 +15,7 @@ which every store must pass.
 | `EvidenceEraser` | erasure |
 | `IndexMaintenance` | `refundry index` |
 
-How an audit reads a store, without believing it, is `refundry.journal.log_source`.
+How an audit reads a store, without believing it, is `refundry.journal.log_source`, whose ports have cases there, too.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What every store promises about its index: listing, and agreement with the log."""
+"""What every store promises about listing refunds."""
 
 from refundry.journal import (
     Journal,
@@ -6,7 +6,7 @@ from refundry.journal import (
 )
 from refundry.journal.index import row_of
 from refundry.refund import NextStep, Status
-from tests.core.journal.ports.case import PortCase, differences, saved
+from tests.core.journal.ports.case import PortCase, saved
 from tests.core.journal.samples import (
     LOOK,
     inquired,
@@ -17,7 +17,7 @@ from tests.core.journal.samples import (
 
 
 class RefundIndexCase(PortCase):
-    """What every store promises about its index: listing, and agreement with the log."""
+    """What every store promises about listing refunds."""
 
     async def test_rows_are_listed_by_id_and_selection(self, journal: Journal) -> None:
         """`select` returns each refund's row, page by page, by every criterion alone and together."""
@@ -40,13 +40,3 @@ class RefundIndexCase(PortCase):
         assert ["a", "b", "d"] == await ids(status=Status.REQUESTED)
         assert ["b"] == await ids(refund_request_id="b")
         assert [] == await ids(refund_request_id="b", account="shop")
-
-    async def test_rebuilding_a_correct_index_changes_nothing(self, journal: Journal) -> None:
-        """A rebuilt index has the same rows, and agrees with the log."""
-        refunds = await saved(journal, *(new(f"r-{n}") for n in range(6)))
-        await saved(journal, then(refunds[0], submitted()))
-        rows = await journal.select(Selection())
-
-        assert 6 == await journal.rebuild_index()
-        assert rows == await journal.select(Selection())
-        assert [] == await differences(journal)
