@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from refundry.audit.verification.findings import Verdict
 from refundry.audit.verification.verify import Given, verify
-from refundry.cli.audit import audit
+from refundry.cli.groups import audit
 from refundry.errors import ConfigError, StoreError
 from refundry.journal import Selection
 from refundry.journal.stores import read_store

@@ -18,6 +18,7 @@ import attrs
 from refundry.audit.signing.signed_notes import BadNote, Verifier, open_note, sign_note
 from refundry.audit.signing.signer import Signer
 from refundry.errors import Invalid
+from refundry.inputs import Operator
 from refundry.journal import EvidenceEraser
 from refundry.refund import Refund
 
@@ -81,7 +82,7 @@ class Erased:
 
 
 async def erase(
-    journal: EvidenceEraser, signer: Callable[[], Signer], refund: Refund, *, at: datetime, by: str, why: str
+    journal: EvidenceEraser, signer: Callable[[], Signer], refund: Refund, operator: Operator, *, at: datetime
 ) -> Erased:
     """Erase the personal data and the evidence of a refund; what was erased before is left as it is.
 
@@ -93,9 +94,10 @@ async def erase(
         raise Invalid("id", f"is {state}; only a final refund that needs no review can be erased")
     found = await journal.erasable(refund.id)
     key = (await asyncio.to_thread(signer)).key
-    notes = {
-        digest: sign_note(Tombstone(digest=digest, refund_id=refund.id, at=at, by=by, why=why).text(key.name), key)
+    stones = (
+        Tombstone(digest=digest, refund_id=refund.id, at=at, by=operator.by, why=operator.why)
         for digest in found.digests
-    }
+    )
+    notes = {stone.digest: sign_note(stone.text(key.name), key) for stone in stones}
     gone = await journal.erase(refund.id, refund.version, found.position, notes)
     return Erased(refund.id, found.digests, found.shared, gone)

@@ -35,7 +35,6 @@ from refundry.cli.base import (
     progress_bars,
 )
 from refundry.cli.exit_status import ExitStatus
-from refundry.cli.witness import witness
 from refundry.config import read_config
 from refundry.errors import Invalid
 from refundry.formatting import counted
@@ -43,14 +42,9 @@ from refundry.journal.log_source import StoreSource
 from refundry.journal.stores import read_store
 from refundry.plugin_host import load_plugins
 
-__all__ = ["audit"]
+__all__ = ["checkpoint_", "export_", "prove", "replay_", "report_", "verify_"]
 
 _DIRECTORY = click.Path(file_okay=False)
-
-
-@click.group("audit")
-def audit() -> None:
-    """Verify the audit log, and prove or export it."""
 
 
 # --- what to check ----------------------------------------------------------------------------------------------------
@@ -117,7 +111,7 @@ def _bar(as_json: bool, description: str) -> Iterator[Any]:
 # --- verify -----------------------------------------------------------------------------------------------------------
 
 
-@audit.command("verify", short_help="Verify the log, its checkpoints and its evidence.")
+@click.command("verify", short_help="Verify the log, its checkpoints and its evidence.")
 @click.argument("place", required=False, type=click.Path())
 @click.option("--directory", type=_DIRECTORY, help="The signer's directory (default: the store's own).")
 @click.option("--key", metavar="VKEY", help="The log's public key, or a file that contains it.")
@@ -201,7 +195,7 @@ def _print_finding(finding: Finding[Any]) -> None:
 # --- export, proofs and reports ---------------------------------------------------------------------------------------
 
 
-@audit.command("export", short_help="Export the log for an independent auditor.")
+@click.command("export", short_help="Export the log for an independent auditor.")
 @click.argument("directory", type=_DIRECTORY)
 @click.option("--account", help="Only refunds of this account.")
 @click.option("--payment", help="Only refunds of this payment.")
@@ -229,7 +223,7 @@ async def export_(
         _export(source, where, own, directory, part, as_json, prove=False)
 
 
-@audit.command("prove", short_help="Export one refund's history with proofs.")
+@click.command("prove", short_help="Export one refund's history with proofs.")
 @click.argument("id")
 @click.argument("directory", type=_DIRECTORY)
 @click.option("--account", help=ACCOUNT_OF_ID)
@@ -271,7 +265,7 @@ def _print_exported(done: Exported, as_json: bool) -> None:
         click.echo(f"left out: {counted(done.left_out, 'newer event')} not covered by a checkpoint yet")
 
 
-@audit.command("report", short_help="Write a table or a page for people to read.")
+@click.command("report", short_help="Write a table or a page for people to read.")
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option("--account", help="Only refunds of this account.")
 @click.option("--payment", help="Only refunds of this payment.")
@@ -301,7 +295,7 @@ async def report_(
         click.echo(f"{file}: {counted(count, 'refund')}")
 
 
-@audit.command("checkpoint", short_help="Print the last signed checkpoint.")
+@click.command("checkpoint", short_help="Print the last signed checkpoint.")
 @click.option("--vkey", is_flag=True, help="Print the public key instead.")
 @click.option("--directory", type=_DIRECTORY, help="The signer's directory (default: the store's own).")
 @command
@@ -324,7 +318,7 @@ async def checkpoint_(config: str, as_json: bool, vkey: bool, directory: str | N
 # --- replay -----------------------------------------------------------------------------------------------------------
 
 
-@audit.command("replay", short_help="Replay the log with the installed version.")
+@click.command("replay", short_help="Replay the log with the installed version.")
 @command
 async def replay_(config: str, as_json: bool) -> int:
     """Replay the log with the installed version, and read every stored message again with the installed plugins.
@@ -361,6 +355,3 @@ def _print_list(heading: str, findings: Sequence[Found]) -> None:
         click.echo(f"{heading}:")
     for finding in findings:
         click.echo(formatting.plain(f"  {finding.where}: {finding.text}"))
-
-
-audit.add_command(witness)

@@ -56,7 +56,7 @@ COMMANDS: Final = (
     ),
     LazyCommand(
         "audit",
-        "refundry.cli.audit:audit",
+        "refundry.cli.groups:audit",
         "Verify the audit log, and prove or export it.",
         _AUDIT,
     ),
@@ -78,7 +78,7 @@ COMMANDS: Final = (
         "Run a simulated provider on loopback, with a ledger of its own, until SIGTERM.",
         _TOOLS,
     ),
-    LazyCommand("plugins", "refundry.cli.plugins:plugins", "List plugins, check them or create one.", _TOOLS),
+    LazyCommand("plugins", "refundry.cli.groups:plugins", "List plugins, check them or create one.", _TOOLS),
     LazyCommand("completion", "refundry.cli.completion:completion", "Print a shell completion script.", _TOOLS),
 )
 

@@ -31,15 +31,10 @@ def plugins_of(config: str) -> Plugins:
     return load_plugins(allow=read_allow_list(config))
 
 
-@click.group()
-def plugins() -> None:
-    """List plugins, check them or create one."""
-
-
 # --- list -------------------------------------------------------------------------------------------------------------
 
 
-@plugins.command("list")
+@click.command("list", short_help="List every installed plugin and what it can do.")
 @command
 async def plugins_list(config: str, as_json: bool) -> int:
     """List every installed plugin: version, origin, what it can do, its terms; or why it cannot be used.
@@ -143,7 +138,7 @@ def _terms_in_words(terms: Mapping[str, Any]) -> str:
 # --- check ------------------------------------------------------------------------------------------------------------
 
 
-@plugins.command("check")
+@click.command("check", short_help="Run the contract on an installed provider.")
 @click.argument("name")
 @command
 async def plugins_check(config: str, as_json: bool, name: str) -> int:
@@ -200,9 +195,9 @@ _STATUSES: Final = ("passed", "failed", "not applicable")
 # --- new --------------------------------------------------------------------------------------------------------------
 
 
-@plugins.command("new")
+@click.command("new", short_help="Write a small plugin project that keeps the contract.")
 @click.argument("name")
-@click.option("--directory", type=click.Path(), help="Where; by default refundry-NAME in the current folder.")
+@click.option("--directory", type=click.Path(), help="Where; by default refundry-NAME in the current directory.")
 @command
 async def plugins_new(config: str, as_json: bool, name: str, directory: str | None) -> None:
     """Write a complete small plugin project, which keeps the contract as it is written.

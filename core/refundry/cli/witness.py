@@ -28,7 +28,9 @@ __all__ = ["witness"]
 
 @click.command("witness", short_help="Countersign the log as a second party.")
 @click.argument("place", required=False, type=click.Path())
-@click.option("--folder", type=click.Path(file_okay=False), help="The witness's own directory, created on first use.")
+@click.option(
+    "--directory", type=click.Path(file_okay=False), help="The witness's own directory, created on first use."
+)
 @click.option("--name", help="The witness's name, such as platform.example/witness; required on first use.")
 @click.option("--log", metavar="VKEY", help="The log's public key, or a file that contains it; required on first use.")
 @click.option("--request", type=click.File("rb"), metavar="FILE", help="Read the request from FILE (- for stdin).")
@@ -38,7 +40,7 @@ async def witness(
     config: str,
     as_json: bool,
     place: str | None,
-    folder: str | None,
+    directory: str | None,
     name: str | None,
     log: str | None,
     request: BinaryIO | None,
@@ -54,9 +56,9 @@ async def witness(
     if ask is not None:
         click.echo(_ask(config, place, ask).to_bytes(), nl=False)
         return
-    if folder is None:
-        raise Invalid("--folder", "is required: it holds the witness's key and the last checkpoint it saw")
-    watching = open_witness(Path(folder), name=name, log=None if log is None else _verifier(log))
+    if directory is None:
+        raise Invalid("--directory", "is required: it holds the witness's key and the last checkpoint it saw")
+    watching = open_witness(Path(directory), name=name, log=None if log is None else _verifier(log))
     asked = request.read() if request is not None else _ask(config, place, watching.size()).to_bytes()
     _print(watching, _signed(watching, asked), as_json)
 

@@ -28,7 +28,7 @@ from refundry.inputs import Operator, check_text
 from refundry.journal import AlreadyRequested, Journal, Recorded, UnmatchedNotification, Write
 from refundry.journal.evidence import digest_of, keep_notification
 from refundry.journal.stores import open_journal
-from refundry.outbound.calls import Caller, understood
+from refundry.outbound.calls import Caller, read_safely
 from refundry.outbound.transport import HttpTransport, Transport
 from refundry.plugin_host import Plugins, load_plugins
 from refundry.ports import Ports
@@ -312,7 +312,7 @@ class Gateway(Reader):
         else:
             refund = await self.get(refund_id)
             fresh = policy.is_fresh(verified.at, now, receiver.terms)
-            outcome = understood(lambda: verified.read(policy.instruction_for(refund)))
+            outcome = read_safely(lambda: verified.read(policy.instruction_for(refund)))
             await self._interpret(receiver, refund, outcome, kept, Channel.NOTIFICATION, fresh=fresh)
         self.ports.step("notification recorded")
         return verified.acknowledgement
@@ -382,9 +382,7 @@ class Gateway(Reader):
         refund = await self.get(refund_id)
         if self._open_signer is None:
             raise ConfigError("audit", "a gateway without a configuration has no key to sign with")
-        return await erase(
-            self.journal, self._open_signer, refund, at=self.ports.now(), by=operator.by, why=operator.why
-        )
+        return await erase(self.journal, self._open_signer, refund, operator, at=self.ports.now())
 
     async def _decide(self, refund: Refund, event: Event, kept: Mapping[str, bytes] | None = None) -> Refund:
         if event.plugin is None:

@@ -25,7 +25,7 @@ from refundry.provider import (
     Unknown,
 )
 
-__all__ = ["Caller", "understood"]
+__all__ = ["Caller", "read_safely"]
 
 _SIGNERS: Final = 4
 _SIGNED_AT_ONCE: Final = 8
@@ -86,7 +86,7 @@ class Caller:
             return reply, None
         if isinstance(reply, NoAnswer):
             return Unknown(reply.cause), None if reply.partial is None else keep_answer(reply.partial, complete=False)
-        return understood(lambda: call.read(reply)), keep_answer(reply)
+        return read_safely(lambda: call.read(reply)), keep_answer(reply)
 
 
 def _limiter(rate: float) -> AsyncLimiter:
@@ -105,7 +105,7 @@ def _sign(call: ProviderCall) -> Request | BaseException:
         return error
 
 
-def understood(read: Callable[[], Outcome]) -> Outcome:
+def read_safely(read: Callable[[], Outcome]) -> Outcome:
     """Return the outcome that `read` returns; `Unknown` if it raises or returns anything else."""
     try:
         outcome = read()

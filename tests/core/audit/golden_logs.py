@@ -136,15 +136,22 @@ DIGEST: Final = "ab" * 32
 
 def shapes() -> Iterator[list[Event]]:
     """Return histories in which every field of every event has a value, and each optional one is also absent."""
-    asked = Requested(
-        at=AT, account="shop", provider="antom", payment="P1", amount=Money(1233, "EUR", 2), refund_request_id="R1",
-        by="Ada", reason="too small: \u00e9\u2603", payment_total=Money(10_000, "EUR", 2), retry_of="other",
-        details={"note": ["x", None, 1], "nested": {"k": True}}, plugin="antom 0.1.0",
-    )  # fmt: skip
-    sent = Submitted(
-        at=AT, attempt=1, digest=DIGEST, sender="c@h", plugin="antom 0.1.0", next_at=AT + timedelta(seconds=10),
-        key_version="1",
-    )  # fmt: skip
+    yield _full_history()
+    yield from _bare_histories()
+
+
+_ASKED: Final = Requested(
+    at=AT, account="shop", provider="antom", payment="P1", amount=Money(1233, "EUR", 2), refund_request_id="R1",
+    by="Ada", reason="too small: \u00e9\u2603", payment_total=Money(10_000, "EUR", 2), retry_of="other",
+    details={"note": ["x", None, 1], "nested": {"k": True}}, plugin="antom 0.1.0",
+)  # fmt: skip
+_SENT: Final = Submitted(
+    at=AT, attempt=1, digest=DIGEST, sender="c@h", plugin="antom 0.1.0", next_at=AT + timedelta(seconds=10),
+    key_version="1",
+)  # fmt: skip
+
+
+def _full_history() -> list[Event]:
     look = (RaisedReview(ReviewReason.ID_HORIZON, "look"), RaisedReview(ReviewReason.RECONCILIATION_AMOUNT, "more"))
     inquired = Inquired(
         at=AT, channel=Channel.INQUIRY, outcome=OutcomeKind.UNKNOWN, next_step=NextStep.INQUIRE, next_at=AT,
@@ -153,14 +160,9 @@ def shapes() -> Iterator[list[Event]]:
         sender="c@h", plugin="antom 0.1.0", details={"k": "v"},
     )  # fmt: skip
     resumed = Inquired(
-        at=AT,
-        channel=Channel.OPERATOR,
-        outcome=OutcomeKind.RESUMED,
-        next_step=NextStep.INQUIRE,
-        by="Ben",
-        why="fixed",
-        plugin="p 1",
-    )
+        at=AT, channel=Channel.OPERATOR, outcome=OutcomeKind.RESUMED, next_step=NextStep.INQUIRE, by="Ben",
+        why="fixed", plugin="p 1",
+    )  # fmt: skip
     done = Settled(
         at=AT, channel=Channel.NOTIFICATION, amount=Money(1233, "EUR", 2), provider_refund_id="PR1",
         settled_at="2026-11-22T20:00:00+08:00", settlement_amount=Money(1500, "JPY", 0),
@@ -174,31 +176,24 @@ def shapes() -> Iterator[list[Event]]:
         at=AT, channel=Channel.OPERATOR, code="OPERATOR", cause="c", advice="a", evidence=DIGEST, plugin="p 1",
         by="Cem", why="seen at the bank",
     )  # fmt: skip
-    yield [
-        asked,
-        sent,
-        inquired,
-        resumed,
-        done,
-        late_answer,
-        decided,
-        attrs.evolve(done, channel=Channel.OPERATOR, by="D", why="no"),
-    ]
-    bare = attrs.evolve(asked, by="platform", reason=None, payment_total=None, retry_of=None, details=None, plugin=None)
-    short = attrs.evolve(sent, key_version=None)
+    overruled = attrs.evolve(done, channel=Channel.OPERATOR, by="D", why="no")
+    return [_ASKED, _SENT, inquired, resumed, done, late_answer, decided, overruled]
+
+
+def _bare_histories() -> Iterator[list[Event]]:
+    bare = attrs.evolve(
+        _ASKED, by="platform", reason=None, payment_total=None, retry_of=None, details=None, plugin=None
+    )
+    short = attrs.evolve(_SENT, key_version=None)
     yield [attrs.evolve(bare, refund_request_id="R2"), short]
     yield [attrs.evolve(bare, refund_request_id="R3", details={"only": "details"})]
     half = Inquired(
         at=AT, channel=Channel.REPLY, outcome=OutcomeKind.UNKNOWN, next_step=NextStep.INQUIRE, cause="half \ud800"
     )
     by_us = Inquired(
-        at=AT,
-        channel=Channel.OPERATOR,
-        outcome=OutcomeKind.BLOCKED,
-        next_step=NextStep.MANUAL_REVIEW,
-        scope=Scope.REQUEST,
-        by="refundry",
-    )
+        at=AT, channel=Channel.OPERATOR, outcome=OutcomeKind.BLOCKED, next_step=NextStep.MANUAL_REVIEW,
+        scope=Scope.REQUEST, by="refundry",
+    )  # fmt: skip
     yield [attrs.evolve(bare, refund_request_id="R4", reason="only why"), short, half, by_us]
     end = Failed(at=AT, channel=Channel.REPLY, code="RISK_REJECT", cause="c", advice="a")
     yield [attrs.evolve(bare, refund_request_id="R5"), short, end]

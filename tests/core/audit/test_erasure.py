@@ -13,6 +13,7 @@ from refundry.audit.erasure import Erased, Tombstone, erase, open_tombstone
 from refundry.audit.signing.signed_notes import BadNote, Key
 from refundry.audit.signing.signer import Signer
 from refundry.errors import Invalid, Stale, StoreError
+from refundry.inputs import Operator
 from refundry.journal import UnmatchedNotification
 from refundry.journal.codec import ERASED, ERASED_DETAILS
 from refundry.journal.sqlite.journal import SqliteJournal
@@ -49,7 +50,9 @@ async def kept_refund(journal: SqliteJournal, number: int, filler: int = 0, **ch
 
 async def erased(journal: SqliteJournal, refund: Refund) -> Erased:
     """Erase a refund."""
-    return await erase(journal, lambda: SIGNER, refund, at=WHEN, by="privacy officer", why="the customer asked")
+    return await erase(
+        journal, lambda: SIGNER, refund, Operator(by="privacy officer", why="the customer asked"), at=WHEN
+    )
 
 
 def every_byte(path: Path) -> bytes:
@@ -116,7 +119,7 @@ async def test_erasing_twice_has_the_same_effect_as_once(journal: SqliteJournal)
     refund = await kept_refund(journal, 1)
     await erased(journal, refund)
 
-    again = await erase(journal, lambda: SIGNER, refund, at=AT, by="another operator", why="again")
+    again = await erase(journal, lambda: SIGNER, refund, Operator(by="another operator", why="again"), at=AT)
 
     assert () == again.digests
 

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from refundry.cli import cli
-from refundry.cli.audit import audit
+from refundry.cli.groups import audit
 from refundry.errors import Invalid
 from refundry.journal.log_source import StoreSource
 from refundry.journal.stores import read_store

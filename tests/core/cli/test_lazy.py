@@ -9,6 +9,7 @@ from typing import Final
 import click
 import pytest
 
+from refundry.cli.groups import audit, plugins
 from refundry.cli.lazy import LazyCommand
 from refundry.cli.main import COMMANDS, main
 
@@ -54,7 +55,21 @@ def test_completion_imports_nothing_heavy() -> None:
     assert "Record a refund and make the first attempt." in text
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+@pytest.mark.parametrize("group", ["audit", "plugins"])
+def test_help_of_a_group_imports_nothing_heavy(group: str) -> None:
+    """The help of a group lists its commands and imports none of them."""
+    text, modules = imported(group, "--help")
+
+    assert [] == modules
+    assert all(f"  {name} " in text for name in {"audit": audit, "plugins": plugins}[group].commands)
+
+
+IN_GROUPS: Final = [
+    command for group in (audit, plugins) for command in group.commands.values() if isinstance(command, LazyCommand)
+]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *IN_GROUPS], ids=lambda command: command.target)
 def test_the_table_is_that_of_the_commands(command: LazyCommand) -> None:
     """Every entry names a command that exists, with the name and help line of the command itself."""
     loaded = command.load()

@@ -32,11 +32,11 @@ def first(store: Path) -> Result:
     """Use a witness for the first time."""
     folder = str(store.parent / "witness")
     vkey = str(store.with_name("refunds.db.audit") / "key.vkey")
-    return run(str(store), "--folder", folder, "--name", "platform.example/w", "--log", vkey)
+    return run(str(store), "--directory", folder, "--name", "platform.example/w", "--log", vkey)
 
 
 def again(store: Path, *more: str, given: bytes | None = None) -> Result:
-    return run(*more, "--folder", str(store.parent / "witness"), given=given)
+    return run(*more, "--directory", str(store.parent / "witness"), given=given)
 
 
 def size(store: Path, signed: bytes) -> int:
@@ -89,10 +89,10 @@ def test_a_log_that_was_rolled_back_is_not_signed(store: Path) -> None:
     assert "nothing was signed" in result.stderr
 
 
-@pytest.mark.parametrize("missing", ["--folder", "--name", "--log", "checkpoint"])
+@pytest.mark.parametrize("missing", ["--directory", "--name", "--log", "checkpoint"])
 def test_what_is_missing_is_named(store: Path, missing: str) -> None:
     """The error is one line on stderr, and the status is 2."""
-    given = {"--folder": str(store.parent / "w"), "--name": "w", "--log": str(store) + ".audit/key.vkey"}
+    given = {"--directory": str(store.parent / "w"), "--name": "w", "--log": str(store) + ".audit/key.vkey"}
     given.pop(missing, None)
     if missing == "checkpoint":
         with closing(sqlite3.connect(store)) as connection:

@@ -738,14 +738,15 @@ async def test_no_key_is_ever_shown(
     assert not [place for place in places if "PRIVATE KEY" in place]
 
 
-async def test_nothing_on_the_way_blocks_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signing, fsync and SQLite run in threads: none of them is ever entered from the thread of the event loop."""
+def watch_loop(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[str]]:
+    """Watch signing and SQLite; return what is called in this thread, and the connections that were opened."""
     import sqlite3
 
     from refundry_antom import signing
 
     here = threading.get_ident()
     blocked: list[str] = []
+    opened: list[str] = []
 
     def watched(name: str, original: Any) -> Any:
         def call(*arguments: Any, **more: Any) -> Any:
@@ -761,29 +762,27 @@ async def test_nothing_on_the_way_blocks_the_loop(tmp_path: Path, monkeypatch: p
         cursor = watched("cursor", sqlite3.Connection.cursor)
 
     connect = sqlite3.connect
-    opened: list[str] = []
 
     def connecting(*arguments: Any, **more: Any) -> sqlite3.Connection:
         opened.append("connection")
         connection: sqlite3.Connection = connect(*arguments, **({"factory": Connection} | more))
         return connection
 
+    monkeypatch.setattr(sqlite3, "connect", connecting)
+    monkeypatch.setattr(signing, "sign", watched("sign", signing.sign))
+    return blocked, opened
+
+
+async def test_nothing_on_the_way_blocks_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signing, fsync and SQLite run in threads: none of them is ever entered from the thread of the event loop."""
     async with simulator() as antom:
         config = write_config(tmp_path, {"shop": antom.url})
-        monkeypatch.setattr(sqlite3, "connect", connecting)
-        monkeypatch.setattr(signing, "sign", watched("sign", signing.sign))
+        blocked, opened = watch_loop(monkeypatch)
         async with Gateway.open(config) as gateway:
             blocked.clear()  # opening may wait; what comes now may not
-            await asyncio.gather(
-                *(
-                    gateway.request(
-                        RefundRequest(
-                            account="shop", payment="P1", amount="1.00", currency="EUR", refund_request_id=f"R{number}"
-                        )
-                    )
-                    for number in range(20)
-                )
-            )
+            asked = RefundRequest(account="shop", payment="P1", amount="1.00", currency="EUR", refund_request_id="R")
+            requests = (attrs.evolve(asked, refund_request_id=f"R{number}") for number in range(20))
+            await asyncio.gather(*map(gateway.request, requests))
             await gateway.inquire((await gateway.get("R1")).id)
             await gateway.list(limit=5)
 

@@ -20,7 +20,7 @@ from refundry.config import Account
 from refundry.formatting import json_line, plain
 from refundry.journal import Recorded
 from refundry.journal.evidence import is_complete, read_answer, read_notification
-from refundry.outbound.calls import understood
+from refundry.outbound.calls import read_safely
 from refundry.provider import NotificationHandler, Outcome, Terms
 from refundry.refund import (
     WORDING,
@@ -190,7 +190,7 @@ def _replied(
         if isinstance(sent, Submitted):
             instruction = policy.instruction_for(states[at - 1], kept.get(sent.digest))
             call = account.provider.refund(instruction, sent.at)
-            yield understood(partial(call.read, answer)), source(attempt=sent.attempt)
+            yield read_safely(partial(call.read, answer)), source(attempt=sent.attempt)
 
 
 def _inquired(
@@ -200,7 +200,7 @@ def _inquired(
     answer = read_answer(message)
     for state in _distinct(states):
         call = account.provider.inquire(policy.instruction_for(state), at)
-        yield understood(partial(call.read, answer)), source(attempt=state.attempts)
+        yield read_safely(partial(call.read, answer)), source(attempt=state.attempts)
 
 
 def _notified(
@@ -212,7 +212,7 @@ def _notified(
     notification = account.provider.parse_notification(read_notification(message))
     fresh = policy.is_fresh(notification.at, at, account.terms)
     for state in _distinct(states):
-        outcome = understood(partial(notification.read, policy.instruction_for(state)))
+        outcome = read_safely(partial(notification.read, policy.instruction_for(state)))
         yield outcome, source(fresh=fresh)
         yield outcome, source(fresh=not fresh)
 

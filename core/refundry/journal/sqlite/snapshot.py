@@ -62,7 +62,8 @@ class Snapshot:
                     start = rows[-1][0] + 1
                 return
             except sqlite3.OperationalError as error:
-                if "UTF-8" not in str(error):
+                # SQLite's own errors have a code. The other one is Python's, about text that is not UTF-8.
+                if getattr(error, "sqlite_errorcode", None) is not None:
                     raise
         self.connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         yield from self.pages(statement, (start,))

@@ -4,7 +4,6 @@ import asyncio
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,18 +14,6 @@ from refundry.journal import AlreadyRequested
 from refundry.journal.merkle import Frontier, entry, leaf_hash, root_of
 from refundry.journal.sqlite.journal import SqliteJournal
 from tests.core.journal.samples import evidence, new, settled, submitted, then
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "refunds.db"
-
-
-@pytest.fixture
-async def journal(path: Path) -> AsyncIterator[SqliteJournal]:
-    journal = await SqliteJournal.open(path)
-    yield journal
-    await journal.close()
 
 
 def check_tree(path: Path) -> int:
