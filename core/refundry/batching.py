@@ -1,4 +1,4 @@
-"""Batching: many small pieces of work share one hop to a thread, for group commit and for signing.
+"""Batching: many small pieces of work share one hop to a thread, for group commit.
 
 The rule of this module: it knows nothing about the work. While a group is being processed it collects what is
 submitted, then passes all of it to one thread, and returns to each caller its own result. If a caller is canceled, its

@@ -31,6 +31,7 @@ from refundry.journal.stores import open_journal
 from refundry.outbound.calls import Caller, read_safely
 from refundry.outbound.transport import HttpTransport, Transport
 from refundry.plugin_host import Plugins, load_plugins
+from refundry.plugin_host.containment import contained
 from refundry.ports import Ports
 from refundry.provider import (
     Acknowledgement,
@@ -112,7 +113,7 @@ class Gateway(Reader):
 
     async def _close(self) -> None:
         await self._observers.close()
-        await self._caller.close()
+        self._caller.close()
         if self.checkpointer is not None:
             await self.checkpointer.close()
 
@@ -207,7 +208,8 @@ class Gateway(Reader):
         """Make the next attempt; `new` is the request if it has to be recorded together with its first attempt."""
         await self._caller.pace(account)
         at = self.ports.now()
-        call = account.provider.refund(new.instruction if new is not None else await self._again(refund), at)
+        instruction = new.instruction if new is not None else await self._again(refund)
+        call = contained(partial(account.provider.refund, instruction, at))
         digest = digest_of(call.body)
         refusal = policy.refusal_to_send(refund, digest, account.provider.identity, at, account.plugin_id)
         if refusal is not None:
@@ -239,7 +241,7 @@ class Gateway(Reader):
 
     async def _inquire(self, account: Account, refund: Refund) -> tuple[Refund, Outcome | NotSent]:
         await self._caller.pace(account)
-        call = account.provider.inquire(policy.instruction_for(refund), self.ports.now())
+        call = contained(partial(account.provider.inquire, policy.instruction_for(refund), self.ports.now()))
         outcome, evidence = await self._caller.call(account, call)
         return await self._interpret(account, refund, outcome, evidence, Channel.INQUIRY), outcome
 
@@ -296,7 +298,7 @@ class Gateway(Reader):
         receiver = self.account(account)
         if not isinstance(receiver.provider, NotificationHandler):
             raise Invalid("account", f"the provider of {account} sends no notifications")
-        verified = receiver.provider.parse_notification(notification)
+        verified = contained(partial(receiver.provider.parse_notification, notification))
         self.ports.step("notification verified")
         if verified.refund_request_id is None:
             return verified.acknowledgement

@@ -6,6 +6,7 @@ The rule of this module: pure; every refusal is an `Invalid` that names the fiel
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -15,6 +16,7 @@ from refundry.errors import Conflict, Invalid
 from refundry.inputs import check_name, check_text
 from refundry.journal.codec import ERASED, ERASED_DETAILS
 from refundry.money import Money
+from refundry.plugin_host.containment import contained
 from refundry.provider import RefundInstruction
 from refundry.refund import Refund, Requested, fold, policy
 
@@ -84,7 +86,7 @@ def draft(request: RefundRequest, account: Account, refund_id: str, at: datetime
     refund = fold(refund_id, [requested])
     instruction = policy.instruction_for(refund)
     policy.check_limits(instruction, account.terms)
-    account.provider.check(instruction)
+    contained(partial(account.provider.check, instruction))
     return Draft(refund, requested, instruction)
 
 
@@ -100,10 +102,14 @@ def _read_money(account: Account, amount: str | Money, currency: str | None, fie
     if isinstance(amount, Money):
         if currency not in (None, amount.currency):
             raise Invalid("currency", f"{field} is in {amount.currency}, not {currency}")
-        return Money.parse(str(amount), amount.currency, account.provider.exponent(amount.currency), field=field)
+        return Money.parse(str(amount), amount.currency, _exponent(account, amount.currency), field=field)
     if not isinstance(currency, str):
         raise Invalid("currency", "is missing")
-    return Money.parse(amount, currency, account.provider.exponent(currency), field=field)
+    return Money.parse(amount, currency, _exponent(account, currency), field=field)
+
+
+def _exponent(account: Account, currency: str) -> int:
+    return contained(partial(account.provider.exponent, currency))
 
 
 def _read_total(account: Account, total: str | Money | None, amount: Money) -> Money | None:

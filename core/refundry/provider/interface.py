@@ -104,8 +104,9 @@ class Acknowledgement:
 class ProviderCall:
     """One call to the provider.
 
-    `sign` returns the signed request. It needs the private key and may take a millisecond, so the gateway runs it in a
-    thread. `read` returns the outcome of an answer. It needs no private key, so that an audit can repeat it.
+    `sign` returns the signed request. It needs the private key and takes time, so the gateway runs it in a thread, for
+    at most the account's `timeout`. `read` returns the outcome of an answer. It needs no private key, so that an audit
+    can repeat it.
     """
 
     body: bytes

@@ -21,6 +21,7 @@ from refundry.formatting import json_line, plain
 from refundry.journal import Recorded
 from refundry.journal.evidence import is_complete, read_answer, read_notification
 from refundry.outbound.calls import read_safely
+from refundry.plugin_host.containment import contained
 from refundry.provider import NotificationHandler, Outcome, Terms
 from refundry.refund import (
     WORDING,
@@ -189,7 +190,7 @@ def _replied(
         sent = history[at].event
         if isinstance(sent, Submitted):
             instruction = policy.instruction_for(states[at - 1], kept.get(sent.digest))
-            call = account.provider.refund(instruction, sent.at)
+            call = contained(partial(account.provider.refund, instruction, sent.at))
             yield read_safely(partial(call.read, answer)), source(attempt=sent.attempt)
 
 
@@ -199,7 +200,7 @@ def _inquired(
     """Read it as the answer to an inquiry made in the newest state, then in earlier ones."""
     answer = read_answer(message)
     for state in _distinct(states):
-        call = account.provider.inquire(policy.instruction_for(state), at)
+        call = contained(partial(account.provider.inquire, policy.instruction_for(state), at))
         yield read_safely(partial(call.read, answer)), source(attempt=state.attempts)
 
 
@@ -209,7 +210,7 @@ def _notified(
     """Verify and read it; `Forged` and `Unreadable` mean that it would be rejected now."""
     if not isinstance(account.provider, NotificationHandler):
         return
-    notification = account.provider.parse_notification(read_notification(message))
+    notification = contained(partial(account.provider.parse_notification, read_notification(message)))
     fresh = policy.is_fresh(notification.at, at, account.terms)
     for state in _distinct(states):
         outcome = read_safely(partial(notification.read, policy.instruction_for(state)))
