@@ -45,7 +45,8 @@ def event_as_json(recorded: Recorded) -> dict[str, Any]:
     event: Event = recorded.event
     shown = {"position": recorded.position, "version": recorded.version, "event": type(event).__name__}
     fields = {field.name: as_json_value(getattr(event, field.name)) for field in attrs.fields(type(event))}
-    return shown | {"at": fields.pop("at")} | {name: value for name, value in fields.items() if value not in (None, [])}
+    filled = {name: value for name, value in fields.items() if value not in (None, []) and value is not False}
+    return shown | {"at": fields["at"]} | filled
 
 
 def refund_as_json(refund: Refund, history: Sequence[Recorded], step: policy.Step | None) -> dict[str, Any]:

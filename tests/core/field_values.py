@@ -24,6 +24,7 @@ _JSON: Final = st.recursive(
 _SIMPLE: Final[Mapping[Any, tuple[st.SearchStrategy[Any], tuple[Any, Any]]]] = {
     str: (TEXTS, ("one", "two")),
     int: (st.integers(1, 10**6), (1, 2)),
+    bool: (st.booleans(), (False, True)),
     datetime: (
         st.datetimes(timezones=st.just(UTC)),
         (datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)),

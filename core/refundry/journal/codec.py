@@ -39,7 +39,7 @@ _TRANSLATED: Final = (datetime, Money, Quote, tuple[RaisedReview, ...])
 """The types of attributes that msgspec does not encode directly."""
 
 PRIVATE: Final[Mapping[str, tuple[str, ...]]] = {
-    "requested": ("by", "reason", "details"),
+    "requested": ("by", "reason", "details", "why"),
     "inquired": ("by", "why"),
     "settled": ("by", "why"),
     "failed": ("by", "why"),
@@ -254,7 +254,7 @@ _READ: Final[Mapping[str, tuple[Callable[[bytes], Any], Callable[[Any], Event]]]
 }
 _to_json: Final = CONVERTER.encoder.encode
 _PICK: Final = {_KINDS[topic]: attrgetter(*fields) for topic, fields in PRIVATE.items()}
-_NOTHING: Final = ((None, None), ("refundry", None), ("platform", None, None))
+_NOTHING: Final = ((None, None), ("refundry", None), ("platform", None, None, None))
 """What `_PICK` returns for most events, which have no personal text."""
 _MARKS: Final = {
     name: f'"{name}":'.encode() + (_to_json(ERASED_DETAILS) if name == "details" else _to_json(ERASED))

@@ -34,6 +34,11 @@ def storable_text(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
+def alias_of(refund: Refund) -> str | None:
+    """Return the other name of a refund's payment, as the index stores it."""
+    return None if refund.payment_alias is None else storable_text(refund.payment_alias)
+
+
 def row_of(refund: Refund) -> Row:
     """Derive the row of a refund from its state."""
     return Row(
@@ -51,6 +56,8 @@ def row_of(refund: Refund) -> Row:
         blocks_account=blocks_account(refund),
         requested_at=refund.requested_at,
         updated_at=refund.updated_at,
+        payment_alias=alias_of(refund),
+        corrects_total=refund.corrects_total,
     )
 
 

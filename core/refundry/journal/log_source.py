@@ -35,6 +35,7 @@ BATCH: Final = 512
 INDEX_FIELDS: Final = (
     "id", "version", "account", "refund_request_id", "payment", "amount", "currency", "exponent", "payment_total",
     "retry_of", "status", "review", "due_at", "blocks_account", "requested_at", "updated_at",
+    "payment_alias", "corrects_total",
 )  # fmt: skip
 """The fields of `IndexValues`, in order."""
 

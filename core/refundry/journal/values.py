@@ -68,6 +68,10 @@ class Row:
     """Its provider rejects the account's configuration: nothing of the account is sent until it is resumed."""
     requested_at: datetime
     updated_at: datetime
+    payment_alias: str | None
+    """Another name of the payment, as the provider's messages state it."""
+    corrects_total: bool
+    """Its `payment_total` replaces those that earlier refunds of the payment state."""
 
 
 @attrs.frozen(slots=True, kw_only=True)

@@ -90,6 +90,10 @@ class ReviewReason(StrEnum):
     CONTRADICTS_FINAL_STATE = "CONTRADICTS_FINAL_STATE"
     """The refund is final, and an answer casts doubt on it without reporting another end."""
 
+    # Raised by an operator's decision.
+    DECIDED_AGAINST_EVIDENCE = "DECIDED_AGAINST_EVIDENCE"
+    """An operator decided against what the provider reported."""
+
     # Raised from outside.
     RECONCILIATION_STATUS = "RECONCILIATION_STATUS"
     """A report of the provider and the ledger disagree about whether the refund was paid."""
@@ -145,6 +149,8 @@ class Succeeded:
     quote: Quote | None = None
     details: Mapping[str, Any] | None = None
     """All further fields about the money (trace numbers, funds, unknown fields): JSON values."""
+    payment_alias: str | None = None
+    """Another name of the payment that the message states, in the form of an instruction's `payment`."""
 
     kind: ClassVar[OutcomeKind] = OutcomeKind.SUCCEEDED
 
@@ -156,6 +162,8 @@ class Pending:
     code: str | None = None
     cause: str | None = None
     provider_refund_id: str | None = None
+    payment_alias: str | None = None
+    """Another name of the payment that the message states, in the form of an instruction's `payment`."""
 
     kind: ClassVar[OutcomeKind] = OutcomeKind.PENDING
 
@@ -195,6 +203,8 @@ class Unknown:
     scope: Scope | None = None
     """Set when so much must wait for the operator, although the answer is not trusted: a provider that cannot verify
     Refundry's signature may not sign its answer."""
+    payment_alias: str | None = None
+    """Another name of the payment that the message states, in the form of an instruction's `payment`."""
 
     kind: ClassVar[OutcomeKind] = OutcomeKind.UNKNOWN
 

@@ -14,11 +14,12 @@ from refundry.refund.events import (
     Submitted,
 )
 from refundry.refund.folding import apply, fold
-from refundry.refund.reviews import RECONCILIATION_REASONS, Review
+from refundry.refund.reviews import AGAINST_EVIDENCE, RECONCILIATION_REASONS, Review
 from refundry.refund.state import Failure, Last, Note, Refund
 from refundry.refund.transitions import FINAL, TRANSITIONS, IllegalEvent, Status, Trigger
 
 __all__ = [
+    "AGAINST_EVIDENCE",
     "apply",
     "Channel",
     "Event",

@@ -62,6 +62,14 @@ class Requested:
     """Further fields for the provider, under its own names: JSON values."""
     plugin: str | None = None
     """Name and version of the plugin that checked it."""
+    possible_sender: str | None = None
+    """The identity that may have sent it already, before it was recorded: an inquiry comes first then."""
+    inquire_at: datetime | None = None
+    """When to inquire, if it may have been sent already."""
+    corrects_total: bool = False
+    """Whether `payment_total` replaces the totals that earlier refunds of the payment state."""
+    why: str | None = None
+    """Why an operator corrects the total."""
 
     topic: ClassVar[str] = "requested"
 
@@ -114,6 +122,8 @@ class Inquired:
     why: str | None = None
     details: Mapping[str, Any] | None = None
     """All further fields of the message, unless the event that ends the refund keeps them: JSON values."""
+    payment_alias: str | None = None
+    """Another name of the payment that the message states, in the form of `payment`."""
 
     topic: ClassVar[str] = "inquired"
 
@@ -134,6 +144,12 @@ class Settled:
     plugin: str | None = None
     by: str | None = None
     why: str | None = None
+    payment_alias: str | None = None
+    """Another name of the payment that the message states, in the form of `payment`."""
+    offline: bool = False
+    """An operator decided without asking the provider first."""
+    against_evidence: bool = False
+    """An operator decided against what the provider reported."""
 
     topic: ClassVar[str] = "settled"
 
@@ -151,6 +167,10 @@ class Failed:
     plugin: str | None = None
     by: str | None = None
     why: str | None = None
+    offline: bool = False
+    """An operator decided without asking the provider first."""
+    against_evidence: bool = False
+    """An operator decided against what the provider reported."""
 
     topic: ClassVar[str] = "failed"
 

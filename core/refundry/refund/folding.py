@@ -11,7 +11,7 @@ import attrs
 
 from refundry.provider import OutcomeKind, Resend
 from refundry.refund.events import Channel, Event, Failed, Inquired, NextStep, Requested, Settled, Submitted
-from refundry.refund.reviews import unreconciled, with_raised
+from refundry.refund.reviews import AGAINST_EVIDENCE, Review, unreconciled, with_raised
 from refundry.refund.state import Failure, Last, Note, Refund
 from refundry.refund.transitions import FINAL, TRANSITIONS, IllegalEvent, Status, Trigger
 
@@ -103,6 +103,23 @@ def _requested(state: _State, event: Requested) -> None:
         request_details=event.details,
         next_at=event.at,
     )
+    if event.corrects_total:
+        state["corrects_total"] = True
+    if event.possible_sender is not None:
+        _requested_late(state, event)
+
+
+def _requested_late(state: _State, event: Requested) -> None:
+    """Record that the refund may have been sent before it was recorded."""
+    state.update(
+        status=Status.UNKNOWN,
+        sender=event.possible_sender,
+        first_sent_at=event.at,
+        sent_at=event.at,
+        in_flight=True,
+        next_step=_INQUIRE,
+        next_at=event.inquire_at or event.at,
+    )
 
 
 def _submitted(state: _State, event: Submitted) -> None:
@@ -152,6 +169,8 @@ def _inquired(state: _State, event: Inquired) -> None:
         state["resend"] = event.resend
     if event.provider_refund_id is not None:
         state["provider_refund_id"] = event.provider_refund_id
+    if event.payment_alias is not None:
+        state["payment_alias"] = event.payment_alias
     if event.channel is _INQUIRY:
         _count_inquiry(state, event)
     if outcome is not _NOT_FOUND:
@@ -256,8 +275,9 @@ def _settled(state: _State, event: Settled) -> None:
     _close(state, event, _BY_SETTLED, _BY_OPERATOR_SETTLED)
     state.update(
         last=_SETTLED_LAST,
-        review=(),
+        review=_decided_reviews(event),
         provider_refund_id=event.provider_refund_id or state.get("provider_refund_id"),
+        payment_alias=event.payment_alias or state.get("payment_alias"),
         settled_at=event.settled_at,
         settled_amount=event.amount,
         settlement_amount=event.settlement_amount,
@@ -272,7 +292,7 @@ def _failed(state: _State, event: Failed) -> None:
     _close(state, event, _BY_FAILED, _BY_OPERATOR_FAILED)
     state.update(
         last=_FAILED_LAST,
-        review=() if event.channel is _OPERATOR else unreconciled(state.get("review", ())),
+        review=_decided_reviews(event) if event.channel is _OPERATOR else unreconciled(state.get("review", ())),
         failure=Failure(event.code, event.cause, event.advice),
         failed_by=event.by,
         code=event.code,
@@ -282,6 +302,12 @@ def _failed(state: _State, event: Failed) -> None:
         quote=None,
         details=None,
     )
+
+
+def _decided_reviews(event: Settled | Failed) -> tuple[Review, ...]:
+    """Return what stays open after a decision: that it contradicts the provider."""
+    against = event.against_evidence and event.channel is _OPERATOR
+    return with_raised((), (AGAINST_EVIDENCE,), event.at) if against else ()
 
 
 def _close(state: _State, event: Settled | Failed, trigger: Trigger, by_operator: Trigger) -> None:

@@ -34,6 +34,10 @@ RECONCILIATION_REASONS: Final = frozenset(
     }
 )
 """The reasons that comparing a provider's report with the ledger raises."""
+AGAINST_EVIDENCE: Final = RaisedReview(
+    ReviewReason.DECIDED_AGAINST_EVIDENCE, "an operator decided against what the provider reported"
+)
+"""What a decision against the provider's word raises, until an operator reviews it."""
 
 
 def with_raised(reviews: Sequence[Review], raised: Sequence[RaisedReview], at: datetime) -> tuple[Review, ...]:

@@ -73,6 +73,10 @@ class Refund:
     payment_total: Money | None = None
     retry_of: str | None = None
     request_details: Mapping[str, Any] | None = None
+    corrects_total: bool = False
+    """Its `payment_total` replaces those that earlier refunds of the payment state."""
+    payment_alias: str | None = None
+    """Another name of the payment, as the provider's messages state it."""
     review: tuple[Review, ...] = ()
     """Why an operator should look, oldest reason first and each code once; empty when no review is needed."""
 
@@ -85,11 +89,14 @@ class Refund:
     digest: str | None = None
     """SHA-256 of the body of every attempt, in hex."""
     sender: str | None = None
-    """The identity that sent the newest attempt."""
+    """The identity that sent the newest attempt; before the first one, the identity that may have sent it before it
+    was recorded."""
     first_sent_at: datetime | None = None
     sent_at: datetime | None = None
+    """When the newest attempt was recorded, or the refund itself if it may have been sent before."""
     in_flight: bool = False
-    """An attempt may have reached the provider, and what it did there is unknown."""
+    """An attempt may have reached the provider, and what it did there is unknown. Without an attempt: it may have been
+    sent before it was recorded."""
     unresolved_attempt: bool = False
     """An attempt before the newest one may have reached the provider, and was never answered conclusively."""
 

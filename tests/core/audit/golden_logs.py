@@ -149,6 +149,10 @@ _SENT: Final = Submitted(
     at=AT, attempt=1, digest=DIGEST, sender="c@h", plugin="antom 0.1.0", next_at=AT + timedelta(seconds=10),
     key_version="1",
 )  # fmt: skip
+_DECIDED: Final = Failed(
+    at=AT, channel=Channel.OPERATOR, code="OPERATOR", cause="c", advice="a", evidence=DIGEST, plugin="p 1",
+    by="Cem", why="seen at the bank",
+)  # fmt: skip
 
 
 def _full_history() -> list[Event]:
@@ -172,12 +176,8 @@ def _full_history() -> list[Event]:
     late_answer = attrs.evolve(
         inquired, outcome=OutcomeKind.INFORMATIONAL, channel=Channel.NOTIFICATION, review=(), scope=None
     )
-    decided = Failed(
-        at=AT, channel=Channel.OPERATOR, code="OPERATOR", cause="c", advice="a", evidence=DIGEST, plugin="p 1",
-        by="Cem", why="seen at the bank",
-    )  # fmt: skip
     overruled = attrs.evolve(done, channel=Channel.OPERATOR, by="D", why="no")
-    return [_ASKED, _SENT, inquired, resumed, done, late_answer, decided, overruled]
+    return [_ASKED, _SENT, inquired, resumed, done, late_answer, _DECIDED, overruled]
 
 
 def _bare_histories() -> Iterator[list[Event]]:
@@ -199,6 +199,15 @@ def _bare_histories() -> Iterator[list[Event]]:
     yield [attrs.evolve(bare, refund_request_id="R5"), short, end]
     paid = Settled(at=AT, channel=Channel.REPLY, amount=Money(1233, "EUR", 2))
     yield [attrs.evolve(bare, refund_request_id="R6"), short, paid]
+    late = attrs.evolve(
+        bare, refund_request_id="R7", by="Eva", payment_total=Money(20_000, "EUR", 2), possible_sender="c@h",
+        inquire_at=AT + timedelta(seconds=30), corrects_total=True, why="a second capture",
+    )  # fmt: skip
+    named = attrs.evolve(half, channel=Channel.INQUIRY, cause="c", payment_alias="merchant:ORDER-77")
+    settled = attrs.evolve(paid, channel=Channel.INQUIRY, payment_alias="merchant:ORDER-77")
+    refused = attrs.evolve(_DECIDED, offline=True, against_evidence=True)
+    restored = attrs.evolve(paid, channel=Channel.OPERATOR, by="D", why="no", offline=True, against_evidence=True)
+    yield [late, named, settled, refused, restored]
 
 
 async def _write_shapes(directory: Path) -> Path:

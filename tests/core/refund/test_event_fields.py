@@ -27,8 +27,10 @@ ID: Final = "0190a0e6-0000-7000-8000-000000000090"
 _PLUGIN: Final = "Which code read or wrote the message matters to an audit, not to what happens next."
 _EVIDENCE: Final = "An audit follows it to the bytes; the fold reads only what was learned from them."
 _WHY: Final = "The fold requires the reason of an operator and does not depend on its words."
+_OFFLINE: Final = "How a decision was prepared matters to an audit; the decision is as final either way."
 NOT_IN_STATE: Final[Mapping[str, str]] = {
     "Requested.plugin": _PLUGIN,
+    "Requested.why": "The guard applies a corrected total, whatever the reason of the correction.",
     "Submitted.plugin": _PLUGIN,
     "Submitted.key_version": "Which key signed an attempt matters to an audit; the next attempt uses the current key.",
     "Inquired.evidence": _EVIDENCE,
@@ -39,9 +41,11 @@ NOT_IN_STATE: Final[Mapping[str, str]] = {
     "Settled.plugin": _PLUGIN,
     "Settled.by": "The name is in the history; a settled refund is final for every operator.",
     "Settled.why": _WHY,
+    "Settled.offline": _OFFLINE,
     "Failed.evidence": _EVIDENCE,
     "Failed.plugin": _PLUGIN,
     "Failed.why": _WHY,
+    "Failed.offline": _OFFLINE,
 }
 """The fields that the fold does not keep, and why."""
 

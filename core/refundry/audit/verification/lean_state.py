@@ -14,10 +14,10 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from refundry.journal.index import review_text
+from refundry.journal.index import review_text, storable_text
 from refundry.journal.log_source import INDEX_FIELDS
 from refundry.provider import OutcomeKind
-from refundry.refund import FINAL, RECONCILIATION_REASONS, TRANSITIONS, Channel, NextStep, Status
+from refundry.refund import AGAINST_EVIDENCE, FINAL, RECONCILIATION_REASONS, TRANSITIONS, Channel, NextStep, Status
 
 __all__ = ["LeanState", "Read", "Violation", "begin", "close", "columns", "named_by", "read", "read_any", "step"]
 
@@ -56,6 +56,9 @@ class _Requested(msgspec.Struct, gc=False):
     payment_total: _Amount | None = None
     retry_of: str | None = None
     private: str | None = None
+    possible_sender: str | None = None
+    inquire_at: datetime | None = None
+    corrects_total: bool = False
 
 
 class _Submitted(msgspec.Struct, gc=False):
@@ -84,6 +87,7 @@ class _Inquired(msgspec.Struct, gc=False):
     apart: tuple[str, ...] = ()
     by: str | None = None
     why: str | None = None
+    payment_alias: str | None = None
 
 
 class _Settled(msgspec.Struct, gc=False):
@@ -95,6 +99,8 @@ class _Settled(msgspec.Struct, gc=False):
     apart: tuple[str, ...] = ()
     by: str | None = None
     why: str | None = None
+    payment_alias: str | None = None
+    against_evidence: bool = False
 
 
 class _Failed(msgspec.Struct, gc=False):
@@ -105,6 +111,7 @@ class _Failed(msgspec.Struct, gc=False):
     apart: tuple[str, ...] = ()
     by: str | None = None
     why: str | None = None
+    against_evidence: bool = False
 
 
 Read = _Requested | _Submitted | _Inquired | _Settled | _Failed
@@ -165,6 +172,8 @@ class LeanState:
     blocks_account: bool
     requested_at: int
     updated_at: Any
+    payment_alias: str | None
+    corrects_total: bool
     attempts: int
     digest: str | None
     unresolved_attempt: bool
@@ -232,6 +241,13 @@ def begin(id: str, event: _Requested) -> LeanState:
     state.unresolved_attempt = state.in_flight = state.blocks_account = False
     state.next_step = "submit"
     state.next_at = state.requested_at
+    state.payment_alias = None
+    state.corrects_total = event.corrects_total
+    if event.possible_sender is not None:
+        state.status = "unknown"
+        state.in_flight = True
+        state.next_step = "inquire"
+        state.next_at = event.inquire_at or event.at
     return state
 
 
@@ -284,6 +300,8 @@ def _inquired(state: LeanState, event: _Inquired) -> Violation | None:
         return violation
     state.next_step = event.next_step
     state.next_at = event.next_at
+    if event.payment_alias is not None:
+        state.payment_alias = storable_text(event.payment_alias)
     if outcome == _RESUMED:
         state.review = None
     _raise(state, event)
@@ -315,6 +333,8 @@ def _find(state: LeanState, event: _Inquired, outcome: str) -> None:
 
 def _settled(state: LeanState, event: _Settled) -> Violation | None:
     violation = _ended(state, event, "settled")
+    if event.payment_alias is not None:
+        state.payment_alias = storable_text(event.payment_alias)
     amount = event.amount
     if amount.minor != state.amount or amount.currency != state.currency or amount.exponent != state.exponent:
         asked = f"{state.amount} minor units of {state.currency} were requested"
@@ -346,6 +366,8 @@ def _ended(state: LeanState, event: _Settled | _Failed, topic: str) -> Violation
     state.status = target
     state.updated_at = event.at
     state.review = state.blocked = state.next_at = None
+    if event.against_evidence and event.channel == _OPERATOR:
+        state.review = {AGAINST_EVIDENCE.code: (AGAINST_EVIDENCE.message, event.at)}
     state.in_flight = False
     state.next_step = "done"
     return violation

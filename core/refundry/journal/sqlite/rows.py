@@ -19,6 +19,7 @@ from refundry.journal import AlreadyRequested, Row, Write
 from refundry.journal.codec import encode_apart
 from refundry.journal.index import (
     Sibling,
+    alias_of,
     blocks_account,
     check_total,
     counts,
@@ -31,15 +32,15 @@ from refundry.money import Money
 from refundry.refund import Refund, Status
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-ROW: Final = """version, status, review, due_at, blocks_account, updated_at, id, account, refund_request_id, payment,
-    currency, exponent, amount, payment_total, retry_of, requested_at"""
+ROW: Final = """version, status, review, due_at, blocks_account, updated_at, payment_alias, id, account,
+    refund_request_id, payment, currency, exponent, amount, payment_total, retry_of, requested_at, corrects_total"""
 """The columns of an index row, in the order in which `whole_row` returns them and `read_row` reads them."""
-ROW_ID: Final = 6
+ROW_ID: Final = 7
 _NEW_ROW: Final = f"INTO refund_index ({ROW}) VALUES "
-_NEW_VALUES: Final = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_NEW_VALUES: Final = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 REPLACE_ROW: Final = f"INSERT OR REPLACE {_NEW_ROW}{_NEW_VALUES}"
 _UPDATE_ROW: Final = """UPDATE refund_index SET version=?, status=?, review=?, due_at=?, blocks_account=?,
-    updated_at=?, lease_until=NULL, lease_holder=NULL WHERE id=? AND version=?"""
+    updated_at=?, payment_alias=?, lease_until=NULL, lease_holder=NULL WHERE id=? AND version=?"""
 _SIBLINGS: Final = """SELECT account, payment, amount, currency, exponent, payment_total, status, review
     FROM refund_index WHERE account=? AND payment=?"""
 
@@ -72,10 +73,11 @@ def insert_rows(rows: int) -> str:
 
 @cache
 def _update_rows(rows: int) -> str:
-    values = ",".join(["(?,?,?,?,?,?,?,?)"] * rows)
+    values = ",".join(["(?,?,?,?,?,?,?,?,?)"] * rows)
     return f"""UPDATE refund_index SET version=new.column1, status=new.column2, review=new.column3,
-        due_at=new.column4, blocks_account=new.column5, updated_at=new.column6, lease_until=NULL, lease_holder=NULL
-        FROM (VALUES {values}) AS new WHERE refund_index.id=new.column7 AND refund_index.version=new.column8"""
+        due_at=new.column4, blocks_account=new.column5, updated_at=new.column6, payment_alias=new.column7,
+        lease_until=NULL, lease_holder=NULL
+        FROM (VALUES {values}) AS new WHERE refund_index.id=new.column8 AND refund_index.version=new.column9"""
 
 
 @cache
@@ -102,8 +104,8 @@ def from_micros(micros: int) -> datetime:
 
 def read_row(values: Sequence[Any]) -> Row:
     """Build a row from the columns of `ROW`."""
-    version, status, review, due_at, blocks_account, updated_at, *lasting = values
-    id, account, request_id, payment, currency, exponent, minor, total, retry_of, requested_at = lasting
+    version, status, review, due_at, blocks_account, updated_at, payment_alias, *lasting = values
+    id, account, request_id, payment, currency, exponent, minor, total, retry_of, requested_at, corrects = lasting
     amount = Money(minor, currency, exponent)
     return Row(
         id=id,
@@ -120,6 +122,8 @@ def read_row(values: Sequence[Any]) -> Row:
         blocks_account=bool(blocks_account),
         requested_at=from_micros(requested_at),
         updated_at=from_micros(updated_at),
+        payment_alias=payment_alias,
+        corrects_total=bool(corrects),
     )
 
 
@@ -174,6 +178,7 @@ def _changing(refund: Refund) -> tuple[Any, ...]:
         None if due is None else to_micros(due),
         blocks_account(refund),
         to_micros(refund.updated_at),
+        alias_of(refund),
         refund.id,
     )
 
@@ -195,6 +200,7 @@ def _lasting(refund: Refund) -> tuple[Any, ...]:
         None if total is None else total.minor,
         refund.retry_of,
         to_micros(refund.requested_at),
+        refund.corrects_total,
     )
 
 

@@ -177,6 +177,7 @@ def _interpret_success(refund: Refund, outcome: Succeeded, source: Source) -> Ev
         details=outcome.details,
         evidence=source.evidence,
         plugin=source.plugin,
+        payment_alias=outcome.payment_alias,
     )
 
 
@@ -333,7 +334,7 @@ def _fields(outcome: Outcome | NotSent) -> dict[str, Any]:
     return {name: value for name in _KEPT if (value := getattr(outcome, name, None)) is not None}
 
 
-_KEPT: Final = ("code", "cause", "advice", "provider_refund_id", "resend", "scope")
+_KEPT: Final = ("code", "cause", "advice", "provider_refund_id", "resend", "scope", "payment_alias")
 
 
 def _raised(outcome: Outcome | NotSent) -> tuple[RaisedReview, ...]:
