@@ -4,13 +4,14 @@ The rule of this module: text from a provider is shown without control character
 """
 
 import json
+import os
 import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from refundry.money import Money
 
-__all__ = ["counted", "json_line", "kept", "moment", "money", "plain"]
+__all__ = ["counted", "json_line", "kept", "moment", "money", "os_reason", "plain"]
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -28,6 +29,14 @@ def moment(at: datetime) -> str:
 def counted(number: int, one: str, many: str | None = None) -> str:
     """Return a number with its noun in the singular or plural: `1 event`, `2 events`, `0 entries`."""
     return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
+def os_reason(error: OSError) -> str:
+    """Return the operating system's words for an error, without those of the library that raised it."""
+    # The resolver of names has error numbers of its own, which are negative.
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or type(error).__name__
 
 
 def plain(text: str) -> str:

@@ -89,7 +89,9 @@ def exponent_of(currency: str) -> int:
     try:
         return EXPONENTS[currency]
     except (KeyError, TypeError):
-        raise Invalid("currency", f"{_shown(currency)} is not an ISO 4217 code with a minor unit") from None
+        known = isinstance(currency, str) and currency.upper() in EXPONENTS
+        hint = f"; write {currency.upper()}" if known else ""
+        raise Invalid("currency", f"{_shown(currency)} is not an ISO 4217 code with a minor unit{hint}") from None
 
 
 def _shown(value: object) -> str:

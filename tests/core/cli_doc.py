@@ -57,7 +57,7 @@ refund is final or on hold), `requested_at`, `updated_at` |
 | `totals` | `account`, `payment` (null without `--by-payment`), `currency`, `refunds`, `requested`, `settled`, \
 `failed`, `open` |
 | `reconcile` | for each difference `kind`, `refund_request_id`, `id`, `line`, `text`; at the end \
-`account`, `summary` |
+`account`, `format`, `summary` |
 | `plugins list` | `name`, `plugin`, `version`, `origin`, `status` (`ok`, `broken`, `not allowed`), `capabilities` \
 (`operations`, `codes`, `notifications`, `simulator`, `reports`, `commands`, `hooks`), `terms`, `error` |
 | `plugins check` | `name`, `sentence`, `status` (`passed`, `failed`, `not applicable`), `text` |
@@ -68,7 +68,8 @@ refund is final or on hold), `requested_at`, `updated_at` |
 | --- | --- |
 | `work` | `settled`, `failed` (ended in this run), `in_progress` (open, and processed by workers), `on_hold` (open, \
 and waiting for an operator: the refund itself, its account, or an account that is missing from the configuration) |
-| `import` | `rows`, `recorded` (by this run), `known` (rows whose refund already existed), `dry_run` |
+| `import` | `rows`, `recorded` (by this run), `known` (rows whose refund already existed), \
+`totals` (the sum of all rows in each currency), `dry_run` |
 | `evidence` | `digest`, `base64` |
 | `erase` | `id`, `erased` (digests), `shared`, `everywhere` (no copy is left in the write-ahead log) |
 | `audit verify` | see [Audit the log](../howto/audit.md#verify-the-store) |

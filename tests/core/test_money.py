@@ -108,6 +108,14 @@ def test_what_are_no_minor_units_is_refused(digits: str) -> None:
         Money.of_minor(digits, "EUR")
 
 
+def test_a_currency_in_lower_case_is_refused_with_the_code() -> None:
+    """A code in lower case is not read, and the error suggests the right one; an unknown one has no suggestion."""
+    with pytest.raises(Invalid, match=r"minor unit; write EUR$"):
+        Money.parse("1", "eur")
+    with pytest.raises(Invalid, match=r"with a minor unit$"):
+        Money.parse("1", "xxy")
+
+
 def test_the_longest_amount_is_read_and_a_longer_one_is_not() -> None:
     """Sixteen digits of minor units are the most, whichever way they are written."""
     assert Money(9_999_999_999_999_999, "EUR", 2) == Money.parse("99999999999999.99", "EUR")

@@ -22,6 +22,7 @@ from refundry.gateway import Gateway
 from refundry.gateway.request import RefundRequest
 from refundry.journal import Row, Selection
 from refundry.journal.index import Sibling, check_total, counts
+from refundry.money import Money
 from refundry.ports import Ports
 from refundry.refund import Refund
 
@@ -44,6 +45,8 @@ class Imported:
     rows: int
     recorded: int
     known: int
+    totals: Sequence[Money]
+    """The sum of all rows in each currency."""
 
 
 @attrs.frozen(slots=True)
@@ -75,31 +78,34 @@ async def import_file(
         outside.step(name)
 
     async with Gateway.open(config, ports=attrs.evolve(outside, step=step)) as gateway:
-        rows, known = await _check(gateway, path, by, progress)
+        checked = await _check(gateway, path, by, progress)
         if dry_run:
-            return Imported(rows, 0, known)
-        await _record_all(gateway, path, by, rows, progress)
+            return checked
+        await _record_all(gateway, path, by, checked.rows, progress)
     # Another process may have recorded some of them meanwhile.
     recorded = steps["refund recorded"]
-    return Imported(rows, recorded, rows - recorded)
+    return attrs.evolve(checked, recorded=recorded, known=checked.rows - recorded)
 
 
 # --- checking ---------------------------------------------------------------------------------------------------------
 
 
-async def _check(gateway: Gateway, path: Path, by: str, progress: Progress) -> tuple[int, int]:
-    """Return the number of rows, and how many of their refunds exist already."""
+async def _check(gateway: Gateway, path: Path, by: str, progress: Progress) -> Imported:
+    """Return what an import would find, before it records anything."""
     ahead = _Ahead(gateway)
     rows = known = 0
+    sums: Counter[tuple[str, int]] = Counter()
     for row in _rows(path, by):
         with _Line(row.line):
             refund = await gateway.check(row.request)
             known += not await ahead.is_new(row, refund)
         rows += 1
+        sums[refund.amount.currency, refund.amount.exponent] += refund.amount.minor
         if rows % _TOGETHER == 0:
             progress("checking", rows, None)
     progress("checking", rows, rows)
-    return rows, known
+    totals = [Money(minor, currency, exponent) for (currency, exponent), minor in sorted(sums.items())]
+    return Imported(rows, 0, known, totals)
 
 
 class _Ahead:

@@ -144,9 +144,11 @@ async def verify_(
         verdict = _verify_export(where.path, key, given, as_json)
     else:
         # Read before the snapshot is taken, because a later checkpoint may cover more events than the snapshot has.
-        log, given = where.verifier(key), [*where.own(), *given]
-        with read_store(where.path, deep=deep) as source, _bar(as_json, "events") as bar, without_collector():
-            verdict = verify(source, log, given, bar)
+        given = [*where.own(), *given]
+        with read_store(where.path, deep=deep) as source:
+            log = where.verifier(key)
+            with _bar(as_json, "events") as bar, without_collector():
+                verdict = verify(source, log, given, bar)
     _print_verdict(verdict, as_json)
     return ExitStatus.DONE if verdict.clean else ExitStatus.DIFFERENCE
 

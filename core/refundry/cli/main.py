@@ -15,7 +15,7 @@ from refundry.cli.base import fail, shared
 from refundry.cli.exit_status import ExitStatus
 from refundry.cli.lazy import LazyCommand, LazyGroup
 from refundry.cli.plugin_commands import plugin_commands
-from refundry.errors import RefundryError
+from refundry.errors import Invalid, RefundryError
 
 __all__ = ["cli", "main"]
 
@@ -119,8 +119,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except RefundryError as error:
         # An error without advice of its own is a bug in Refundry.
         ours = error.next == RefundryError.next
-        fail(str(error), ExitStatus.INTERNAL_ERROR if ours else ExitStatus.REFUSED)
+        fail(_with_advice(error), ExitStatus.INTERNAL_ERROR if ours else ExitStatus.REFUSED)
     except BrokenPipeError:
         # The reader of our output closed the pipe; anything that is still buffered goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitStatus.INTERNAL_ERROR)
+
+
+def _with_advice(error: RefundryError) -> str:
+    # An `Invalid` names the field and the rule, which is all that its general advice could add.
+    return str(error) if error.next == Invalid.next else f"{error} ({error.next})"

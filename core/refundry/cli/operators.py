@@ -5,7 +5,7 @@ The rule of this module: a decision is recorded with who made it and why.
 
 import click
 
-from refundry.cli.base import ACCOUNT_OF_ID, command, open_gateway
+from refundry.cli.base import ACCOUNT_OF_ID, command, open_gateway, warn
 from refundry.errors import Invalid
 from refundry.formatting import counted
 from refundry.inputs import Operator
@@ -67,11 +67,16 @@ async def resume(config: str, as_json: bool, id: str | None, account: str | None
         raise Invalid("ID", "name a refund, or an account with --account")
     async with open_gateway(config) as gateway:
         if id is not None:
-            refund = await gateway.get(id, account=account)
-            await show_refund(gateway, await gateway.resume(refund.id, Operator(by=by, why=why)), as_json)
+            before = await gateway.get(id, account=account)
+            refund = await gateway.resume(before.id, Operator(by=by, why=why))
+            await show_refund(gateway, refund, as_json)
+            if refund.version == before.version:
+                warn(f"nothing to resume: the refund is {refund.status} and needs no review")
             return
         resumed = await gateway.resume_account(account or "", Operator(by=by, why=why))
-        if not as_json:
+        if not resumed:
+            warn(f"nothing to resume: no refund of account {account} is on hold")
+        elif not as_json:
             click.echo(f"resumed {counted(len(resumed), 'refund')} of account {account}")
         for refund in resumed if as_json else ():
             await show_refund(gateway, refund, as_json)

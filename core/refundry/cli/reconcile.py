@@ -47,6 +47,8 @@ async def reconcile_(
     async with Gateway.open(config) as gateway:
         reports = gateway.account(account).plugin.reports
         kind = read_format(Path(mapping)) if mapping is not None else chosen_format(reports, name)
+        if mapping is None and not as_json:
+            click.echo(f"format: {kind.name}")
         with progress_bars(as_json) as progress:
             findings = reconcile(
                 gateway, account, Path(file), kind,
@@ -58,7 +60,7 @@ async def reconcile_(
                     _print(finding, as_json)
     summary = {kind.value: counts[kind] for kind in FindingKind}
     if as_json:
-        print_json({"account": account, "summary": summary})
+        print_json({"account": account, "format": kind.name, "summary": summary})
     else:
         click.echo(", ".join(f"{count} {kind}" for kind, count in summary.items()))
     return ExitStatus.DONE if counts.total() == counts[FindingKind.MATCHED] else ExitStatus.DIFFERENCE

@@ -123,13 +123,15 @@ async def import_(config: str, as_json: bool, file: str, by: str | None, dry_run
     rows are recognized by their id.
     """
     from refundry.batch.csv_import import import_file
-    from refundry.formatting import counted
+    from refundry.formatting import counted, money
 
     with progress_bars(as_json) as progress:
         result = await import_file(config, Path(file), by=operator(by), dry_run=dry_run, progress=Bar(progress))
     if as_json:
-        print_json({"rows": result.rows, "recorded": result.recorded, "known": result.known, "dry_run": dry_run})
+        counts = {"rows": result.rows, "recorded": result.recorded, "known": result.known, "dry_run": dry_run}
+        print_json(counts | {"totals": [money(total) for total in result.totals]})
     elif dry_run:
-        click.echo(f"{counted(result.rows, 'row')} OK (dry run, nothing stored)")
+        totals = ", ".join(f"{total} {total.currency}" for total in result.totals) or "no amounts"
+        click.echo(f"{counted(result.rows, 'row')} OK (dry run, nothing stored): {totals}")
     else:
         click.echo(f"{counted(result.recorded, 'refund')} recorded, {result.known} already existed")

@@ -118,6 +118,7 @@ async def serve(config: str, as_json: bool, host: str, port: int) -> None:
 
     from aiohttp import web
 
+    from refundry.formatting import os_reason
     from refundry.web import init_app
 
     stopped = asyncio.Event()
@@ -129,7 +130,7 @@ async def serve(config: str, as_json: bool, host: str, port: int) -> None:
             try:
                 await web.TCPSite(runner, host, port).start()
             except (OSError, UnicodeError) as error:
-                rule = getattr(error, "strerror", None) or "not an address of this machine"
+                rule = os_reason(error) if isinstance(error, OSError) else "not an address of this machine"
                 raise Invalid("--host/--port", f"cannot listen on {host} port {port}: {rule}") from None
             address = f"[{host}]" if ":" in host else host
             _print_addresses(f"http://{address}:{runner.addresses[0][1]}", sorted(gateway.accounts), as_json)

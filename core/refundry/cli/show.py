@@ -5,7 +5,7 @@ The rule of this module: it shows what is recorded, and what the installed versi
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from refundry import views
 from refundry.audit.replay.reinterpretation import reading_as_json, reading_in_words
@@ -13,10 +13,13 @@ from refundry.cli.base import console, new_table, print_json, print_table
 from refundry.formatting import moment, plain
 from refundry.gateway.queries import Reader
 from refundry.journal import Recorded
-from refundry.refund import Refund
+from refundry.provider import ReviewReason
+from refundry.refund import Note, Refund
 from refundry.refund.policy import Done, Inquire, ManualReview, Step, Submit
 
 __all__ = ["show_refund"]
+
+_REVIEWS: Final = frozenset(map(str, ReviewReason))
 
 
 async def show_refund(reader: Reader, refund: Refund, as_json: bool, history: Sequence[Recorded] | None = None) -> None:
@@ -54,7 +57,15 @@ def _summary(refund: Refund) -> list[str]:
     if refund.failure is not None:
         lines.append(f"{refund.failure.code}: {refund.failure.cause} {refund.failure.advice}")
     lines += [f"needs review since {moment(review.since)}: {review.message}" for review in refund.review]
-    return lines + [f"{note.code or 'informational'}: {note.cause}" for note in refund.notes]
+    return lines + [line for note in refund.notes for line in _note(refund, note)]
+
+
+def _note(refund: Refund, note: Note) -> list[str]:
+    if note.code not in _REVIEWS:
+        return [f"{note.code or 'informational'}: {note.cause}"]
+    # What raised a review that is still open was printed as such.
+    still_open = any(review.code == note.code for review in refund.review)
+    return [] if still_open else [f"flagged at {moment(note.at)}, and reviewed since: {note.cause}"]
 
 
 def _next(refund: Refund, step: Step | None, shown: Mapping[str, Any] | None) -> list[str]:

@@ -25,6 +25,11 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
         yield opened
 
 
+def figures(done: Imported) -> tuple[int, int, int]:
+    """Return the rows, the recorded and the known refunds of an import."""
+    return done.rows, done.recorded, done.known
+
+
 async def imported(
     shop: Shop, content: str | bytes, *, dry_run: bool = False, progress: Progress | None = None
 ) -> Imported:
@@ -54,7 +59,7 @@ async def test_every_row_becomes_a_refund(shop: Shop) -> None:
     done = await imported(shop, rows.replace("and\nbroken", "and broken").replace("\n", "\r\n"))
     first = await shop.gateway.get("R1")
 
-    assert Imported(2, 2, 0) == done
+    assert (2, 2, 0) == figures(done)
     assert ("late, and broken", "10.00", "ann") == (first.reason, str(first.payment_total), first.requested_by)
     assert (await shop.gateway.get("R2")).reason is None
     assert {} == shop.antom.ledger.refunds
@@ -64,15 +69,15 @@ async def test_columns_stand_in_any_order_and_the_last_two_may_be_absent(shop: S
     """The first line says which column is which."""
     done = await imported(shop, "id,currency,amount,payment,account\nR1,EUR,1,P1,shop\n")
 
-    assert (Imported(1, 1, 0), ["R1"]) == (done, await stored(shop))
+    assert ((1, 1, 0), ["R1"]) == (figures(done), await stored(shop))
 
 
 async def test_a_row_that_stands_twice_is_one_refund(shop: Shop) -> None:
     """Two equal rows are the same refund, as two equal requests are."""
     row = "shop,P1,1,EUR,R1,,\n"
 
-    assert Imported(2, 1, 1) == await imported(shop, HEAD + row + row)
-    assert Imported(2, 0, 2) == await imported(shop, HEAD + row + row)
+    assert (2, 1, 1) == figures(await imported(shop, HEAD + row + row))
+    assert (2, 0, 2) == figures(await imported(shop, HEAD + row + row))
     assert ["R1"] == await stored(shop)
 
 
@@ -138,7 +143,7 @@ async def test_a_dry_run_finds_the_same_and_stores_nothing(shop: Shop) -> None:
     with pytest.raises(Invalid):
         await imported(shop, HEAD + "shop,P1,x,EUR,R3,,\n", dry_run=True)
 
-    assert (Imported(2, 0, 1), ["R1"]) == (done, await stored(shop))
+    assert ((2, 0, 1), ["R1"]) == (figures(done), await stored(shop))
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
@@ -178,7 +183,7 @@ async def test_what_is_there_already_counts_once(shop: Shop) -> None:
     rows = "shop,P1,60,EUR,R1,,100\n" + "shop,P1,40,EUR,R2,,100\n" * 2
 
     assert "failed" == failed.status
-    assert Imported(3, 1, 2) == await imported(shop, HEAD + rows)
+    assert (3, 1, 2) == figures(await imported(shop, HEAD + rows))
     assert ["R0", "R1", "R2"] == await stored(shop)
 
 
@@ -215,7 +220,7 @@ async def test_a_concurrent_refund_stops_an_import_and_the_error_lists_the_recor
     again = await imported(shop, HEAD + "".join(row for row in rows if "R4" not in row))
 
     assert ["OTHER", "R0", "R1", "R2", "R3", "R5"] == there
-    assert Imported(8, 3, 5) == again
+    assert (8, 3, 5) == figures(again)
 
 
 @pytest.mark.slow
@@ -236,4 +241,4 @@ async def test_an_import_counts_what_it_recorded_itself(shop: Shop) -> None:
     done = await imported(shop, rows, progress=other)
 
     assert 2 == overlapping[0]["recorded"]
-    assert Imported(5, 2, 3) == done
+    assert (5, 2, 3) == figures(done)

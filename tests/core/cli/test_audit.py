@@ -118,6 +118,9 @@ def test_a_key_is_required(place: Path) -> None:
 
     assert isinstance(missing.exception, Invalid)
     assert "--key: is required" in str(missing.exception)
+    (place / "text").write_text("not a store")
+    for name, words in (("text", "not an SQLite database"), ("no", "there is no file")):
+        assert words in str(run(place, "verify", str(place / name)).exception)
     assert parsed(run(place, "verify", "--json", "--key", LOG.vkey))["limits"] != []
     assert [] == parsed(run(place, "verify", "--json", "--directory", str(place / "elsewhere")))["limits"]
     assert 0 == run(place, "verify", "--key", str(place / "elsewhere" / "key.vkey")).exit_code

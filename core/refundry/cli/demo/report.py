@@ -3,7 +3,7 @@
 The rule of this module: it only formats; a color never carries anything that the words do not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rich.console import Console
@@ -13,7 +13,7 @@ from refundry.cli.demo.ledgers import Tally
 from refundry.cli.demo.naive import ControlRun
 from refundry.money import Money
 
-__all__ = ["Verdict", "print_report"]
+__all__ = ["Verdict", "audit_lines", "print_report"]
 
 Verdict = Mapping[str, Any]
 
@@ -26,15 +26,12 @@ _WRONG: Final = {
 _AUDIT: Final = {
     "intact": "audit verify: the log is intact",
     "replay_matches": "audit replay: replay matches the log",
-    "tampering_found": "one changed byte in a copy of the store is detected",
+    "tampering_found": "one byte changed in a copy by the demo: detected",
 }
 
 
 def print_report(out: Console, verdict: Verdict, tallies: Mapping[str, Tally], control: ControlRun) -> None:
-    """Print the report; the headline is at the top and again at the end."""
-    headline = _headline(verdict, tallies, control)
-    out.print()
-    _print_headline(out, headline)
+    """Print the report; the headline is at the end, where a terminal shows it."""
     out.print()
     out.print(_accounts(tallies))
     after = ", ".join(f"{name} {count}" for name, count in control.paid_twice_after.items())
@@ -42,8 +39,6 @@ def print_report(out: Console, verdict: Verdict, tallies: Mapping[str, Tally], c
     for name, text in _WRONG.items():
         found = verdict["wrong"][name]
         out.print(f"Refundry, {text}: {', '.join(found) if found else 'none'}")
-    for name, text in _AUDIT.items():
-        out.print(f"{text}: {'yes' if verdict['audit'][name] else 'NO'}")
     happened = ", ".join(f"{name} {count}" for name, count in sorted(verdict["faults_injected"].items()))
     out.print(f"faults injected by the demo: {happened}", soft_wrap=True)
     out.print(
@@ -52,10 +47,15 @@ def print_report(out: Console, verdict: Verdict, tallies: Mapping[str, Tally], c
         soft_wrap=True,
     )
     out.print()
-    _print_headline(out, headline)
+    _print_headline(out, _headline(verdict, tallies, control))
     directory = verdict["directory"]
     out.print(f"Look around: refundry --config {directory}/refundry.toml list", soft_wrap=True)
     out.print(f"What the processes logged about the injected faults: {directory}/logs", soft_wrap=True)
+
+
+def audit_lines(audit: Mapping[str, bool]) -> Iterator[str]:
+    """Yield what the audit found, a line for each check."""
+    return (f"  {text}: {'yes' if audit[name] else 'NO'}" for name, text in _AUDIT.items())
 
 
 def _headline(verdict: Verdict, tallies: Mapping[str, Tally], control: ControlRun) -> Sequence[tuple[str, str]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+import attrs
 from rich.console import Console
 
 from refundry.cli.demo.faults import LATEST, RETRIED, plan_faults
@@ -24,9 +25,9 @@ from refundry.cli.demo.ledgers import Comparison, compare
 from refundry.cli.demo.naive import ControlRun, run_naive_loop
 from refundry.cli.demo.processes import CommandLine
 from refundry.cli.demo.providers import DemoRefund, Simulators, new_refunds, open_simulators, write_csv
-from refundry.cli.demo.report import print_report
+from refundry.cli.demo.report import audit_lines, print_report
 from refundry.cli.exit_status import ExitStatus
-from refundry.errors import ConfigError, RefundryError
+from refundry.errors import ConfigError, Invalid, RefundryError
 from refundry.formatting import counted
 from refundry.gateway import Gateway, RefundRequest
 from refundry.inputs import Operator
@@ -217,7 +218,13 @@ class _Demo:
                 retry_of=refund.refund_request_id,
                 by="demo",
             )
-            await gateway.request(again, submit=False)
+            try:
+                await gateway.request(again, submit=False)
+            except Invalid as error:
+                if error.field != "retry_of":
+                    raise
+                # No answer of this provider confirms that a refund failed, so it is a refund of its own.
+                await gateway.request(attrs.evolve(again, retry_of=None), submit=False)
 
     # --- the audit ----------------------------------------------------------------------------------------------------
 
@@ -230,9 +237,12 @@ class _Demo:
             self._audited("verify"), self._audited("replay"), self._audited("verify", str(copy), "--directory", signer)
         )
         findings = json.loads(tampered[1])["findings"]
-        if findings:
-            self._say(f"  one byte changed in a copy by the demo: {findings[0]['where']}: {findings[0]['text']}")
-        return {"intact": verified[0], "replay_matches": replayed[0], "tampering_found": not tampered[0]}
+        audit = {"intact": verified[0], "replay_matches": replayed[0], "tampering_found": not tampered[0]}
+        for line in audit_lines(audit):
+            self._say(line)
+        for finding in findings[:1]:
+            self._say(f"    {finding['where']}: {finding['text']}")
+        return audit
 
     async def _audited(self, *arguments: str) -> tuple[bool, bytes]:
         """Run an audit; return whether it found nothing, and its output."""

@@ -16,6 +16,7 @@ import attrs
 from aiohttp import web
 
 from refundry.errors import Invalid
+from refundry.formatting import os_reason
 from refundry.ports import Ports
 from refundry.testing.simulator.control import control
 from refundry.testing.simulator.faults import Faults, Plan, Rule, corrupted
@@ -63,7 +64,7 @@ class Simulator(ABC, Generic[S]):
             await web.TCPSite(self._runner, self.settings.host, self.settings.port, backlog=1024).start()
         except OSError as error:
             await self._close()
-            raise Invalid("port", f"cannot listen on {self.settings.port}: {error.strerror}") from None
+            raise Invalid("port", f"cannot listen on {self.settings.port}: {os_reason(error)}") from None
         self._port = self._runner.addresses[0][1]
         return self
 
