@@ -1,8 +1,6 @@
 """What `audit verify` finds, what it does not accuse, and what it says that it cannot see."""
 
 import hashlib
-import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -30,6 +28,7 @@ from refundry.journal.stores import read_store
 from refundry.money import Money
 from refundry.refund import Settled, fold
 from tests.core.audit.made import AT, Life, Made, life, lives, make_store, new_key, refund_id, signed
+from tests.core.privilege import without_privilege
 
 LOG = new_key().verifier()
 
@@ -150,16 +149,6 @@ except PermissionError:
 """
 
 
-def _without_privilege() -> list[str]:
-    """Return the command that takes from root the right to write to read-only directories."""
-    if os.getuid() != 0:
-        return []
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        pytest.skip("root may write everywhere, and setpriv, which could take that away, is not there")
-    return [setpriv, "--inh-caps=-dac_override", "--bounding-set=-dac_override"]
-
-
 @pytest.mark.parametrize("empty_log", [False, True])
 def test_a_folder_that_cannot_be_written_to(path: Path, empty_log: bool) -> None:
     """A copy in a read-only directory is read, even with an empty write-ahead log next to it."""
@@ -168,7 +157,7 @@ def test_a_folder_that_cannot_be_written_to(path: Path, empty_log: bool) -> None
         path.with_name("refunds.db-wal").write_bytes(b"")
     path.chmod(0o444)
     path.parent.chmod(0o555)
-    command = [*_without_privilege(), sys.executable, "-c", _READS, str(path)]
+    command = [*without_privilege(), sys.executable, "-c", _READS, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     path.parent.chmod(0o755)
 

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from refundry.errors import ConfigError, RefundryError, StoreError
 from refundry.journal.sqlite import recorder as sqlite_recorder
 from refundry.journal.sqlite.journal import SqliteJournal
 from refundry.journal.sqlite.recorder import FORMAT, check_settings, connect, pragma
+from refundry.journal.stores import open_reader
 from tests.core.journal.samples import events_of, evidence, new, submitted, then
+from tests.core.privilege import without_privilege
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,6 +27,97 @@ ROOT = Path(__file__).parents[3]
 async def make(path: Path) -> None:
     """Make an empty store."""
     await (await SqliteJournal.open(path)).close()
+
+
+# --- read without a trace
+
+
+def test_a_reader_leaves_no_file_next_to_a_store_at_rest(path: Path) -> None:
+    """Opening, reading and closing leave the directory and the bytes of the store as they were."""
+
+    async def read() -> None:
+        reader = await open_reader(path)
+        assert [] == list(await reader.load("unknown"))
+        await reader.close()
+
+    asyncio.run(make(path))
+    before = path.read_bytes()
+    asyncio.run(read())
+
+    assert (["refunds.db"], before) == (os.listdir(path.parent), path.read_bytes())
+
+
+_READS = """
+import asyncio, sys
+from pathlib import Path
+from refundry.journal import Selection
+from refundry.journal.stores import open_reader
+async def main():
+    reader = await open_reader(Path(sys.argv[1]))
+    print(len(await reader.select(Selection())), flush=True)
+    sys.stdin.readline()
+    print(len(await reader.select(Selection())))
+    await reader.close()
+asyncio.run(main())
+"""
+
+
+async def add(path: Path) -> None:
+    """Record a refund."""
+    journal = await SqliteJournal.open(path)
+    await journal.save(new())
+    await journal.close()
+
+
+@pytest.mark.slow(seconds=0.7)
+@pytest.mark.parametrize("log", [None, b""], ids=["at rest", "an empty log is left"])
+def test_a_store_in_a_directory_that_cannot_be_written_to_is_read(path: Path, log: bytes | None) -> None:
+    """A process that cannot create files there reads it, also what another process writes afterwards."""
+    asyncio.run(make(path))
+    if log is not None:
+        path.with_name("refunds.db-wal").write_bytes(log)
+    path.chmod(0o444)
+    path.parent.chmod(0o555)
+    command = [*without_privilege(), sys.executable, "-c", _READS, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reading:
+        assert reading.stdout is not None
+        first = reading.stdout.readline()
+        path.parent.chmod(0o755)
+        path.chmod(0o644)
+        asyncio.run(add(path))
+        rest, _ = reading.communicate("\n")
+
+    assert "0\n1\n" == first + rest
+
+
+# --- removed or replaced
+
+
+async def refused(path: Path, change: Callable[[], object]) -> list[str]:
+    """Return the errors of the writes after a change of the files."""
+    journal = await SqliteJournal.open(path)
+    await journal.save(new("before"))
+    change()
+    errors = await asyncio.gather(*(journal.save(new(key)) for key in ("r-1", "r-2")), return_exceptions=True)
+    await journal.close()
+    return [str(error) for error in errors]
+
+
+@pytest.mark.parametrize("name", ["refunds.db", "refunds.db-wal"])
+@pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
+def test_a_store_that_is_removed_or_replaced_acknowledges_nothing(path: Path, name: str, replaced: bool) -> None:
+    """A write that would be lost with a file of the store is not acknowledged."""
+
+    def change() -> None:
+        content = path.with_name(name).read_bytes()
+        path.with_name(name).unlink()
+        if replaced:
+            path.with_name(name).write_bytes(content)
+
+    errors = asyncio.run(refused(path, change))
+
+    assert 2 == len(errors)
+    assert all("removed or replaced while it was open" in error for error in errors)
 
 
 # --- refused at the start

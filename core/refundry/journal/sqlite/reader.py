@@ -17,11 +17,13 @@ from typing import Any, Final, TypeVar
 from refundry.errors import StoreError
 from refundry.journal import Recorded, Row, Selection, UnmatchedNotification
 from refundry.journal.sqlite import index
+from refundry.journal.sqlite.connections import ReadConnection, check_readable, connect_to_read
 from refundry.journal.sqlite.events import load, load_each, load_page, read_evidence
-from refundry.journal.sqlite.recorder import check_readable, connect_to_read, store_error
+from refundry.journal.sqlite.recorder import store_error
 from refundry.journal.sqlite.rows import from_micros
 
 READERS: Final = 4
+_TRIES: Final = 3
 _UNMATCHED: Final = """SELECT at, account, refund_request_id, evidence FROM unmatched_notifications
     WHERE :account IS NULL OR account=:account ORDER BY rowid LIMIT :limit"""
 
@@ -132,12 +134,31 @@ class SqliteReader:
             raise StoreError("store: it is closed") from error
 
     def _with_connection(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+        for _ in range(_TRIES):
+            connection = self._connection()
+            try:
+                result = function(connection, *arguments)
+            except sqlite3.Error:
+                if not _is_outdated(connection):
+                    raise
+            else:
+                if not _is_outdated(connection):
+                    return result
+            # Another process wrote to a store that was opened as one at rest: open it again.
+            del self._local.connection
+        raise StoreError("store: other processes wrote to it while it was read; try again")
+
+    def _connection(self) -> sqlite3.Connection:
         try:
-            connection = self._local.connection
+            found: sqlite3.Connection = self._local.connection
         except AttributeError:
-            connection = self._local.connection = self._connect()
-            self._connections.append(connection)
-        return function(connection, *arguments)
+            found = self._local.connection = self._connect()
+            self._connections.append(found)
+        return found
+
+
+def _is_outdated(connection: sqlite3.Connection) -> bool:
+    return isinstance(connection, ReadConnection) and connection.outdated()
 
 
 def _fetch(connection: sqlite3.Connection, statement: str, values: Sequence[Any] | Mapping[str, Any]) -> list[Any]:

@@ -99,57 +99,34 @@ def connect(path: Path, cache: int = READER_CACHE) -> sqlite3.Connection:
     return connection
 
 
-def connect_to_read(path: Path) -> sqlite3.Connection:
-    """Open a connection that cannot write, and check that the database is a store."""
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=ro",
-        uri=True,
-        timeout=LOCK_TIMEOUT,
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=STATEMENTS,
-    )
-    try:
-        for setting in ("query_only=1", "mmap_size=0", f"cache_size=-{READER_CACHE}"):
-            connection.execute(f"PRAGMA {setting}")
-        check_settings(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def check_readable(path: Path) -> None:
-    """Raise `ConfigError` or `StoreError`, in one line, if there is no store at `path` that can be read."""
-    if not path.is_file():
-        raise ConfigError("store", f"there is no store at {path}")
-    try:
-        connect_to_read(path).close()
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        raise store_error(error) from error
-
-
 def pragma(connection: sqlite3.Connection, name: str) -> Any:
     """Read one of SQLite's settings."""
     return connection.execute(f"PRAGMA {name}").fetchone()[0]
 
 
-def check_settings(connection: sqlite3.Connection) -> None:
-    """Raise `ConfigError` for a connection that could lose acknowledged writes, or a database that is not a store."""
+def check_settings(connection: sqlite3.Connection, journal_mode: str | None = "wal") -> None:
+    """Raise `ConfigError` for a connection that could lose acknowledged writes, or a database that is not a store.
+
+    Without `journal_mode`, it may be any: SQLite does not report that of a file which it was told does not change.
+    """
     if pragma(connection, "application_id") != APPLICATION_ID:
         raise ConfigError("store", "this SQLite database is not a Refundry store")
     version = pragma(connection, "user_version")
     if version != FORMAT:
         raise ConfigError("store", f"is in format {version}; this version of Refundry reads and writes format {FORMAT}")
     mode = pragma(connection, "journal_mode")
-    if mode != "wal":
+    if journal_mode not in (None, mode):
         raise ConfigError("store", f"journal_mode is {mode}; it must be wal, or writers and readers block each other")
     if pragma(connection, "synchronous") < 2:
         raise ConfigError("store", "synchronous is less than FULL; acknowledged refunds could be lost in a power cut")
 
 
 class _Transaction(SQLiteTransaction):
-    """Takes the write lock at its start: a reader that became a writer later could fail with SQLITE_BUSY_SNAPSHOT."""
+    """Takes the write lock at its start, and checks after its commit that the file is still the store's.
+
+    A reader that became a writer later could fail with SQLITE_BUSY_SNAPSHOT. A file that was removed or replaced would
+    take every write without an error, and lose it when the process ends.
+    """
 
     connection: "_Connection"
 
@@ -166,9 +143,42 @@ class _Transaction(SQLiteTransaction):
         finally:
             # A commit that failed can leave its transaction open.
             self.connection.rollback()
+        if self.commit and kind is None:
+            self.connection.check_place()
+
+
+FileId = tuple[int, int]
+"""Device and inode of a file."""
+
+
+def file_id(path: Path) -> FileId | None:
+    """Return the identity of the file at `path`; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class _Connection(SQLiteConnection):
+    def __init__(self, connection: sqlite3.Connection, max_age: float | None, path: Path, file: FileId | None) -> None:
+        super().__init__(connection, max_age=max_age)
+        self._files: tuple[FileId | None, FileId | None]
+        self._path = path
+        self._log = path.with_name(f"{path.name}-wal")
+        self._files = (file, None)
+
+    def check_place(self) -> None:
+        """Raise `StoreError` if a file of the store is not the one that was opened; call it after a commit."""
+        file, log = self._files
+        # The write-ahead log is there from the first commit on, and stays while this connection is open.
+        self._files = file, log or file_id(self._log)
+        if (file_id(self._path), file_id(self._log)) != self._files:
+            raise StoreError(
+                f"store: {self._path} was removed or replaced while it was open; the last write may be lost, "
+                "and nothing more is stored: stop every process, put the store back, and start them again"
+            )
+
     @contextmanager
     def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
         with _Transaction(self, commit=commit) as cursor, cursor:
@@ -176,10 +186,15 @@ class _Connection(SQLiteConnection):
 
 
 class _Pool(SQLiteConnectionPool):
+    file: FileId | None = None
+    """The file of the first connection: a later one must not open another."""
+
     def _create_connection(self) -> SQLiteConnection:
-        connection = connect(Path(self.db_name), WRITER_CACHE)
+        path = Path(self.db_name)
+        connection = connect(path, WRITER_CACHE)
         connection.row_factory = sqlite3.Row
-        return _Connection(connection, max_age=self.max_age)
+        self.file = self.file or file_id(path)
+        return _Connection(connection, self.max_age, path, self.file)
 
 
 class Datastore(SQLiteDatastore):

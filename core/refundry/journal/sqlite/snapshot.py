@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from refundry.errors import ConfigError, StoreError
 from refundry.journal.log_source import BATCH
+from refundry.journal.sqlite.connections import FileState, file_state, wal_of
 from refundry.journal.sqlite.recorder import APPLICATION_ID, FORMAT, Datastore, Recorder, pragma, store_error
 
 __all__ = ["Snapshot", "has_expected_tables", "open_snapshot"]
@@ -86,36 +87,27 @@ def open_snapshot(path: Path) -> Iterator[Snapshot]:
     """
     if not path.is_file():
         raise ConfigError("store", f"there is no file {path}")
-    stamp = _stamp(path)
-    connection, at_rest = _connect(path)
+    connection, state = _connect(path)
     try:
         yield Snapshot(connection)
-        if at_rest and (_stamp(path) != stamp or _wal(path).exists()):
+        if state not in (None, file_state(path)):
             raise StoreError("store: another process wrote to it while it was read; run the command again")
     finally:
         connection.close()
 
 
-def _wal(path: Path) -> Path:
-    return path.with_name(f"{path.name}-wal")
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    found = path.stat()
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
-    """Open a snapshot; return also whether no process has the file open, so that it was opened as one at rest."""
-    at_rest = not _wal(path).exists()
+def _connect(path: Path) -> tuple[sqlite3.Connection, FileState | None]:
+    """Open a snapshot; return also the state of the file if it was opened as one that does not change."""
+    state = file_state(path)
+    at_rest = not wal_of(path).exists()
     try:
         try:
-            return _begin(path, "immutable=1" if at_rest else "mode=ro"), at_rest
+            return _begin(path, "immutable=1" if at_rest else "mode=ro"), state if at_rest else None
         except sqlite3.OperationalError:
             # In a directory that cannot be written to, an empty write-ahead log is in the way.
-            if at_rest or _wal(path).stat().st_size:
+            if at_rest or wal_of(path).stat().st_size:
                 raise
-            return _begin(path, "immutable=1"), False
+            return _begin(path, "immutable=1"), state
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise store_error(error) from error
 
