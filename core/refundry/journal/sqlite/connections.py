@@ -21,7 +21,7 @@ _SETTINGS: Final = ("query_only=1", "mmap_size=0", f"cache_size=-{READER_CACHE}"
 
 
 class ReadConnection(sqlite3.Connection):
-    """A connection for reading, and the state of the file if SQLite was told that it does not change."""
+    """A connection for reading, and the state of the file if SQLite opened it as one that does not change."""
 
     path: Path
     state: FileState | None = None

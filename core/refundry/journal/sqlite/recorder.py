@@ -107,7 +107,7 @@ def pragma(connection: sqlite3.Connection, name: str) -> Any:
 def check_settings(connection: sqlite3.Connection, journal_mode: str | None = "wal") -> None:
     """Raise `ConfigError` for a connection that could lose acknowledged writes, or a database that is not a store.
 
-    Without `journal_mode`, it may be any: SQLite does not report that of a file which it was told does not change.
+    Without `journal_mode`, it may be any: SQLite reports another one for a file that was opened as unchanging.
     """
     if pragma(connection, "application_id") != APPLICATION_ID:
         raise ConfigError("store", "this SQLite database is not a Refundry store")
@@ -152,7 +152,7 @@ FileId = tuple[int, int]
 
 
 def file_id(path: Path) -> FileId | None:
-    """Return the identity of the file at `path`; None if there is none."""
+    """Return the identity of the file at `path`; None if it does not exist."""
     try:
         found = path.stat()
     except OSError:
