@@ -13,12 +13,13 @@ from refundry.formatting import json_line, moment, money, plain
 from refundry.journal import Recorded, Row, UnmatchedNotification
 from refundry.money import Money
 from refundry.provider import Quote
-from refundry.refund import Event, RaisedReview, Refund, Review, policy
+from refundry.refund import Event, RaisedReview, Refund, Review, SettlementFacts, policy
 
 __all__ = [
     "as_json_value",
     "event_as_json",
     "event_in_words",
+    "failure_as_json",
     "refund_as_json",
     "review_as_json",
     "row_as_json",
@@ -35,6 +36,9 @@ def as_json_value(value: object) -> Any:
         return moment(value)
     if isinstance(value, Quote | RaisedReview):
         return attrs.asdict(value)
+    if isinstance(value, SettlementFacts):
+        facts = {name: as_json_value(getattr(value, name)) for name in attrs.fields_dict(SettlementFacts)}
+        return {name: fact for name, fact in facts.items() if fact is not None}
     if isinstance(value, tuple):
         return [as_json_value(item) for item in value]
     return value
@@ -63,7 +67,8 @@ def refund_as_json(refund: Refund, history: Sequence[Recorded], step: policy.Ste
         "review": [review_as_json(review) for review in refund.review],
         "provider_refund_id": refund.provider_refund_id,
         "settled_at": refund.settled_at,
-        "failure": None if refund.failure is None else attrs.asdict(refund.failure),
+        "failure": failure_as_json(refund),
+        "provider_message": refund.provider_message,
         "attempts": refund.attempts,
         "next": None
         if step is None or isinstance(step, policy.Done)
@@ -91,13 +96,18 @@ def refund_as_json(refund: Refund, history: Sequence[Recorded], step: policy.Ste
     }
 
 
+def failure_as_json(refund: Refund) -> dict[str, Any] | None:
+    """Return why a refund failed as a JSON object; None if it did not."""
+    return None if refund.failure is None else attrs.asdict(refund.failure, recurse=False)
+
+
 def review_as_json(review: Review) -> dict[str, str]:
     """Return an open reason for a review as a JSON value."""
     return {"code": str(review.code), "message": review.message, "since": moment(review.since)}
 
 
-def row_as_json(row: Row) -> dict[str, Any]:
-    """Return a row of the index as a JSON object."""
+def row_as_json(row: Row, failed: Refund | None) -> dict[str, Any]:
+    """Return a row of the index as a JSON object; `failed` is its refund if that failed."""
     return {
         "id": row.id,
         "account": row.account,
@@ -106,6 +116,7 @@ def row_as_json(row: Row) -> dict[str, Any]:
         "refund_request_id": row.refund_request_id,
         "status": str(row.status),
         "review": [review_as_json(review) for review in row.review],
+        "failure": None if failed is None else failure_as_json(failed),
         "due_at": None if row.due_at is None else moment(row.due_at),
         "requested_at": moment(row.requested_at),
         "updated_at": moment(row.updated_at),

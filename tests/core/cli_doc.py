@@ -50,8 +50,8 @@ decimal text, and `currency`.
 
 | command | one object per line, with the keys |
 | --- | --- |
-| `list` | `id`, `account`, `payment`, `amount`, `refund_request_id`, `status`, `review`, `due_at` (null if the \
-refund is final or on hold), `requested_at`, `updated_at` |
+| `list` | `id`, `account`, `payment`, `amount`, `refund_request_id`, `status`, `review`, `failure`, `due_at` \
+(null if the refund is final or on hold), `requested_at`, `updated_at` |
 | `list --unmatched` | `at`, `account`, `refund_request_id`, `evidence` |
 | `events` | `refund` and the keys of [an event](events.md) |
 | `totals` | `account`, `payment` (null without `--by-payment`), `currency`, `refunds`, `requested`, `settled`, \
@@ -93,7 +93,13 @@ REFUND: Final = (
     ),
     ("provider_refund_id", "text or null", "the provider's ID of the refund"),
     ("settled_at", "text or null", "the time of settlement as the provider wrote it"),
-    ("failure", "object or null", "`code`, `cause`, `advice`"),
+    (
+        "failure",
+        "object or null",
+        "`code`, `cause`, `advice`, and as the provider reported them `provider_message` and `details` (each can be "
+        "null)",
+    ),
+    ("provider_message", "text or null", "the provider's own explanation of its newest code"),
     ("attempts", "integer", "how often it was sent"),
     (
         "next",

@@ -5,6 +5,7 @@ The rule of this module: nothing is changed, and long lists are printed page by 
 
 import base64
 import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -17,7 +18,8 @@ from refundry.refund import Status
 if TYPE_CHECKING:
     from refundry.gateway.as_of import AsOf
     from refundry.gateway.queries import Reader
-    from refundry.journal import Selection
+    from refundry.journal import Row, Selection
+    from refundry.refund import Refund
 
 __all__ = ["events", "evidence", "list_", "show"]
 
@@ -88,13 +90,26 @@ async def _list_refunds(reader: "Reader", selection: "Selection", then: "AsOf", 
     after = ""
     while rows := await select_as_of(reader.journal, selection, then, after=after, limit=_PAGE):
         if as_json:
+            failed = await _failed(reader, rows, then)
             for row in rows:
-                print_json(views.row_as_json(row))
+                print_json(views.row_as_json(row, failed.get(row.id)))
         else:
             print_page(columns, map(views.row_in_words, rows), not after)
         after = rows[-1].id
     if not after and not as_json:
         print_page(columns, [], True)
+
+
+async def _failed(reader: "Reader", rows: "Sequence[Row]", then: "AsOf") -> "Mapping[str, Refund]":
+    """Return the refunds among the rows that failed, as they were at a moment: the index does not state why."""
+    from refundry.refund import fold
+
+    failed = [row.id for row in rows if row.status is Status.FAILED]
+    histories = await reader.journal.histories(failed) if failed else ()
+    return {
+        history[0].refund_id: fold(history[0].refund_id, [recorded.event for recorded in history])
+        for history in map(then.history, histories)
+    }
 
 
 async def _list_unmatched(reader: "Reader", account: str | None, as_json: bool) -> None:

@@ -56,6 +56,11 @@ def _summary(refund: Refund) -> list[str]:
     ]
     if refund.failure is not None:
         lines.append(f"{refund.failure.code}: {refund.failure.cause} {refund.failure.advice}")
+    if refund.settlement_amount is not None:
+        rate = "" if refund.quote is None else f", {refund.quote.pair} at {refund.quote.price}"
+        lines.append(f"settlement amount: {refund.settlement_amount} {refund.settlement_amount.currency}{rate}")
+    if refund.provider_message is not None:
+        lines.append(f'{refund.provider}: "{refund.provider_message}"')
     lines += [f"needs review since {moment(review.since)}: {review.message}" for review in refund.review]
     return lines + [line for note in refund.notes for line in _note(refund, note)]
 

@@ -33,9 +33,9 @@ from eventsourcing.utils import register_topic
 from refundry.errors import StoreError
 from refundry.money import Money
 from refundry.provider import Quote
-from refundry.refund import EVENTS, Event, RaisedReview
+from refundry.refund import EVENTS, Event, RaisedReview, SettlementFacts
 
-_TRANSLATED: Final = (datetime, Money, Quote, tuple[RaisedReview, ...])
+_TRANSLATED: Final = (datetime, Money, Quote, SettlementFacts, tuple[RaisedReview, ...])
 """The types of attributes that msgspec does not encode directly."""
 
 PRIVATE: Final[Mapping[str, tuple[str, ...]]] = {
@@ -237,7 +237,7 @@ def _make_converter() -> MsgspecJsonConverter:
     converter = make_converter(omit_if_default=True, forbid_extra_keys=True, detailed_validation=False)
     converter.register_unstructure_hook(datetime, _utc)
     # The order matters: the function for an event takes in the hooks that are there when it is made.
-    for kind in (Money, Quote, RaisedReview, *EVENTS):
+    for kind in (Money, Quote, SettlementFacts, RaisedReview, *EVENTS):
         converter.register_unstructure_hook(kind, _unstructure(converter, kind))
     for kind in EVENTS:
         register_topic(kind.topic, kind)

@@ -144,7 +144,7 @@ class Succeeded:
     """The amount that the provider reports; the core compares it with the requested one."""
     provider_refund_id: str | None = None
     settled_at: str | None = None
-    """The time as the provider writes it, with its offset."""
+    """The time in ISO 8601 with its offset, as the provider writes it; any other text is recorded as a detail."""
     settlement_amount: Money | None = None
     quote: Quote | None = None
     details: Mapping[str, Any] | None = None
@@ -164,6 +164,10 @@ class Pending:
     provider_refund_id: str | None = None
     payment_alias: str | None = None
     """Another name of the payment that the message states, in the form of an instruction's `payment`."""
+    provider_message: str | None = None
+    """The provider's own explanation of its code, as it wrote it; see `validation.provider_message`."""
+    details: Mapping[str, Any] | None = None
+    """All further fields of the message: JSON values."""
 
     kind: ClassVar[OutcomeKind] = OutcomeKind.PENDING
 
@@ -175,6 +179,11 @@ class DefinitiveFailure:
     code: str
     cause: str
     advice: str
+    provider_refund_id: str | None = None
+    provider_message: str | None = None
+    """The provider's own explanation of its code, as it wrote it; see `validation.provider_message`."""
+    details: Mapping[str, Any] | None = None
+    """All further fields of the message: JSON values."""
 
     kind: ClassVar[OutcomeKind] = OutcomeKind.FAILED
 
@@ -185,6 +194,8 @@ class NotFound:
 
     code: str | None = None
     cause: str | None = None
+    provider_message: str | None = None
+    """The provider's own explanation of its code, as it wrote it; see `validation.provider_message`."""
 
     kind: ClassVar[OutcomeKind] = OutcomeKind.NOT_FOUND
 
@@ -205,6 +216,8 @@ class Unknown:
     Refundry's signature may not sign its answer."""
     payment_alias: str | None = None
     """Another name of the payment that the message states, in the form of an instruction's `payment`."""
+    provider_message: str | None = None
+    """The provider's own explanation of its code, as it wrote it; see `validation.provider_message`."""
 
     kind: ClassVar[OutcomeKind] = OutcomeKind.UNKNOWN
 
@@ -217,6 +230,8 @@ class Blocked:
     cause: str
     advice: str
     scope: Scope = Scope.REQUEST
+    provider_message: str | None = None
+    """The provider's own explanation of its code, as it wrote it; see `validation.provider_message`."""
 
     kind: ClassVar[OutcomeKind] = OutcomeKind.BLOCKED
 

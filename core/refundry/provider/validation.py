@@ -21,7 +21,11 @@ _FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 _EPOCH_MS: Final = re.compile(r"[0-9]{12,14}", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LINE_BREAKERS: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_ISO_8601: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})", re.ASCII
+)
 _MAX_SHOWN: Final = 80
+_MAX_MESSAGE: Final = 256
 _MAX_NAME: Final = 64
 
 
@@ -143,6 +147,26 @@ def shown(text: str | None) -> str:
 def as_code(text: str | None) -> str | None:
     """Return the text if it has the shape of a code, or `None`: nothing else is recorded as a code."""
     return text if text is not None and _CODE.fullmatch(text) else None
+
+
+def iso_8601(text: str | None) -> str | None:
+    """Return the text if it is a time in ISO 8601 with its offset that exists, or `None`."""
+    if text is None or _ISO_8601.fullmatch(text) is None:
+        return None
+    try:
+        datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return text
+
+
+def provider_message(*parts: object) -> str | None:
+    """Return what a provider wrote as one line of at most 256 characters; `None` if it wrote nothing.
+
+    The parts are joined with a colon; those that are not text, or empty, are left out.
+    """
+    written = ": ".join(" ".join(part.split()) for part in parts if isinstance(part, str) and part.strip())
+    return written[:_MAX_MESSAGE] or None
 
 
 def moment(text: str | None) -> datetime | None:

@@ -15,6 +15,7 @@ from refundry.refund.events import (
 )
 from refundry.refund.folding import apply, fold
 from refundry.refund.reviews import AGAINST_EVIDENCE, RECONCILIATION_REASONS, Review
+from refundry.refund.settlement import SettlementFacts
 from refundry.refund.state import Failure, Last, Note, Refund
 from refundry.refund.transitions import FINAL, TRANSITIONS, IllegalEvent, Status, Trigger
 
@@ -39,6 +40,7 @@ __all__ = [
     "Requested",
     "Review",
     "Settled",
+    "SettlementFacts",
     "Status",
     "Submitted",
     "TRANSITIONS",

@@ -12,6 +12,7 @@ import attrs
 
 from refundry.money import Money
 from refundry.provider import OutcomeKind, Quote, Resend, ReviewReason, Scope
+from refundry.refund.settlement import SettlementFacts
 
 
 class NextStep(StrEnum):
@@ -121,9 +122,13 @@ class Inquired:
     by: str | None = None
     why: str | None = None
     details: Mapping[str, Any] | None = None
-    """All further fields of the message, unless the event that ends the refund keeps them: JSON values."""
+    """All further fields of a message about a failure or of an informational one: JSON values."""
     payment_alias: str | None = None
     """Another name of the payment that the message states, in the form of `payment`."""
+    provider_message: str | None = None
+    """The provider's own explanation of its code."""
+    settlement: SettlementFacts | None = None
+    """What the message states about the settlement, before it is confirmed or after the refund settled."""
 
     topic: ClassVar[str] = "inquired"
 
@@ -171,6 +176,11 @@ class Failed:
     """An operator decided without asking the provider first."""
     against_evidence: bool = False
     """An operator decided against what the provider reported."""
+    provider_refund_id: str | None = None
+    provider_message: str | None = None
+    """The provider's own explanation of its code."""
+    details: Mapping[str, Any] | None = None
+    """All further fields that the provider sent with the failure: JSON values."""
 
     topic: ClassVar[str] = "failed"
 

@@ -12,6 +12,7 @@ import attrs
 from refundry.provider import OutcomeKind, Resend
 from refundry.refund.events import Channel, Event, Failed, Inquired, NextStep, Requested, Settled, Submitted
 from refundry.refund.reviews import AGAINST_EVIDENCE, Review, unreconciled, with_raised
+from refundry.refund.settlement import SettlementFacts
 from refundry.refund.state import Failure, Last, Note, Refund
 from refundry.refund.transitions import FINAL, TRANSITIONS, IllegalEvent, Status, Trigger
 
@@ -153,6 +154,7 @@ def _inquired(state: _State, event: Inquired) -> None:
         # Not even the time of the last change: what is next, and when, was planned from there.
         state["notes"] = (*state.get("notes", ()), Note(event.at, event.cause or "", event.code, event.details))
         _raise_reviews(state, event)
+        _add_facts(state, event)
         return
     if outcome is _RESUMED:
         _check_named(event)
@@ -160,9 +162,11 @@ def _inquired(state: _State, event: Inquired) -> None:
     _move(state, _trigger(state, outcome), _BY_INQUIRED)
     state["updated_at"] = event.at
     _raise_reviews(state, event)
+    _add_facts(state, event)
     if before in FINAL:
         return
     state.update(last=_LAST[outcome], code=event.code, next_step=event.next_step, next_at=event.next_at)
+    state["provider_message"] = event.provider_message
     if event.resend is _NEVER:
         state["resend"] = _NEVER
     elif state.get("resend") is not _NEVER:
@@ -192,6 +196,26 @@ def _raise_reviews(state: _State, event: Inquired) -> None:
         state["review"] = with_raised(state.get("review", ()), event.review, event.at)
 
 
+def _add_facts(state: _State, event: Inquired) -> None:
+    """Add what a message states about the settlement: to the settlement, or for the time when the refund settles."""
+    if state["status"] in FINAL and state.get("provider_refund_id") is None:
+        state["provider_refund_id"] = event.provider_refund_id
+    if event.settlement is None:
+        return
+    if state["status"] is not Status.SETTLED:
+        state["reported"] = event.settlement.over(state.get("reported") or _NO_FACTS)
+        return
+    known = SettlementFacts(**{name: state.get(name) for name in _FACTS})
+    newest = event.settlement.over(known)
+    if known not in (newest, _NO_FACTS):
+        state["superseded"] = (*state.get("superseded", ()), known)
+    state.update((name, getattr(newest, name)) for name in _FACTS)
+
+
+_NO_FACTS: Final = SettlementFacts()
+_FACTS: Final = tuple(field.name for field in attrs.fields(SettlementFacts))
+
+
 def _count_inquiry(state: _State, event: Inquired) -> None:
     state["inquiries"] = state.get("inquiries", 0) + 1
     state["inquired_as"] = event.sender
@@ -212,7 +236,9 @@ def _learn_pending(state: _State, event: Inquired) -> None:
 def _learn_failed(state: _State, event: Inquired) -> None:
     if event.channel is not Channel.NOTIFICATION:
         state["resend"] = _NEVER
-        state["unconfirmed_failure"] = Failure(event.code or "", event.cause or "", event.advice or "")
+        state["unconfirmed_failure"] = Failure(
+            event.code or "", event.cause or "", event.advice or "", event.provider_message, event.details
+        )
 
 
 def _learn_not_found(state: _State, event: Inquired) -> None:
@@ -285,7 +311,13 @@ def _settled(state: _State, event: Settled) -> None:
         details=event.details,
         failure=None,
         failed_by=None,
+        provider_message=None,
     )
+    reported = state.get("reported")
+    if reported is not None:
+        known = SettlementFacts(**{name: state[name] for name in _FACTS}).over(reported)
+        state.update((name, getattr(known, name)) for name in _FACTS)
+        state["reported"] = None
 
 
 def _failed(state: _State, event: Failed) -> None:
@@ -293,9 +325,12 @@ def _failed(state: _State, event: Failed) -> None:
     state.update(
         last=_FAILED_LAST,
         review=_decided_reviews(event) if event.channel is _OPERATOR else unreconciled(state.get("review", ())),
-        failure=Failure(event.code, event.cause, event.advice),
+        failure=Failure(event.code, event.cause, event.advice, event.provider_message, event.details),
         failed_by=event.by,
         code=event.code,
+        provider_message=event.provider_message,
+        provider_refund_id=event.provider_refund_id or state.get("provider_refund_id"),
+        reported=None,
         settled_at=None,
         settled_amount=None,
         settlement_amount=None,

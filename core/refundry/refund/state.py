@@ -14,6 +14,7 @@ from refundry.money import Money
 from refundry.provider import Quote, Resend, Scope
 from refundry.refund.events import NextStep
 from refundry.refund.reviews import Review
+from refundry.refund.settlement import SettlementFacts
 from refundry.refund.transitions import FINAL, Status
 
 
@@ -40,6 +41,10 @@ class Failure:
     code: str
     cause: str
     advice: str
+    provider_message: str | None = None
+    """The provider's own explanation of its code."""
+    details: Mapping[str, Any] | None = None
+    """All further fields that the provider sent with the failure."""
 
 
 @attrs.frozen(slots=True)
@@ -104,6 +109,8 @@ class Refund:
     last: Last = Last.REQUESTED
     code: str | None = None
     """The provider's code in the newest event."""
+    provider_message: str | None = None
+    """The provider's own explanation of that code."""
     resend: Resend = Resend.AFTER_NOT_FOUND
     """Whether the same bytes may be sent again; `NEVER` is never taken back."""
     not_found: int = 0
@@ -125,18 +132,22 @@ class Refund:
     unconfirmed_failure: Failure | None = None
     """A failure that was reported while an attempt was unresolved, and has not been contradicted since: an inquiry must
     confirm it."""
+    reported: SettlementFacts | None = None
+    """What the provider stated about the settlement while the refund was not settled."""
 
     # What comes next, as it was recorded.
     next_step: NextStep = NextStep.SUBMIT
     next_at: datetime | None = None
 
-    # How it ended.
+    # How it ended. What the provider states about a settlement later replaces what it stated before.
     provider_refund_id: str | None = None
     settled_at: str | None = None
     settled_amount: Money | None = None
     settlement_amount: Money | None = None
     quote: Quote | None = None
     details: Mapping[str, Any] | None = None
+    superseded: tuple[SettlementFacts, ...] = ()
+    """What the provider stated about the settlement before it stated something else."""
     failure: Failure | None = None
     failed_by: str | None = None
     """The operator who decided that it failed, if one did."""
@@ -146,3 +157,13 @@ class Refund:
     def final(self) -> bool:
         """Return whether it is settled or failed."""
         return self.status in FINAL
+
+    @property
+    def settlement(self) -> SettlementFacts:
+        """Return what the provider states about the settlement."""
+        return SettlementFacts(
+            settled_at=self.settled_at,
+            settlement_amount=self.settlement_amount,
+            quote=self.quote,
+            details=self.details,
+        )

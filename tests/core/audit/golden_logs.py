@@ -36,6 +36,7 @@ from refundry.refund import (
     Refund,
     Requested,
     Settled,
+    SettlementFacts,
     Submitted,
     fold,
 )
@@ -210,10 +211,50 @@ def _bare_histories() -> Iterator[list[Event]]:
     yield [late, named, settled, refused, restored]
 
 
-async def _write_shapes(directory: Path) -> Path:
+def shapes_of_facts() -> Iterator[list[Event]]:
+    """Return histories with the fields for facts that a provider states besides the status, each also absent."""
+    asked = Requested(
+        at=AT, account="shop", provider="antom", payment="P1", amount=Money(1233, "EUR", 2), refund_request_id="R1",
+        by="platform",
+    )  # fmt: skip
+    sent = Submitted(
+        at=AT, attempt=1, digest=DIGEST, sender="c@h", plugin="antom 0.1.0", next_at=AT + timedelta(seconds=10)
+    )
+    early = Inquired(
+        at=AT, channel=Channel.NOTIFICATION, outcome=OutcomeKind.SUCCEEDED, next_step=NextStep.INQUIRE, next_at=AT,
+        settlement=SettlementFacts(details={"arn": "77", "rrn": "1"}),
+    )  # fmt: skip
+    done = Settled(at=AT, channel=Channel.REPLY, amount=Money(1233, "EUR", 2), details={"rrn": "2"})
+    facts = SettlementFacts(
+        settled_at="2026-11-22T20:00:00+08:00", settlement_amount=Money(1500, "JPY", 0),
+        quote=Quote("EUR/JPY", "160.1"), details={"arn": "78"},
+    )  # fmt: skip
+    late = Inquired(
+        at=AT, channel=Channel.NOTIFICATION, outcome=OutcomeKind.INFORMATIONAL, next_step=NextStep.DONE,
+        code="LATE_FACTS", cause="c", provider_refund_id="PR1", settlement=facts,
+    )  # fmt: skip
+    yield [asked, sent, early, done, late]
+    refused = Inquired(
+        at=AT, channel=Channel.REPLY, outcome=OutcomeKind.FAILED, next_step=NextStep.INQUIRE, next_at=AT, code="C",
+        cause="c", advice="a", provider_message="Not today.", details={"refundTime": "t"},
+    )  # fmt: skip
+    end = Failed(
+        at=AT, channel=Channel.INQUIRY, code="C", cause="c", advice="a", provider_refund_id="PR2",
+        provider_message="Not today.", details={"refundTime": "t"},
+    )  # fmt: skip
+    yield [attrs.evolve(asked, refund_request_id="R2"), sent, refused, end]
+    bare = Failed(at=AT, channel=Channel.REPLY, code="C", cause="c", advice="a")
+    yield [attrs.evolve(asked, refund_request_id="R3"), sent, bare]
+
+
+SHAPES: Final = {"shapes": shapes, "shapes-of-facts": shapes_of_facts}
+"""What the logs of shapes contain: together every field of every event."""
+
+
+async def _write_shapes(name: str, directory: Path) -> Path:
     store = directory / "refunds.db"
     journal = await SqliteJournal.open(store)
-    for number, events in enumerate(shapes()):
+    for number, events in enumerate(SHAPES[name]()):
         refund_id = f"0190a0e6-0000-7000-8000-{number:012x}"
         await journal.save(Write(fold(refund_id, events), events))
     await journal.close()
@@ -289,7 +330,7 @@ async def main(name: str) -> None:
     if path.exists():
         sys.exit(f"{path.name} is there: a golden log is never written again")
     with TemporaryDirectory() as directory:
-        made = await (_write_shapes(Path(directory)) if name == "shapes" else _write_flows(name, Path(directory)))
+        made = await (_write_shapes(name, Path(directory)) if name in SHAPES else _write_flows(name, Path(directory)))
         path.write_text("".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in _dump(made)), "utf-8")
     hashes = json.loads(HASHES.read_text("utf-8")) if HASHES.exists() else {}
     HASHES.write_text(json.dumps(hashes | {name: summary(read_log(name))}, indent=1, sort_keys=True) + "\n", "utf-8")

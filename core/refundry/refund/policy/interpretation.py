@@ -37,6 +37,7 @@ from refundry.refund import (
     Settled,
     Status,
 )
+from refundry.refund.policy.late_facts import adds_facts, late_facts, stated_facts
 from refundry.refund.policy.planning import first_inquiry, seconds, unanswered_until, with_next_step
 
 
@@ -96,7 +97,8 @@ def _interpret_open(refund: Refund, outcome: Outcome | NotSent, source: Source, 
             return _interpret_not_found(refund, outcome, source, terms)
         case Blocked():
             if terms.replays_refusals and _is_blocked_again(refund, outcome, source):
-                return _failure(Failure(outcome.code, outcome.cause, _FINAL_AFTER_ALL), source)
+                failure = Failure(outcome.code, outcome.cause, _FINAL_AFTER_ALL, outcome.provider_message)
+                return _failure(failure, source)
             return _inquired(refund, outcome, source)
         case Pending() | Unknown() | Informational() | NotSent():
             return _inquired(refund, outcome, source)
@@ -166,15 +168,16 @@ def _interpret_success(refund: Refund, outcome: Succeeded, source: Source) -> Ev
         return _inquired(refund, Unknown(text, None, Resend.NEVER, ReviewReason.CONTRADICTORY_ANSWER), source)
     if not source.fresh:
         return _inquired(refund, outcome, source)
+    facts = stated_facts(outcome)
     return Settled(
         at=source.at,
         channel=source.channel,
         amount=outcome.amount,
         provider_refund_id=outcome.provider_refund_id,
-        settled_at=outcome.settled_at,
-        settlement_amount=outcome.settlement_amount,
-        quote=outcome.quote,
-        details=outcome.details,
+        settled_at=facts.settled_at,
+        settlement_amount=facts.settlement_amount,
+        quote=facts.quote,
+        details=facts.details,
         evidence=source.evidence,
         plugin=source.plugin,
         payment_alias=outcome.payment_alias,
@@ -187,7 +190,8 @@ def _interpret_failure(refund: Refund, outcome: DefinitiveFailure, source: Sourc
     unresolved = refund.unresolved_attempt or not _is_first_answer(refund, source)
     if (source.channel is Channel.REPLY and unresolved) or not source.fresh:
         return _inquired(refund, outcome, source)
-    return _failure(Failure(outcome.code, outcome.cause, outcome.advice), source)
+    failure = Failure(outcome.code, outcome.cause, outcome.advice, outcome.provider_message, outcome.details)
+    return _failure(failure, source, outcome.provider_refund_id)
 
 
 def _interpret_not_found(refund: Refund, outcome: NotFound, source: Source, terms: Terms) -> Event | None:
@@ -209,7 +213,7 @@ def _is_blocked_again(refund: Refund, outcome: Blocked, source: Source) -> bool:
     return _is_first_answer(refund, source) and fixed and same and not refund.unresolved_attempt
 
 
-def _failure(failure: Failure, source: Source) -> Failed:
+def _failure(failure: Failure, source: Source, provider_refund_id: str | None = None) -> Failed:
     return Failed(
         at=source.at,
         channel=source.channel,
@@ -218,6 +222,9 @@ def _failure(failure: Failure, source: Source) -> Failed:
         advice=failure.advice,
         evidence=source.evidence,
         plugin=source.plugin,
+        provider_refund_id=provider_refund_id,
+        provider_message=failure.provider_message,
+        details=failure.details,
     )
 
 
@@ -236,21 +243,22 @@ def _repeats(refund: Refund, outcome: Outcome | NotSent) -> bool:
     raised = {reason.code for reason in _raised(outcome)}
     open_already = raised <= _codes(refund) and fields.get("code") == refund.code
     same = refund.last.value == outcome.kind.value and same_id and same_rule and same_hold
-    return same and (not raised or open_already)
+    return same and (not raised or open_already) and not adds_facts(refund, outcome)
 
 
 # --- a final refund ---------------------------------------------------------------------------------------------------
 
 
 def _interpret_after_the_end(refund: Refund, outcome: Outcome | NotSent, source: Source) -> Event | None:
-    """Return what is recorded about a final refund: a contradiction, once, and the answer to every inquiry."""
+    """Return what is recorded about a final refund: a contradiction, once, new facts, and what inquiries answer."""
     contradiction = _contradiction(refund, outcome, source)
     if contradiction is not None and contradiction.code not in _codes(refund):
         return _record(outcome, source, NextStep.DONE, (contradiction,))
-    if source.channel is not Channel.INQUIRY:
-        return None
-    details = outcome.details if isinstance(outcome, Succeeded) else None
-    return attrs.evolve(_record(outcome, source, NextStep.DONE, ()), details=details)
+    if source.channel is Channel.INQUIRY:
+        return _record(outcome, source, NextStep.DONE, ())
+    if contradiction is None and adds_facts(refund, outcome):
+        return late_facts(_record(outcome, source, NextStep.DONE, ()))
+    return None
 
 
 def _contradiction(refund: Refund, outcome: Outcome | NotSent, source: Source) -> RaisedReview | None:
@@ -287,7 +295,7 @@ def _contradiction_of_failure(outcome: Outcome | NotSent) -> RaisedReview | None
 def _contradiction_of_settlement(refund: Refund, outcome: Outcome | NotSent) -> RaisedReview | None:
     match outcome:
         case DefinitiveFailure():
-            text = f"settled in Refundry; the provider now reports that it failed: {outcome.code}"
+            text = f"settled in Refundry; the provider now reports that it failed: {outcome.code}{_quoted(outcome)}"
             return RaisedReview(ReviewReason.FAILED_AFTER_SETTLEMENT, text)
         case Succeeded() if outcome.amount != refund.amount:
             text = f"settled in Refundry; the provider now reports an amount of {_shown(outcome)}"
@@ -306,8 +314,7 @@ def _note(refund: Refund, outcome: Informational, source: Source) -> Inquired | 
     if refund.status is Status.FAILED:
         text = f"failed in Refundry, and the provider now reports: {outcome.cause}"
         review = (RaisedReview(ReviewReason.REPORTED_AFTER_FAILURE, text),)
-    event = _record(outcome, source, refund.next_step, review)
-    return attrs.evolve(event, next_at=refund.next_at, details=outcome.details)
+    return attrs.evolve(_record(outcome, source, refund.next_step, review), next_at=refund.next_at)
 
 
 # --- what an event records of an outcome ------------------------------------------------------------------------------
@@ -325,16 +332,29 @@ def _record(
         evidence=source.evidence,
         sender=source.sender,
         plugin=source.plugin,
+        settlement=stated_facts(outcome).or_none(),
         **_fields(outcome),
     )
 
 
 def _fields(outcome: Outcome | NotSent) -> dict[str, Any]:
     """Return the outcome's fields under the names that the event has for them."""
-    return {name: value for name in _KEPT if (value := getattr(outcome, name, None)) is not None}
+    fields = {name: value for name in _KEPT if (value := getattr(outcome, name, None)) is not None}
+    if isinstance(outcome, DefinitiveFailure | Informational) and outcome.details is not None:
+        fields["details"] = outcome.details
+    return fields
 
 
-_KEPT: Final = ("code", "cause", "advice", "provider_refund_id", "resend", "scope", "payment_alias")
+_KEPT: Final = (
+    "code",
+    "cause",
+    "advice",
+    "provider_refund_id",
+    "resend",
+    "scope",
+    "payment_alias",
+    "provider_message",
+)
 
 
 def _raised(outcome: Outcome | NotSent) -> tuple[RaisedReview, ...]:
@@ -360,11 +380,18 @@ _ON_HOLD: Final = {
 
 
 def _message(outcome: Blocked | Unknown) -> str:
-    """Return what an operator reads: the cause, and what to do about it if that is known."""
-    if not outcome.advice:
-        return outcome.cause
-    cause = outcome.cause if outcome.code is None else f"{outcome.code}: {outcome.cause}"
-    return f"{cause if cause.endswith('.') else f'{cause}.'} {outcome.advice}"
+    """Return what an operator reads: the cause, what to do about it if that is known, and the provider's message."""
+    text = outcome.cause
+    if outcome.advice:
+        cause = outcome.cause if outcome.code is None else f"{outcome.code}: {outcome.cause}"
+        text = f"{cause if cause.endswith('.') else f'{cause}.'} {outcome.advice}"
+    return text + _quoted(outcome)
+
+
+def _quoted(outcome: Outcome | NotSent) -> str:
+    """Return the provider's own message in brackets; nothing if there is none."""
+    message = getattr(outcome, "provider_message", None)
+    return "" if message is None else f' (provider: "{message}")'
 
 
 def _shown(outcome: Succeeded) -> str:
