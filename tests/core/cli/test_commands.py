@@ -334,7 +334,8 @@ def test_show_has_the_documented_keys(run: Run, provider: Provider) -> None:
     shown = run(*ASK, "--amount", "12.33", "--id", "R1", "--json").one
 
     assert set(shown) >= DOCUMENTED
-    assert {"code", "cause", "advice"} == set(shown["failure"])
+    assert {"code", "cause", "advice", "provider_message", "details"} == set(shown["failure"])
+    assert [shown["failure"]] == [row["failure"] for row in run("list", "--json").lines]
     assert shown["next"] is None
     assert all(set(event) >= {"position", "version", "event", "at"} for event in shown["events"])
     assert ["Requested", "Submitted", "Failed"] == [event["event"] for event in shown["events"]]
