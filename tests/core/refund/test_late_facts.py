@@ -138,7 +138,7 @@ FAILURE: Final = DefinitiveFailure(
 )
 
 
-def test_a_failure_carries_everything_that_the_provider_told() -> None:
+def test_a_failure_carries_everything_that_the_provider_reported() -> None:
     """Id, message and further fields are in `Failed` and in the refund."""
     event, refund = received(sent(), FAILURE, Channel.REPLY)
 
@@ -165,7 +165,7 @@ def test_a_failure_that_an_inquiry_had_to_confirm_carries_it_too() -> None:
     assert (FAILURE.details, FAILURE.provider_message) == (ended.details, ended.provider_message)
 
 
-def test_what_a_late_notification_tells_about_a_failure_is_recorded_once() -> None:
+def test_what_a_late_notification_reports_about_a_failure_is_recorded_once() -> None:
     """A refund that failed without details takes them from the notification: one event with evidence, no review."""
     event, refund = received(failed(), FAILURE)
     again, _ = received(refund, FAILURE)

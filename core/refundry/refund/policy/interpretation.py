@@ -389,7 +389,7 @@ def _message(outcome: Blocked | Unknown) -> str:
 
 
 def _quoted(outcome: Outcome | NotSent) -> str:
-    """Return the provider's own message in brackets; nothing if there is none."""
+    """Return the provider's own message in brackets; an empty text without one."""
     message = getattr(outcome, "provider_message", None)
     return "" if message is None else f' (provider: "{message}")'
 
