@@ -53,11 +53,13 @@ The parts
 
 - `planning`: state -> what comes next, and when.
 - `interpretation`: state and outcome -> the event that records it.
+- `recording`: outcome -> what its event records.
+- `late_facts`: what a message adds besides a status, also after the end.
 - `operator_actions`: state and an operator's decision -> the event that records it.
 - `sending`: what is sent, and when it must not be.
 """
 
-from refundry.refund.policy.interpretation import Source, interpret, interpret_outcome, is_fresh
+from refundry.refund.policy.interpretation import interpret, interpret_outcome, is_fresh
 from refundry.refund.policy.operator_actions import confirms_failure, escalated, flagged, resolved, resumed
 from refundry.refund.policy.planning import (
     Done,
@@ -69,6 +71,7 @@ from refundry.refund.policy.planning import (
     unanswered_until,
     with_next_step,
 )
+from refundry.refund.policy.recording import Source
 from refundry.refund.policy.sending import check_limits, instruction_for, refusal_to_send
 
 __all__ = [

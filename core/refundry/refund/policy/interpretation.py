@@ -4,7 +4,7 @@ The rule of this module: pure. Nothing becomes final without the provider's word
 """
 
 from datetime import datetime, timedelta
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 
 import attrs
 
@@ -19,7 +19,6 @@ from refundry.provider import (
     Pending,
     Resend,
     ReviewReason,
-    Scope,
     Succeeded,
     Terms,
     Unknown,
@@ -39,22 +38,7 @@ from refundry.refund import (
 )
 from refundry.refund.policy.late_facts import adds_facts, late_facts, stated_facts
 from refundry.refund.policy.planning import first_inquiry, seconds, unanswered_until, with_next_step
-
-
-@attrs.frozen(slots=True, kw_only=True)
-class Source:
-    """Where an outcome came from: what the event records about it."""
-
-    at: datetime
-    channel: Channel
-    plugin: str | None = None
-    sender: str | None = None
-    """The identity that inquired, for an inquiry."""
-    evidence: str | None = None
-    attempt: int | None = None
-    """The attempt that was answered, or that was the newest when the inquiry was sent."""
-    fresh: bool = True
-    """False for an old notification: it ends nothing. It may cause an inquiry, or forbid a resend."""
+from refundry.refund.policy.recording import Source, fields_of, message_of, quoted, raised_by, record
 
 
 def is_fresh(signed_at: datetime | None, received_at: datetime, terms: Terms) -> bool:
@@ -231,16 +215,16 @@ def _failure(failure: Failure, source: Source, provider_refund_id: str | None = 
 def _inquired(refund: Refund, outcome: Outcome | NotSent, source: Source) -> Inquired | None:
     if source.channel is Channel.NOTIFICATION and _repeats(refund, outcome):
         return None
-    return _record(outcome, source, NextStep.INQUIRE, _raised(outcome))
+    return record(outcome, source, NextStep.INQUIRE, raised_by(outcome))
 
 
 def _repeats(refund: Refund, outcome: Outcome | NotSent) -> bool:
     """Return whether nothing in it is new: a notification played again must not fill the log or delay an inquiry."""
-    fields = _fields(outcome)
+    fields = fields_of(outcome)
     same_id = fields.get("provider_refund_id", refund.provider_refund_id) == refund.provider_refund_id
     same_rule = refund.resend in (Resend.NEVER, fields.get("resend", refund.resend))
     same_hold = fields.get("scope", refund.blocked) == refund.blocked
-    raised = {reason.code for reason in _raised(outcome)}
+    raised = {reason.code for reason in raised_by(outcome)}
     open_already = raised <= _codes(refund) and fields.get("code") == refund.code
     same = refund.last.value == outcome.kind.value and same_id and same_rule and same_hold
     return same and (not raised or open_already) and not adds_facts(refund, outcome)
@@ -253,18 +237,18 @@ def _interpret_after_the_end(refund: Refund, outcome: Outcome | NotSent, source:
     """Return what is recorded about a final refund: a contradiction, once, new facts, and what inquiries answer."""
     contradiction = _contradiction(refund, outcome, source)
     if contradiction is not None and contradiction.code not in _codes(refund):
-        return _record(outcome, source, NextStep.DONE, (contradiction,))
+        return record(outcome, source, NextStep.DONE, (contradiction,))
     if source.channel is Channel.INQUIRY:
-        return _record(outcome, source, NextStep.DONE, ())
+        return record(outcome, source, NextStep.DONE, ())
     if contradiction is None and adds_facts(refund, outcome):
-        return late_facts(_record(outcome, source, NextStep.DONE, ()))
+        return late_facts(record(outcome, source, NextStep.DONE, ()))
     return None
 
 
 def _contradiction(refund: Refund, outcome: Outcome | NotSent, source: Source) -> RaisedReview | None:
     # A reply that was overtaken by the end may report trouble with the call; others concern the refund itself.
     if isinstance(outcome, Unknown) and source.channel is not Channel.REPLY:
-        text = f"{refund.status} in Refundry; the provider now answers: {_message(outcome)}"
+        text = f"{refund.status} in Refundry; the provider now answers: {message_of(outcome)}"
         unresolved = outcome.resend is Resend.NEVER and outcome.review is not None
         return RaisedReview(ReviewReason.CONTRADICTS_FINAL_STATE, text) if unresolved else None
     match refund.status:
@@ -295,7 +279,7 @@ def _contradiction_of_failure(outcome: Outcome | NotSent) -> RaisedReview | None
 def _contradiction_of_settlement(refund: Refund, outcome: Outcome | NotSent) -> RaisedReview | None:
     match outcome:
         case DefinitiveFailure():
-            text = f"settled in Refundry; the provider now reports that it failed: {outcome.code}{_quoted(outcome)}"
+            text = f"settled in Refundry; the provider now reports that it failed: {outcome.code}{quoted(outcome)}"
             return RaisedReview(ReviewReason.FAILED_AFTER_SETTLEMENT, text)
         case Succeeded() if outcome.amount != refund.amount:
             text = f"settled in Refundry; the provider now reports an amount of {_shown(outcome)}"
@@ -314,84 +298,7 @@ def _note(refund: Refund, outcome: Informational, source: Source) -> Inquired | 
     if refund.status is Status.FAILED:
         text = f"failed in Refundry, and the provider now reports: {outcome.cause}"
         review = (RaisedReview(ReviewReason.REPORTED_AFTER_FAILURE, text),)
-    return attrs.evolve(_record(outcome, source, refund.next_step, review), next_at=refund.next_at)
-
-
-# --- what an event records of an outcome ------------------------------------------------------------------------------
-
-
-def _record(
-    outcome: Outcome | NotSent, source: Source, next_step: NextStep, review: tuple[RaisedReview, ...]
-) -> Inquired:
-    return Inquired(
-        at=source.at,
-        channel=source.channel,
-        outcome=outcome.kind,
-        next_step=next_step,
-        review=review,
-        evidence=source.evidence,
-        sender=source.sender,
-        plugin=source.plugin,
-        settlement=stated_facts(outcome).or_none(),
-        **_fields(outcome),
-    )
-
-
-def _fields(outcome: Outcome | NotSent) -> dict[str, Any]:
-    """Return the outcome's fields under the names that the event has for them."""
-    fields = {name: value for name in _KEPT if (value := getattr(outcome, name, None)) is not None}
-    if isinstance(outcome, DefinitiveFailure | Informational) and outcome.details is not None:
-        fields["details"] = outcome.details
-    return fields
-
-
-_KEPT: Final = (
-    "code",
-    "cause",
-    "advice",
-    "provider_refund_id",
-    "resend",
-    "scope",
-    "payment_alias",
-    "provider_message",
-)
-
-
-def _raised(outcome: Outcome | NotSent) -> tuple[RaisedReview, ...]:
-    """Return the reasons that an outcome raises why an operator should look."""
-    match outcome:
-        case Blocked():
-            account = outcome.scope is Scope.ACCOUNT
-            reason = ReviewReason.BLOCKED_ACCOUNT if account else ReviewReason.BLOCKED_REQUEST
-            return (RaisedReview(reason, _message(outcome) + _ON_HOLD[outcome.scope]),)
-        case Unknown() if outcome.review is not None:
-            return (RaisedReview(outcome.review, _message(outcome) + _ON_HOLD[outcome.scope]),)
-        case Succeeded() | Pending() | DefinitiveFailure() | NotFound() | Unknown() | Informational() | NotSent():
-            return ()
-        case _:
-            assert_never(outcome)
-
-
-_ON_HOLD: Final = {
-    Scope.ACCOUNT: " (all refunds of the account are on hold)",
-    Scope.REQUEST: " (this refund is on hold)",
-    None: "",
-}
-
-
-def _message(outcome: Blocked | Unknown) -> str:
-    """Return what an operator reads: the cause, what to do about it if that is known, and the provider's message."""
-    text = outcome.cause
-    if outcome.advice:
-        cause = outcome.cause if outcome.code is None else f"{outcome.code}: {outcome.cause}"
-        text = f"{cause if cause.endswith('.') else f'{cause}.'} {outcome.advice}"
-    return text + _quoted(outcome)
-
-
-def _quoted(outcome: Outcome | NotSent) -> str:
-    """Return the provider's own message in brackets; an empty text without one."""
-    message = getattr(outcome, "provider_message", None)
-    return "" if message is None else f' (provider: "{message}")'
+    return attrs.evolve(record(outcome, source, refund.next_step, review), next_at=refund.next_at)
 
 
 def _shown(outcome: Succeeded) -> str:
