@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         Requested,
         Review,
         Settled,
+        SettlementFacts,
         Status,
         Submitted,
     )
@@ -102,6 +103,7 @@ __all__ = [
     "Row",
     "Scope",
     "Settled",
+    "SettlementFacts",
     "Stale",
     "Status",
     "Step",
