@@ -16,10 +16,10 @@ have to change, and a request never changes. Sources: the code tables of `alipay
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from refundry.provider import Breaker, Code, CodeClass, NewId, SameId
+from refundry.provider.codes import table_of
 
 SUCCESS: Final = "10000"
 UNAVAILABLE: Final = "20000"
@@ -90,10 +90,6 @@ def _later(status: str, code: str, cause: str) -> Code:
 def _unchanged(status: str, code: str, cause: str) -> Code:
     advice = "Nothing is known about the refund from this; the query is repeated."
     return Code(code=code, status=status, meaning=CodeClass.UNCHANGED, cause=cause, advice=advice)
-
-
-def _table(*rows: Code) -> Mapping[str, Code]:
-    return MappingProxyType({row.code: row for row in rows})
 
 
 # --- the gateway ------------------------------------------------------------------------------------------------------
@@ -180,7 +176,7 @@ _BUYER: Final = "Ask Alipay's support about the buyer's account"
 _AMOUNT: Final = f"Compare the earlier refunds of this trade first, then {_NEW} over at most what is left."
 _OTHERWISE: Final = "Refund the customer in another way; Alipay will not refund this trade."
 
-REFUND_CODES: Final = _table(
+REFUND_CODES: Final = table_of(
     Code(
         code=SUCCESS,
         status=SUCCESS,
@@ -301,7 +297,7 @@ REFUND_CODES: Final = _table(
 )
 """The answers of `alipay.trade.refund`."""
 
-INQUIRY_CODES: Final = _table(
+INQUIRY_CODES: Final = table_of(
     Code(
         code=SUCCESS,
         status=SUCCESS,

@@ -39,7 +39,6 @@ from refundry_alipay.messages import (
 from refundry_alipay.request_fields import CURRENCY
 
 BEIJING: Final = timezone(timedelta(hours=8))
-MERCHANT: Final = "merchant:"
 DBACK_FAILED: Final = "The bank did not take the money; Alipay put it into the buyer's balance. The refund stays done."
 
 _About = RefundResponse | QueryResponse | TradeNotification | DepositBackMessage
@@ -57,8 +56,8 @@ _DBACK: Final[Mapping[str, str]] = MappingProxyType(
 
 def named(payment: str) -> tuple[str, str]:
     """Return the field that names a payment, and its number."""
-    if payment.startswith(MERCHANT):
-        return "out_trade_no", payment.removeprefix(MERCHANT)
+    if payment.startswith(validation.MERCHANT):
+        return "out_trade_no", payment.removeprefix(validation.MERCHANT)
     return "trade_no", payment
 
 

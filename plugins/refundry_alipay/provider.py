@@ -8,7 +8,7 @@ one means is in `refundry_alipay.interpretation`. Sources: Alipay Open Platform,
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -25,7 +25,6 @@ from refundry.provider import (
     Forged,
     Invalid,
     Notification,
-    Outcome,
     ProviderCall,
     ProviderPlugin,
     RefundInstruction,
@@ -34,14 +33,15 @@ from refundry.provider import (
     Unknown,
     Unreadable,
     VerifiedNotification,
+    messages,
     read_object,
     signatures,
     validation,
 )
-from refundry.provider import messages as reading
+from refundry.provider.signed import SignedProvider
 from refundry_alipay import __version__, interpretation, request_fields, signing
 from refundry_alipay.codes import INQUIRY_CODES, REFUND_CODES
-from refundry_alipay.interpretation import BEIJING, MERCHANT
+from refundry_alipay.interpretation import BEIJING
 from refundry_alipay.messages import (
     DepositBackMessage,
     QueryRequest,
@@ -52,9 +52,9 @@ from refundry_alipay.messages import (
 )
 from refundry_alipay.reports import TRADE_BILL
 from refundry_alipay.request_fields import CURRENCY, REFUND_OPTIONS
-from refundry_alipay.settings import AlipaySettings, Keys, check_settings, load_keys
+from refundry_alipay.settings import AlipaySettings, Certificates, check_settings, load_keys
 
-_Response = TypeVar("_Response", RefundResponse, QueryResponse)
+_Message = TypeVar("_Message", bound=messages.Message)
 
 REFUND: Final = "alipay.trade.refund"
 QUERY: Final = "alipay.trade.fastpay.refund.query"
@@ -72,12 +72,12 @@ ACKNOWLEDGEMENT: Final = Acknowledgement(200, (("content-type", "text/plain"),),
 
 
 @attrs.frozen(slots=True)
-class AlipayProvider:
+class AlipayProvider(SignedProvider[AlipaySettings]):
     """One account at Alipay: `Provider` and `NotificationHandler`."""
 
-    settings: AlipaySettings
-    terms: Terms
-    _keys: Keys = attrs.field(repr=False, eq=False)
+    _certificates: Certificates = attrs.field(repr=False, eq=False)
+
+    name = "Alipay"
 
     @property
     def identity(self) -> str:
@@ -102,21 +102,16 @@ class AlipayProvider:
 
     def check(self, instruction: RefundInstruction) -> None:
         """Raise `Invalid` for an order that Alipay's field rules refuse."""
-        validation.check_id("refund_request_id", instruction.refund_request_id, _MAX_NUMBER, "Alipay")
         _check_payment(instruction.payment)
         _check_amount(instruction.amount, self.exponent(instruction.amount.currency))
-        if instruction.reason:
-            validation.check_line("reason", instruction.reason, _MAX_REASON, "Alipay")
         if instruction.details is not None:
             request_fields.check(instruction.details)
         self._check_charset(instruction)
 
     def refund(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
         """Ask Alipay to refund; equal orders give equal bytes."""
-        body = instruction.sent if instruction.sent is not None else self._body(self._refund_request(instruction))
-        notify_url = self.settings.notify_url
-        further = {} if notify_url is None else {"notify_url": notify_url}
-        return self._call(REFUND, body, further, at, RefundResponse, partial(interpretation.refunded, instruction))
+        read = partial(interpretation.refunded, instruction)
+        return self.call(REFUND, self.body(instruction), at, RefundResponse, read)
 
     def inquire(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
         """Return the call that inquires about the refund, by the trade and Refundry's number of the refund."""
@@ -124,11 +119,11 @@ class AlipayProvider:
         request = QueryRequest(
             out_request_no=instruction.refund_request_id, query_options=options, **_trade(instruction)
         )
-        return self._call(
-            QUERY, self._body(request), {}, at, QueryResponse, partial(interpretation.queried, instruction)
-        )
+        read = partial(interpretation.queried, instruction)
+        return self.call(QUERY, self.encode(request), at, QueryResponse, read)
 
-    def _refund_request(self, instruction: RefundInstruction) -> RefundRequest:
+    def refund_request(self, instruction: RefundInstruction) -> RefundRequest:
+        """Return the message that requests the refund."""
         options = [option for option in self.settings.query_options if option in REFUND_OPTIONS]
         request = RefundRequest(
             out_request_no=instruction.refund_request_id,
@@ -139,8 +134,9 @@ class AlipayProvider:
         )
         return attrs.evolve(request, **validation.sorted_fields(instruction.details or {}))
 
-    def _body(self, request: RefundRequest | QueryRequest) -> bytes:
-        content = reading.encode(request).decode()
+    def encode(self, message: messages.Message) -> bytes:
+        """Return the form whose only field is the message."""
+        content = messages.encode(message).decode()
         return urlencode({"biz_content": content}, encoding=self.settings.charset, errors="strict").encode()
 
     def _check_charset(self, instruction: RefundInstruction) -> None:
@@ -153,34 +149,22 @@ class AlipayProvider:
 
     # --- exchanges ----------------------------------------------------------------------------------------------------
 
-    def _call(
-        self,
-        method: str,
-        body: bytes,
-        further: Mapping[str, str],
-        at: datetime,
-        kind: type[_Response],
-        read: Callable[[_Response], Outcome],
-    ) -> ProviderCall:
-        return ProviderCall(
-            body=body,
-            sign=partial(self._sign, method, body, further, at),
-            read=partial(self._read, method, kind, read),
-            key_version=self._keys.app_cert_sn,
-        )
+    @property
+    def signing_key(self) -> str | None:
+        """Return the serial number of the app's certificate, in certificate mode."""
+        return self._certificates.app
 
-    def _sign(self, method: str, body: bytes, further: Mapping[str, str], at: datetime) -> Request:
+    def signed(self, operation: str, body: bytes, at: datetime) -> Request:
         """Put the common parameters into the query, where Alipay looks for `charset`; the body stays as it is."""
-        key = signatures.require_private_key(self._keys.private)
         charset = self.settings.charset
-        common = self._common(method, at) | dict(further)
+        common = self._common(operation, at)
         signed = signing.request_content(common | signing.read_form(body, charset), charset)
-        query = urlencode(common | {"sign": signing.sign(key, signed)})
+        query = urlencode(common | {"sign": signing.sign(self.private_key(), signed)})
         headers = (("content-type", f"application/x-www-form-urlencoded;charset={charset}"),)
         return Request("POST", f"{self.settings.base_url}?{query}", headers, body)
 
     def _common(self, method: str, at: datetime) -> dict[str, str]:
-        settings, keys = self.settings, self._keys
+        settings = self.settings
         params = {
             "app_id": settings.app_id,
             "method": method,
@@ -190,35 +174,30 @@ class AlipayProvider:
             "timestamp": at.astimezone(BEIJING).replace(tzinfo=None).isoformat(" ", "seconds"),
             "version": "1.0",
             "app_auth_token": settings.app_auth_token,
-            "app_cert_sn": keys.app_cert_sn,
-            "alipay_root_cert_sn": keys.root_cert_sn,
+            "app_cert_sn": self._certificates.app,
+            "alipay_root_cert_sn": self._certificates.root,
+            "notify_url": settings.notify_url if method == REFUND else None,
         }
         return {name: value for name, value in params.items() if value is not None}
 
-    def _read(
-        self, method: str, kind: type[_Response], read: Callable[[_Response], Outcome], answer: Answer
-    ) -> Outcome:
-        return signatures.read_verified(
-            answer,
-            "Alipay",
-            lambda answer: self._verified(method, answer.body),
-            lambda node: read(reading.read(kind, signing.read_node(node, self.settings.charset, _STRINGS))),
-            partial(self._distrusted, method, answer.body),
-        )
-
-    def _verified(self, method: str, body: bytes) -> bytes:
+    def verified(self, operation: str, answer: Answer) -> bytes:
         """Return the node of an answer; raise `Forged` unless it is signed for this account."""
-        answer = signing.read_answer(body, method, self.settings.charset)
-        expected = self._keys.provider_cert_sn
-        if expected is not None and answer.sign is not None and answer.cert_sn != expected:
+        envelope = signing.read_answer(answer.body, operation, self.settings.charset)
+        expected = self._certificates.provider
+        if expected is not None and envelope.sign is not None and envelope.cert_sn != expected:
             raise Forged("it is not signed with provider_cert; Alipay may use a newer certificate")
-        signing.verify(self._keys.public, answer.sign, answer.node)
-        return answer.node
+        signing.verify(self._public_key, envelope.sign, envelope.node)
+        return envelope.node
 
-    def _distrusted(self, method: str, body: bytes, error: Exception) -> Unknown:
-        claimed, unsigned = self._claimed(method, body)
+    def decode(self, kind: type[_Message], content: bytes) -> _Message:
+        """Return the message that a verified node is."""
+        return messages.read(kind, signing.read_node(content, self.settings.charset, _STRINGS))
+
+    def distrusted(self, operation: str, answer: Answer, error: Exception) -> Unknown:
+        """Return the outcome of an answer that Alipay did not sign, which it never does for an unknown app."""
+        claimed, unsigned = self._claimed(operation, answer.body)
         rejected = "app_id, base_url and private_key" if unsigned and claimed in _APP_REFUSED else None
-        return signatures.distrusted(error, "Alipay", claim=claimed, rejected_key=rejected)
+        return signatures.distrusted(error, self.name, claim=claimed, rejected_key=rejected)
 
     def _claimed(self, method: str, body: bytes) -> tuple[str | None, bool]:
         """Return the documented code that an answer claims, and whether it has no signature at all."""
@@ -244,7 +223,7 @@ class AlipayProvider:
         fields = {name: value for name, value in params.items() if value}
         if fields.get("msg_method") == DEPOSIT_BACK:
             return _deposit_back(fields)
-        message = reading.read(TradeNotification, fields)
+        message = messages.read(TradeNotification, fields)
         # A refund that was sent without a number bears the trade's: it is not ours.
         refund = message.out_biz_no if message.refund_fee or message.gmt_refund else None
         at = interpretation.moment(message.notify_time)
@@ -258,7 +237,7 @@ class AlipayProvider:
         named = (
             ("app_id", self.settings.app_id, "another app"),
             ("seller_id", self.settings.seller_id or params.get("seller_id"), "another seller"),
-            ("alipay_cert_sn", self._keys.provider_cert_sn or params.get("alipay_cert_sn"), "another certificate"),
+            ("alipay_cert_sn", self._certificates.provider or params.get("alipay_cert_sn"), "another certificate"),
         )
         for name, wanted, other in named:
             if params.get(name, wanted) != wanted:
@@ -270,9 +249,9 @@ class AlipayProvider:
         *others, last = contents
         for content in others:
             with suppress(Forged):
-                signing.verify(self._keys.public, signature, content)
+                signing.verify(self._public_key, signature, content)
                 return
-        signing.verify(self._keys.public, signature, last)
+        signing.verify(self._public_key, signature, last)
 
 
 def _trade(instruction: RefundInstruction) -> dict[str, Any]:
@@ -300,14 +279,14 @@ def _contents(params: Mapping[str, str], charset: str) -> list[bytes]:
     An undocumented name without a value does not justify leaving it out: a flipped bit makes such names.
     """
     without = {name: value for name, value in params.items() if name != "alipay_cert_sn"}
-    known = reading.described(TradeNotification)
+    known = messages.described(TradeNotification)
     keeps = (True, False) if all(value or name in known for name, value in params.items()) else (True,)
     forms = [(form, keep) for form in (params, without) for keep in keeps]
     return list(dict.fromkeys(signing.notification_content(form, charset, keep) for form, keep in forms))
 
 
 def _deposit_back(fields: Mapping[str, str]) -> VerifiedNotification:
-    message = reading.read(DepositBackMessage, read_object(fields.get("biz_content", "").encode()))
+    message = messages.read(DepositBackMessage, read_object(fields.get("biz_content", "").encode()))
     at = interpretation.moment(fields.get("notify_time"))
     return VerifiedNotification(message.out_request_no, at, partial(interpretation.banked, message), ACKNOWLEDGEMENT)
 
@@ -316,11 +295,9 @@ def _deposit_back(fields: Mapping[str, str]) -> VerifiedNotification:
 
 
 def _check_payment(payment: str) -> None:
-    field, number = interpretation.named(payment)
-    if field == "trade_no":
-        validation.check_id("payment", number, _MAX_NUMBER, "Alipay")
-    elif not 1 <= len(number) <= _MAX_NUMBER or _ORDER_NUMBER.fullmatch(number) is None:
-        raise Invalid("payment", f"must have 1 to {_MAX_NUMBER} printable ASCII characters after {MERCHANT}")
+    _, number = interpretation.named(payment)
+    if not 1 <= len(number) <= _MAX_NUMBER or _ORDER_NUMBER.fullmatch(number) is None:
+        raise Invalid("payment", f"must have 1 to {_MAX_NUMBER} printable ASCII characters")
 
 
 def _check_amount(amount: Money, exponent: int) -> None:
@@ -337,7 +314,7 @@ def build(settings: AlipaySettings, terms: Terms) -> AlipayProvider:
     check_settings(settings)
     secret = settings.private_key
     private = None if secret is None else signing.load_private_key(secret.reveal(), "private_key")
-    return AlipayProvider(settings, terms, load_keys(settings, private))
+    return AlipayProvider(settings, terms, private, *load_keys(settings, private))
 
 
 PLUGIN: Final = ProviderPlugin(

@@ -59,24 +59,23 @@ class AlipaySettings:
 
 
 @attrs.frozen(slots=True)
-class Keys:
-    """What signs and verifies, and in certificate mode how the certificates are named."""
+class Certificates:
+    """The serial numbers of the certificates; all `None` in public key mode."""
 
-    private: RSAPrivateKey | None = attrs.field(repr=False)
-    public: RSAPublicKey = attrs.field(repr=False)
-    app_cert_sn: str | None = None
-    provider_cert_sn: str | None = None
-    root_cert_sn: str | None = None
+    app: str | None = None
+    provider: str | None = None
+    root: str | None = None
 
 
-def load_keys(settings: AlipaySettings, private: RSAPrivateKey | None) -> Keys:
-    """Return the keys of the one mode that is configured; raise `Invalid` unless exactly one is complete."""
+def load_keys(settings: AlipaySettings, private: RSAPrivateKey | None) -> tuple[RSAPublicKey, Certificates]:
+    """Return what verifies in the one mode that is configured; raise `Invalid` unless exactly one is complete."""
     certificates = {name: getattr(settings, name) for name in ("app_cert", "provider_cert", "root_cert")}
     given = [name for name, pem in certificates.items() if pem is not None]
     if settings.provider_public_key is not None:
         if given:
             raise Invalid(given[0], "is for certificate mode; provider_public_key is set, which is the other mode")
-        return Keys(private, signing.load_public_key(bytes(settings.provider_public_key), "provider_public_key"))
+        public = signing.load_public_key(bytes(settings.provider_public_key), "provider_public_key")
+        return public, Certificates()
     if not given:
         raise Invalid("provider_public_key", "is missing; or set app_cert, provider_cert and root_cert")
     missing = [name for name in certificates if name not in given]
@@ -85,19 +84,18 @@ def load_keys(settings: AlipaySettings, private: RSAPrivateKey | None) -> Keys:
     return _certified({name: bytes(pem) for name, pem in certificates.items() if pem is not None}, private)
 
 
-def _certified(pems: Mapping[str, bytes], private: RSAPrivateKey | None) -> Keys:
+def _certified(pems: Mapping[str, bytes], private: RSAPrivateKey | None) -> tuple[RSAPublicKey, Certificates]:
     app = certificates.load(pems["app_cert"], "app_cert")
     provider = certificates.load(pems["provider_cert"], "provider_cert")
     ours = certificates.public_key(app, "app_cert")
     if private is not None and private.public_key().public_numbers() != ours.public_numbers():
         raise Invalid("app_cert", "is not the certificate of private_key")
-    return Keys(
-        private,
-        certificates.public_key(provider, "provider_cert"),
+    names = Certificates(
         certificates.serial_number(app),
         certificates.serial_number(provider),
         certificates.root_serial_number(pems["root_cert"], "root_cert"),
     )
+    return certificates.public_key(provider, "provider_cert"), names
 
 
 def check_settings(settings: AlipaySettings) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 import attrs
 
 from refundry.provider import Code, CodeClass, NewId
+from refundry.provider.codes import table_of
 
 _SEEN: Final = (
     ("SUCCESS", "S", "Every observed success had this code."),
@@ -90,34 +91,29 @@ F is the only answer by which AlphaPay can state that it has no record of a refu
 same status says that the merchant is unknown. It therefore proves nothing about the refund, and flags it for review.
 """
 
-REFUND_STATUS: Final[Mapping[str, Code]] = MappingProxyType(
-    {
-        row.code: row
-        for row in (
-            Code(
-                code="REFUND_IN_PROCESS",
-                status="S",
-                meaning=CodeClass.PENDING,
-                cause="AlphaPay is processing the refund.",
-                advice="Wait: Refundry inquires until it is done or failed, and does not send it again.",
-            ),
-            Code(
-                code="SUCCESS",
-                status="S",
-                meaning=CodeClass.SUCCESS,
-                cause="The refund is done on AlphaPay's side.",
-                advice="No action is needed.",
-            ),
-            Code(
-                code="FAILED",
-                status="S",
-                meaning=CodeClass.FAILED,
-                cause="AlphaPay reports that the refund failed, when it was submitted or when it was processed.",
-                advice="Check the reason in AlphaPay's dashboard; if the money is still owed, request a new refund with"
-                " a new id.",
-                new_id=NewId.MANUAL,
-            ),
-        )
-    }
+REFUND_STATUS: Final = table_of(
+    Code(
+        code="REFUND_IN_PROCESS",
+        status="S",
+        meaning=CodeClass.PENDING,
+        cause="AlphaPay is processing the refund.",
+        advice="Wait: Refundry inquires until it is done or failed, and does not send it again.",
+    ),
+    Code(
+        code="SUCCESS",
+        status="S",
+        meaning=CodeClass.SUCCESS,
+        cause="The refund is done on AlphaPay's side.",
+        advice="No action is needed.",
+    ),
+    Code(
+        code="FAILED",
+        status="S",
+        meaning=CodeClass.FAILED,
+        cause="AlphaPay reports that the refund failed, when it was submitted or when it was processed.",
+        advice="Check the reason in AlphaPay's dashboard; if the money is still owed, request a new refund with a new"
+        " id.",
+        new_id=NewId.MANUAL,
+    ),
 )
 """Not result codes: the meaning of `refundStatus`. This alone settles a refund, or ends it as failed."""

@@ -4,12 +4,10 @@ The rule of this module: pure functions of an instruction and a verified message
 refund, with documented codes and without contradictions, decides anything; every other one is `Unknown`.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
 from refundry.provider import (
-    Code,
     Outcome,
     Pending,
     RefundInstruction,
@@ -34,12 +32,15 @@ _About = RefundResponse | InquiryResponse | RefundNotification
 
 def read_refund(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
     """Return the outcome of an answer to `refund`."""
-    wrong = _wrong_echo(instruction, answer) or _wrong_result(answer.result, REFUND_CODES)
+    result = answer.result
+    wrong = _wrong_echo(instruction, answer) or codes.wrong_status(
+        "AlphaPay", REFUND_CODES, result.result_code, result.result_status
+    )
     if wrong is not None:
         return wrong
-    row, code = REFUND_CODES[answer.result.result_status], validation.as_code(answer.result.result_code)
+    row, code = REFUND_CODES[result.result_status], validation.as_code(result.result_code)
     if row.status == "F":
-        text = f"AlphaPay refuses the refund ({describe(answer.result)})"
+        text = f"AlphaPay refuses the refund ({describe(result)})"
         return Unknown(text, code, resend=Resend.NEVER, review=ReviewReason.UNCONFIRMED_REFUSAL, advice=row.advice)
     refund_id = answer.refund_id if answer.refund_request_id is not None else None
     # Who does not know yet, and has given the refund an id, has taken it.
@@ -50,55 +51,40 @@ def read_refund(instruction: RefundInstruction, answer: RefundResponse) -> Outco
 
 def read_inquiry(instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
     """Return the outcome of an answer to `inquiryRefund`."""
-    wrong = _wrong_echo(instruction, answer) or _wrong_result(answer.result, INQUIRY_CODES)
+    result = answer.result
+    wrong = _wrong_echo(instruction, answer) or codes.wrong_status(
+        "AlphaPay", INQUIRY_CODES, result.result_code, result.result_status
+    )
     if wrong is not None:
         return wrong
-    row, code = INQUIRY_CODES[answer.result.result_status], validation.as_code(answer.result.result_code)
+    row, code = INQUIRY_CODES[result.result_status], validation.as_code(result.result_code)
     if row.status == "S":
-        return _by_refund_status(instruction, answer)
+        return codes.by_state(
+            "AlphaPay",
+            REFUND_STATUS,
+            answer.refund_status,
+            refund_request_id=answer.refund_request_id,
+            provider_refund_id=answer.refund_id,
+            settled=partial(_settled, instruction, answer),
+        )
     if row.status == "U":
-        return Unknown(f"{row.cause} ({describe(answer.result)})", code)
+        return Unknown(f"{row.cause} ({describe(result)})", code)
     if answer.refund_status is not None or answer.refund_id is not None:
         return codes.contradiction("the answer says that the inquiry failed, but describes the refund", code)
     # No code is documented to say that the refund does not exist: whatever F comes with, it proves nothing about it.
-    return codes.undocumented(f"{row.cause} ({describe(answer.result)})", code or row.code, Resend.AFTER_NOT_FOUND)
+    return codes.undocumented(f"{row.cause} ({describe(result)})", code or row.code, Resend.AFTER_NOT_FOUND)
 
 
-def _by_refund_status(instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
-    status = answer.refund_status
-    if status is None:
-        return Unknown("AlphaPay answered without the state of the refund")
-    if answer.refund_request_id is None:
-        return Unknown("AlphaPay's answer does not name the refund", validation.as_code(status))
-    row = REFUND_STATUS.get(status)
-    if row is None:
-        return Unknown(f"the refund is in a state that AlphaPay does not document: {validation.shown(status)}")
-    return _BY_STATUS[row.code](row, instruction, answer)
-
-
-def _in_process(row: Code, instruction: RefundInstruction, answer: _About) -> Outcome:
-    return Pending(row.code, row.cause, answer.refund_id)
-
-
-def _failed(row: Code, instruction: RefundInstruction, answer: _About) -> Outcome:
-    return codes.failure(row)
-
-
-def _settled(row: Code, instruction: RefundInstruction, answer: _About) -> Outcome:
+def _settled(instruction: RefundInstruction, answer: _About) -> Outcome:
     # Whether a refundRequestId is unique among all payments, or within its own, no page says.
     if answer.refund is None or answer.refund.refund_amount is None or answer.payment_id is None:
         text = "AlphaPay reports a success and does not say of which amount and payment"
-        return Unknown(text, row.code, resend=Resend.NEVER)
+        return Unknown(text, "SUCCESS", resend=Resend.NEVER)
     return Succeeded(
         amount=instruction.amount,
         provider_refund_id=answer.refund_id,
         details=_details(answer) or None,
     )
-
-
-_BY_STATUS: Final[Mapping[str, Callable[[Code, RefundInstruction, _About], Outcome]]] = MappingProxyType(
-    {"REFUND_IN_PROCESS": _in_process, "SUCCESS": _settled, "FAILED": _failed}
-)
 
 
 def _details(answer: _About) -> dict[str, Any]:
@@ -131,26 +117,17 @@ def read_notification(message: RefundNotification, instruction: RefundInstructio
     if message.refund_status != "SUCCESS":
         text = f"AlphaPay notifies of successes, and this notification says {validation.shown(message.refund_status)}"
         return codes.contradiction(text, validation.as_code(message.refund_status))
-    return _settled(REFUND_STATUS["SUCCESS"], instruction, message)
-
-
-def _wrong_result(result: Result, table: Mapping[str, Code]) -> Outcome | None:
-    """Return what is wrong with a status that does not exist, or that a listed code does not come with, or `None`."""
-    if result.result_status not in ("S", "F", "U"):
-        return Unknown(f"a result status that AlphaPay does not document: {validation.shown(result.result_status)}")
-    row = table.get(result.result_code or "")
-    return None if row is None else codes.status_conflict(row, result.result_status)
+    return _settled(instruction, message)
 
 
 def _wrong_echo(instruction: RefundInstruction, answer: _About) -> Outcome | None:
     """Compare the currency where it is said: the page has the value alone, in the currency of the payment."""
-    amount = None if answer.refund is None else answer.refund.refund_amount
     return matching.mismatch(
         instruction,
         refund_request_id=answer.refund_request_id,
         payment=answer.payment_id,
         provider_refund_id=answer.refund_id,
-        amount=None if amount is None else (amount.value, amount.currency),
+        amount=None if answer.refund is None else answer.refund.refund_amount,
     )
 
 

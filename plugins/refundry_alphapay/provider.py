@@ -32,7 +32,8 @@ from refundry.provider import (
     signatures,
     validation,
 )
-from refundry.provider.signed_json import AccountSettings, SignedJsonProvider, claimed
+from refundry.provider.signed import VersionedKeySettings
+from refundry.provider.signed_json import SignedJsonProvider, claimed
 from refundry_alphapay import __version__, interpretation, signing
 from refundry_alphapay.codes import INQUIRY_CODES, REFUND_CODES
 from refundry_alphapay.messages import (
@@ -48,11 +49,9 @@ from refundry_alphapay.messages import (
 )
 
 _PATH: Final = "/api/v2.0/payments/"
-_MERCHANT_CODE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 # Nothing that could shift the borders between time, nonce and body: a nonce has no point, and a body starts with {.
 _NONCE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
-_MAX_ID: Final = 64  # assumed: AlphaPay gives no limit
 _MAX_DIGITS: Final = 7
 _MAX_DESCRIPTION: Final = 128
 _MAX_NOTIFY_URL: Final = 1024  # assumed: AlphaPay gives no limit
@@ -72,13 +71,14 @@ TERMS: Final = Terms(
     # refundId is required in the documents, and a caller that lost the answer does not have it: our own id, which the
     # official test sends as well, is enough to ask by.
     inquire_by=("refund_request_id", "provider_refund_id"),
-    id_length=_MAX_ID,
+    # Assumed: AlphaPay gives no limit of an id.
+    id_length=64,
     reason_length=_MAX_DESCRIPTION,
 )
 
 
 @attrs.frozen(slots=True, kw_only=True)
-class AlphaPaySettings(AccountSettings):
+class AlphaPaySettings(VersionedKeySettings):
     """The keys of an account with `provider = "alphapay"`; no sandbox is documented."""
 
     merchant_code: str
@@ -105,12 +105,8 @@ class AlphaPayProvider(SignedJsonProvider[AlphaPaySettings]):
 
     def check(self, instruction: RefundInstruction) -> None:
         """Raise `Invalid` for an instruction that AlphaPay's field rules refuse."""
-        validation.check_id("refund_request_id", instruction.refund_request_id, _MAX_ID, "AlphaPay")
-        if instruction.payment.startswith("merchant:"):
-            raise Invalid("payment", "must be AlphaPay's paymentId; it does not refund by the merchant's order number")
-        validation.check_id("payment", instruction.payment, _MAX_ID, "AlphaPay")
+        validation.check_payment_id(instruction.payment, "AlphaPay")
         _check_amount(instruction.amount, self.exponent(instruction.amount.currency))
-        validation.check_line("reason", instruction.reason or "", _MAX_DESCRIPTION, "AlphaPay")
         if instruction.details:
             raise Invalid("details", "AlphaPay's refund has no further fields")
 
@@ -170,11 +166,11 @@ class AlphaPayProvider(SignedJsonProvider[AlphaPaySettings]):
         nonce = validation.required_header(headers, "nonce", _NONCE)
         return signing.content(method, path, self.client, time, nonce, body)
 
-    def verify(self, key: RSAPublicKey, headers: Mapping[str, str], content: bytes) -> None:
-        """Raise `Forged` unless the signature among the headers is that of the content."""
-        signing.verify(key, headers.get("signature"), content, self.settings.provider_key_version)
+    def verify(self, key: RSAPublicKey, signature: str | None, content: bytes) -> None:
+        """Raise `Forged` unless the signature header is AlphaPay's over the content."""
+        signing.verify(key, signature, content, self.settings.provider_key_version)
 
-    def distrusted(self, answer: Answer, error: Exception) -> Unknown:
+    def distrusted(self, operation: str, answer: Answer, error: Exception) -> Unknown:
         """Return the outcome of an answer that AlphaPay did not sign."""
         result = claimed(Result, answer.body)
         return signatures.distrusted(
@@ -200,8 +196,7 @@ def _check_amount(amount: Money, exponent: int) -> None:
 def build(settings: AlphaPaySettings, terms: Terms) -> AlphaPayProvider:
     """Return the provider of an account; raise `Invalid` with the setting that is wrong."""
     settings.check(AlphaPayProvider.name, "https://openapi.alphapay.ca", _MAX_NOTIFY_URL)
-    if _MERCHANT_CODE.fullmatch(settings.merchant_code) is None:
-        raise Invalid("merchant_code", "must be 1 to 64 letters, digits, _ and -")
+    validation.check_id("merchant_code", settings.merchant_code, 64)
     return AlphaPayProvider(settings, terms, *signatures.load_keys(settings.private_key, settings.provider_public_key))
 
 

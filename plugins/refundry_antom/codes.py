@@ -4,11 +4,10 @@ The rule of this module: data only, one row for each code. A code that is not li
 the code tables of Antom's `refund` and `inquiryRefund` pages, and the further codes that its API description lists.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from refundry.provider import Breaker, Code, CodeClass, NewId, SameId
+from refundry.provider.codes import table_of
 
 _SUPPORT: Final = "Ask Antom's technical support for the reason"
 _NEW: Final = "request a new refund"
@@ -64,10 +63,6 @@ def _unchanged(code: str, status: str, cause: str) -> Code:
     return Code(code=code, status=status, meaning=CodeClass.UNCHANGED, cause=cause, advice=advice)
 
 
-def _table(*rows: Code) -> Mapping[str, Code]:
-    return MappingProxyType({row.code: row for row in rows})
-
-
 _NOT_EXPLAINED: Final = "A system error occurred at Antom."
 _ACCESS_DENIED: Final = _conf("ACCESS_DENIED", "Antom denies this client access to the API.", f"{_SUPPORT}; {_GO_ON}.")
 _CLIENT_INVALID: Final = _conf(
@@ -95,7 +90,7 @@ _MEDIA_TYPE: Final = _conf(
 _WINDOW_CAUSE: Final = "The refund period of the payment has ended."
 _WINDOW_ADVICE: Final = "Refund the customer in another way; Antom will not refund this payment."
 
-REFUND_CODES: Final = _table(
+REFUND_CODES: Final = table_of(
     Code(
         code="SUCCESS",
         status="S",
@@ -234,7 +229,7 @@ REFUND_CODES: Final = _table(
 """The answers of `refund`: the 28 codes of its page, the five that only the API description lists, and the spelling
 FREFUND_WINDOW_EXCEED that the page uses in its text."""
 
-INQUIRY_CODES: Final = _table(
+INQUIRY_CODES: Final = table_of(
     Code(
         code="SUCCESS",
         status="S",
@@ -277,4 +272,21 @@ STATUS_FAIL: Final = Code(
     advice=f"Check the reason in Antom's dashboard; if the money is still owed, {_NEW} with a new id.",
     new_id=NewId.MANUAL,
 )
-"""Not a result code: the meaning of `refundStatus` FAIL, in an inquiry and in a notification."""
+REFUND_STATUS: Final = table_of(
+    Code(
+        code="SUCCESS",
+        status="S",
+        meaning=CodeClass.SUCCESS,
+        cause="The refund is done.",
+        advice="No action is needed.",
+    ),
+    Code(
+        code="PROCESSING",
+        status="S",
+        meaning=CodeClass.PENDING,
+        cause="Antom works on the refund.",
+        advice="Wait: Refundry inquires until it is done or failed, and does not send it again.",
+    ),
+    STATUS_FAIL,
+)
+"""Not result codes: the meaning of `refundStatus` in an inquiry and in a notification."""

@@ -5,17 +5,16 @@ refund, with documented codes and without contradictions, decides anything; ever
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
 from refundry.money import Money, exponent_of
 from refundry.provider import (
-    Code,
     CodeClass,
     DefinitiveFailure,
     Invalid,
     Outcome,
-    Pending,
     Quote,
     RefundInstruction,
     Resend,
@@ -26,12 +25,11 @@ from refundry.provider import (
     messages,
     validation,
 )
-from refundry_antom.codes import INQUIRY_CODES, REFUND_CODES, STATUS_FAIL
+from refundry_antom.codes import INQUIRY_CODES, REFUND_CODES, REFUND_STATUS, STATUS_FAIL
 from refundry_antom.messages import (
     InquiryResponse,
     RefundNotification,
     RefundResponse,
-    Result,
 )
 
 _About = RefundResponse | InquiryResponse | RefundNotification
@@ -55,7 +53,9 @@ def exponent(currency: str) -> int:
 def read_refund(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
     """Return the outcome of an answer to `refund`."""
     result = answer.result
-    wrong = _wrong_echo(instruction, answer) or _wrong_result(result, REFUND_CODES)
+    wrong = _wrong_echo(instruction, answer) or codes.wrong_status(
+        "Antom", REFUND_CODES, result.result_code, result.result_status
+    )
     if wrong is not None:
         return wrong
     code = REFUND_CODES.get(result.result_code)
@@ -69,7 +69,9 @@ def read_refund(instruction: RefundInstruction, answer: RefundResponse) -> Outco
 def read_inquiry(instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
     """Return the outcome of an answer to `inquiryRefund`."""
     result = answer.result
-    wrong = _wrong_echo(instruction, answer) or _wrong_result(result, INQUIRY_CODES)
+    wrong = _wrong_echo(instruction, answer) or codes.wrong_status(
+        "Antom", INQUIRY_CODES, result.result_code, result.result_status
+    )
     if wrong is not None:
         return wrong
     code = INQUIRY_CODES.get(result.result_code)
@@ -78,25 +80,17 @@ def read_inquiry(instruction: RefundInstruction, answer: InquiryResponse) -> Out
         text = f"the inquiry was answered with {reported}, a code that Antom does not document"
         return codes.undocumented(text, validation.as_code(result.result_code), Resend.AFTER_NOT_FOUND)
     if code.meaning is CodeClass.SUCCESS:
-        return _by_refund_status(instruction, answer)
+        return codes.by_state(
+            "Antom",
+            REFUND_STATUS,
+            answer.refund_status,
+            refund_request_id=answer.refund_request_id,
+            provider_refund_id=answer.refund_id,
+            settled=partial(_settled, instruction, answer),
+        )
     if code.meaning is CodeClass.NOT_FOUND and (answer.refund_status is not None or answer.refund_id is not None):
         return codes.contradiction("the answer says that the refund does not exist, and describes it", code.code)
     return codes.outcome_of(code)
-
-
-def _by_refund_status(instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
-    status = answer.refund_status
-    if status is None:
-        return Unknown("Antom answered without the state of the refund")
-    if answer.refund_request_id is None:
-        return Unknown("Antom's answer does not name the refund", status)
-    if status == "SUCCESS":
-        return _settled(instruction, answer)
-    if status == "PROCESSING":
-        return Pending(status, "Antom works on the refund.", answer.refund_id)
-    if status == "FAIL":
-        return codes.failure(STATUS_FAIL)
-    return Unknown(f"the refund is in a state that Antom does not document: {validation.shown(status)}")
 
 
 def read_notification(message: RefundNotification, instruction: RefundInstruction) -> Outcome:
@@ -194,20 +188,11 @@ _UNLISTED: Final[Mapping[str, Callable[[str], Outcome]]] = MappingProxyType(
 )
 
 
-def _wrong_result(result: Result, table: Mapping[str, Code]) -> Outcome | None:
-    """Return what is wrong with a status that does not exist, or that is not documented with the code, or `None`."""
-    if result.result_status not in _UNLISTED:
-        return Unknown(f"a result status that Antom does not document: {validation.shown(result.result_status)}")
-    row = table.get(result.result_code)
-    return None if row is None else codes.status_conflict(row, result.result_status)
-
-
 def _wrong_echo(instruction: RefundInstruction, answer: _About) -> Outcome | None:
-    amount = answer.refund_amount
     return matching.mismatch(
         instruction,
         refund_request_id=answer.refund_request_id,
         payment=getattr(answer, "payment_id", None),
         provider_refund_id=answer.refund_id,
-        amount=None if amount is None else (amount.value, amount.currency),
+        amount=answer.refund_amount,
     )

@@ -32,7 +32,8 @@ from refundry.provider import (
     signatures,
     validation,
 )
-from refundry.provider.signed_json import AccountSettings, SignedJsonProvider, claimed
+from refundry.provider.signed import VersionedKeySettings
+from refundry.provider.signed_json import SignedJsonProvider, claimed
 from refundry_antom import __version__, interpretation, request_fields, signing
 from refundry_antom.codes import INQUIRY_CODES, REFUND_CODES
 from refundry_antom.messages import (
@@ -52,11 +53,8 @@ _PATH: Final = "/ams/api/v1/payments/"
 _SANDBOX_PATH: Final = "/ams/sandbox/api/v1/payments/"
 _NOTIFY_TYPE: Final = "REFUND_RESULT"
 
-_CLIENT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _TOKEN: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
 
-_MAX_ID: Final = 64
-_MAX_REASON: Final = 256
 _MAX_NOTIFY_URL: Final = 1024
 
 ACKNOWLEDGEMENT: Final = Acknowledgement(
@@ -68,7 +66,7 @@ ACKNOWLEDGEMENT: Final = Acknowledgement(
 
 
 @attrs.frozen(slots=True, kw_only=True)
-class AntomSettings(AccountSettings):
+class AntomSettings(VersionedKeySettings):
     """The keys of an account with `provider = "antom"`.
 
     Antom has a public key for each client. Without `notify_url`, Antom posts to the URL set in its dashboard.
@@ -101,13 +99,8 @@ class AntomProvider(SignedJsonProvider[AntomSettings]):
 
     def check(self, instruction: RefundInstruction) -> None:
         """Raise `Invalid` for an instruction that Antom's field rules refuse."""
-        validation.check_id("refund_request_id", instruction.refund_request_id, _MAX_ID, "Antom")
-        if instruction.payment.startswith("merchant:"):
-            raise Invalid("payment", "must be Antom's paymentId; Antom does not refund by the merchant's order number")
-        validation.check_id("payment", instruction.payment, _MAX_ID, "Antom")
+        validation.check_payment_id(instruction.payment, "Antom")
         _check_amount(instruction.amount, self.exponent(instruction.amount.currency))
-        if instruction.reason:
-            validation.check_line("reason", instruction.reason, _MAX_REASON, "Antom")
         if instruction.details is not None:
             request_fields.check(instruction.details)
 
@@ -162,11 +155,11 @@ class AntomProvider(SignedJsonProvider[AntomSettings]):
         """Return what Antom signs."""
         return signing.content(method, path, self.client, time, body)
 
-    def verify(self, key: RSAPublicKey, headers: Mapping[str, str], content: bytes) -> None:
-        """Raise `Forged` unless the signature among the headers is that of the content."""
-        signing.verify(key, headers.get("signature"), content, self.settings.provider_key_version)
+    def verify(self, key: RSAPublicKey, signature: str | None, content: bytes) -> None:
+        """Raise `Forged` unless the signature header is Antom's over the content."""
+        signing.verify(key, signature, content, self.settings.provider_key_version)
 
-    def distrusted(self, answer: Answer, error: Exception) -> Unknown:
+    def distrusted(self, operation: str, answer: Answer, error: Exception) -> Unknown:
         """Return the outcome of an answer that Antom did not sign, which it never does if our key is wrong."""
         result = claimed(Result, answer.body)
         code = result.result_code if result is not None and result.result_code in _QUOTED else None
@@ -216,8 +209,7 @@ def build(settings: AntomSettings, terms: Terms) -> AntomProvider:
 
 def _check_settings(settings: AntomSettings) -> None:
     settings.check(AntomProvider.name, "https://open-de-global.alipay.com", _MAX_NOTIFY_URL)
-    if _CLIENT_ID.fullmatch(settings.client_id) is None:
-        raise Invalid("client_id", "must be 1 to 64 letters, digits, _ and -")
+    validation.check_id("client_id", settings.client_id, 64)
     if settings.agent_token is not None and _TOKEN.fullmatch(settings.agent_token) is None:
         raise Invalid("agent_token", "must be 1 to 128 printable ASCII characters without spaces")
 

@@ -4,7 +4,7 @@ The rule of this module: the documents decide. A row states what one code means,
 class alone, so that two plugins can never treat the same class differently.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import assert_never
@@ -22,7 +22,7 @@ from refundry.provider.outcomes import (
     Scope,
     Unknown,
 )
-from refundry.provider.validation import shown
+from refundry.provider.validation import as_code, shown
 
 
 class CodeClass(StrEnum):
@@ -144,6 +144,34 @@ def status_conflict(row: Code, status: str) -> Unknown | None:
     if row.status == status:
         return None
     return contradiction(f"{row.code} came with status {shown(status)}; it is documented with {row.status}", row.code)
+
+
+def wrong_status(provider: str, table: Mapping[str, Code], code: str | None, status: str) -> Unknown | None:
+    """Return what is wrong with a status that the provider does not document, at all or with this code, or `None`."""
+    if all(row.status != status for row in table.values()):
+        return Unknown(f"a result status that {provider} does not document: {shown(status)}")
+    row = table.get(code or "")
+    return None if row is None else status_conflict(row, status)
+
+
+def by_state(
+    provider: str,
+    states: Mapping[str, Code],
+    state: str | None,
+    *,
+    refund_request_id: str | None,
+    provider_refund_id: str | None,
+    settled: Callable[[], Outcome],
+) -> Outcome:
+    """Return the outcome of an answer that shows the state of the refund that it names; `settled` reads a success."""
+    if state is None:
+        return Unknown(f"{provider} answered without the state of the refund")
+    if refund_request_id is None:
+        return Unknown(f"{provider}'s answer does not name the refund", as_code(state))
+    row = states.get(state)
+    if row is None:
+        return Unknown(f"the refund is in a state that {provider} does not document: {shown(state)}")
+    return settled() if row.meaning is CodeClass.SUCCESS else outcome_of(row, provider_refund_id)
 
 
 def contradiction(text: str, code: str | None = None) -> Unknown:

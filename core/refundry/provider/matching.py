@@ -4,10 +4,24 @@ The rule of this module: what an answer names must match the instruction. What i
 plugin decides what an answer must name.
 """
 
+from typing import Protocol
+
 from refundry.provider.codes import contradiction
 from refundry.provider.interface import RefundInstruction
 from refundry.provider.outcomes import ReviewReason, Unknown
 from refundry.provider.validation import shown
+
+
+class NamedAmount(Protocol):
+    """An amount in minor units, as an answer names it."""
+
+    @property
+    def value(self) -> str:
+        """Return the minor units as they were written."""
+
+    @property
+    def currency(self) -> str | None:
+        """Return the currency, or `None` for the one that was requested."""
 
 
 def mismatch(
@@ -16,13 +30,12 @@ def mismatch(
     refund_request_id: str | None,
     payment: str | None,
     provider_refund_id: str | None,
-    amount: tuple[str, str | None] | None,
+    amount: NamedAmount | None,
 ) -> Unknown | None:
     """Return what is wrong with an answer that does not match the instruction, or `None`.
 
-    `amount` is the number of minor units and the currency, or `None` for the currency that was requested. An answer
-    about another refund adds no information about ours. Another amount, payment or provider's id under our own id means
-    that money may have moved that was not requested.
+    An answer about another refund adds no information about ours. Another amount, payment or provider's id under our
+    own id means that money may have moved that was not requested.
     """
     if refund_request_id not in (None, instruction.refund_request_id):
         return other_refund(refund_request_id)
@@ -34,9 +47,9 @@ def mismatch(
     if amount is None:
         return None
     requested = (str(instruction.amount.minor), instruction.amount.currency)
-    if (amount[0], amount[1] or requested[1]) == requested:
+    if (amount.value, amount.currency or requested[1]) == requested:
         return None
-    named = f"{shown(amount[0])} {shown(amount[1])}"
+    named = f"{shown(amount.value)} {shown(amount.currency)}"
     return inconsistent(f"{named} in minor units, not about {' '.join(requested)}")
 
 

@@ -121,7 +121,6 @@ _Verified = TypeVar("_Verified")
 
 def read_verified(
     answer: Answer,
-    provider: str,
     verify: Callable[[Answer], _Verified],
     interpret: Callable[[_Verified], Outcome],
     distrust: Callable[[Exception], Unknown],

@@ -5,82 +5,39 @@ every field and every meaning remain the plugin's own.
 """
 
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from functools import partial
-from typing import ClassVar, Final, Generic, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 import attrs
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from refundry.errors import Forged
 from refundry.provider import messages, signatures, validation
-from refundry.provider.interface import (
-    Acknowledgement,
-    Answer,
-    HttpUrl,
-    Notification,
-    ProviderCall,
-    PublicKeyPem,
-    RefundInstruction,
-    Request,
-    Secret,
-    Terms,
-    VerifiedNotification,
-)
-from refundry.provider.outcomes import Outcome, Unknown
+from refundry.provider.interface import Acknowledgement, Answer, Notification, RefundInstruction, VerifiedNotification
+from refundry.provider.outcomes import Outcome
+from refundry.provider.signed import AccountSettings, SignedProvider
 from refundry.provider.strict_json import Unreadable, read_object
 
 # A time in either usual format, and nothing that could shift the border between the time and what is signed after it.
 _TIME: Final = re.compile(r"[0-9A-Za-z:+.-]{1,40}", re.ASCII)
 _Message = TypeVar("_Message", bound=messages.Message)
-
-
-@attrs.frozen(slots=True, kw_only=True)
-class AccountSettings:
-    """The keys that every account has; a plugin adds its own."""
-
-    base_url: HttpUrl
-    """The host that the provider's documents give, without a path."""
-    provider_public_key: PublicKeyPem = attrs.field(repr=False)
-    """The provider's public key, which verifies answers and notifications."""
-    private_key: Secret | None = None
-    key_version: int = 1
-    """The version of the merchant's key at the provider."""
-    provider_key_version: int | None = None
-    """The only version of the provider's key to accept; any version if it is not set (the key decides)."""
-    notify_url: str | None = None
-    """Where the provider should post notifications."""
-
-    def check(self, provider: str, example_host: str, max_notify_url: int) -> None:
-        """Raise `Invalid` with the setting that is wrong."""
-        validation.check_host("base_url", self.base_url, example_host)
-        validation.check_version("key_version", self.key_version)
-        validation.check_version("provider_key_version", self.provider_key_version)
-        if self.notify_url is not None:
-            validation.check_address("notify_url", self.notify_url, max_notify_url, provider)
-
-
 S = TypeVar("S", bound=AccountSettings)
 
 
 @attrs.frozen(slots=True)
-class SignedJsonProvider(ABC, Generic[S]):
+class SignedJsonProvider(SignedProvider[S]):
     """One account at such a provider: the base of a `Provider` and `NotificationHandler`."""
 
-    settings: S
-    terms: Terms
-    _private_key: RSAPrivateKey | None = attrs.field(repr=False, eq=False)
-    _public_key: RSAPublicKey = attrs.field(repr=False, eq=False)
-
-    name: ClassVar[str]
-    """The provider's name in causes and advice."""
     client_header: ClassVar[str]
     """The header that names the client; an answer may leave it out, a notification may not."""
+    signature_header: ClassVar[str] = "signature"
+    answer_time_header: ClassVar[str] = "response-time"
+    notification_time_header: ClassVar[str] = "request-time"
     signed_headers: ClassVar[tuple[str, ...]] = ()
     """The further headers that are signed."""
     acknowledgement: ClassVar[Acknowledgement]
+    """The answer to every notification that is kept."""
 
     @property
     @abstractmethod
@@ -92,69 +49,35 @@ class SignedJsonProvider(ABC, Generic[S]):
         """Return the client and the host: a refund is known only to the client that sent it."""
         return f"{self.client} at {self.settings.base_url}"
 
-    # --- calls --------------------------------------------------------------------------------------------------------
-
-    def body(self, instruction: RefundInstruction) -> bytes:
-        """Return the body that was already sent, or that of a first request; equal instructions give equal bytes."""
-        return messages.encode(self.refund_request(instruction)) if instruction.sent is None else instruction.sent
-
-    @abstractmethod
-    def refund_request(self, instruction: RefundInstruction) -> messages.Message:
-        """Return the message that requests the refund."""
-
-    def call(
-        self, path: str, body: bytes, at: datetime, kind: type[_Message], read: Callable[[_Message], Outcome]
-    ) -> ProviderCall:
-        """Return a call of one path, whose verified answer is a message of `kind`."""
-        return ProviderCall(
-            body=body,
-            sign=partial(self.signed, path, body, at.astimezone(UTC)),
-            read=partial(self._read, path, kind, read),
-            key_version=str(self.settings.key_version),
-        )
-
-    @abstractmethod
-    def signed(self, path: str, body: bytes, at: datetime) -> Request:
-        """Return the signed request."""
-
-    def private_key(self) -> RSAPrivateKey:
-        """Return the merchant's key; raise `Invalid` if the account has none."""
-        return signatures.require_private_key(self._private_key)
+    @property
+    def signing_key(self) -> str | None:
+        """Return the provider's name for the merchant's key, if it has one."""
+        return self.settings.signing_key
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
-    def _read(self, path: str, kind: type[_Message], read: Callable[[_Message], Outcome], answer: Answer) -> Outcome:
-        return signatures.read_verified(
-            answer,
-            self.name,
-            partial(self._verified, path),
-            lambda body: read(messages.decode(kind, body)),
-            partial(self.distrusted, answer),
-        )
-
-    def _verified(self, path: str, answer: Answer) -> bytes:
-        self._verify("POST", path, answer, "response-time")
+    def verified(self, operation: str, answer: Answer) -> bytes:
+        """Return the body of an answer; raise `Forged` unless the provider signed it for this client and path."""
+        self._verify("POST", operation, answer, self.answer_time_header)
         return answer.body
 
     def _verify(self, method: str, path: str, message: Answer | Notification, time_header: str) -> None:
         """Raise `Forged` unless the provider signed the raw message for this client; a missing header is refused."""
-        found = validation.once(message.headers, (self.client_header, "signature", time_header, *self.signed_headers))
+        wanted = (self.client_header, self.signature_header, time_header, *self.signed_headers)
+        found = validation.once(message.headers, wanted)
         if found.get(self.client_header, self.client) != self.client:
             raise Forged("it names another client")
         time = validation.required_header(found, time_header, _TIME)
-        self.verify(self._public_key, found, self.content(method, path, time, found, message.body))
+        content = self.content(method, path, time, found, message.body)
+        self.verify(self._public_key, found.get(self.signature_header), content)
 
     @abstractmethod
     def content(self, method: str, path: str, time: str, headers: Mapping[str, str], body: bytes) -> bytes:
         """Return what the signature of a received message must cover; raise `Forged` if a part of it is missing."""
 
     @abstractmethod
-    def verify(self, key: RSAPublicKey, headers: Mapping[str, str], content: bytes) -> None:
-        """Raise `Forged` unless the signature among the headers is that of the content."""
-
-    @abstractmethod
-    def distrusted(self, answer: Answer, error: Exception) -> Unknown:
-        """Return the outcome of an answer that the provider did not sign."""
+    def verify(self, key: RSAPublicKey, signature: str | None, content: bytes) -> None:
+        """Raise `Forged` unless the value of the signature header is the signature of the content."""
 
     # --- notifications ------------------------------------------------------------------------------------------------
 
@@ -168,12 +91,12 @@ class SignedJsonProvider(ABC, Generic[S]):
         signatures.verify_either_path(
             notification,
             self.settings.notify_url,
-            lambda path: self._verify(notification.method, path, notification, "request-time"),
+            lambda path: self._verify(notification.method, path, notification, self.notification_time_header),
         )
         refund_request_id, read = self.read_notification(notification.body)
         return VerifiedNotification(
             refund_request_id=refund_request_id,
-            at=validation.moment(notification.header("request-time")),
+            at=validation.moment(notification.header(self.notification_time_header)),
             read=read,
             acknowledgement=self.acknowledgement,
         )

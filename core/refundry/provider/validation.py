@@ -5,7 +5,6 @@ provider sent is quoted briefly and in ASCII, and is recorded as a code only if 
 """
 
 import re
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -20,10 +19,11 @@ _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 _EPOCH_MS: Final = re.compile(r"[0-9]{12,14}", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LINE_BREAKERS: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _ISO_8601: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})", re.ASCII
 )
+MERCHANT: Final = "merchant:"
+"""What begins a payment that is named by the merchant's order number."""
 _MAX_SHOWN: Final = 80
 _MAX_MESSAGE: Final = 256
 _MAX_NAME: Final = 64
@@ -32,22 +32,13 @@ _MAX_NAME: Final = 64
 # --- what the platform requests ---------------------------------------------------------------------------------------
 
 
-def check_id(field: str, text: str, longest: int, provider: str) -> None:
-    """Raise `Invalid` unless the text is 1 to `longest` letters, digits, _ and -."""
-    if not text:
-        raise Invalid(field, "must not be empty")
-    if len(text) > longest:
-        raise Invalid(field, f"has {len(text)} characters; {provider} accepts at most {longest}")
-    if _ID.fullmatch(text) is None:
-        raise Invalid(field, f"may contain only letters, digits, _ and -; {provider} accepts no special characters")
+def check_payment_id(payment: str, provider: str) -> None:
+    """Raise `Invalid` if the payment is named by the merchant's order number: not every provider refunds by that.
 
-
-def check_line(field: str, text: str, longest: int, provider: str) -> None:
-    """Raise `Invalid` unless the text is one line of at most `longest` characters, in any script."""
-    if len(text) > longest:
-        raise Invalid(field, f"has {len(text)} characters; {provider} accepts at most {longest}")
-    if any(unicodedata.category(character) in _LINE_BREAKERS for character in text):
-        raise Invalid(field, "must not contain control characters or line breaks")
+    The id of the refund, and how long each text may be, is checked before the plugin is asked: against its `Terms`.
+    """
+    if payment.startswith(MERCHANT):
+        raise Invalid("payment", f"must be {provider}'s own id, not the merchant's order number")
 
 
 def check_amount(amount: Money, exponent: int, provider: str) -> None:
@@ -88,6 +79,12 @@ def _sorted(value: Any) -> Any:
 
 
 # --- what the configuration contains ----------------------------------------------------------------------------------
+
+
+def check_id(field: str, text: str, longest: int) -> None:
+    """Raise `Invalid` unless the text is 1 to `longest` letters, digits, _ and -."""
+    if len(text) > longest or _ID.fullmatch(text) is None:
+        raise Invalid(field, f"must be 1 to {longest} letters, digits, _ and -")
 
 
 def check_address(field: str, url: str, longest: int, provider: str) -> None:

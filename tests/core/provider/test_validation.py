@@ -1,7 +1,7 @@
 """What plugins share when they check orders and read answers: refused by field, quoted short, compared whole."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import pytest
@@ -17,19 +17,10 @@ from refundry.provider import RefundInstruction, Resend, Unknown, matching, vali
 def test_ids_that_are_refused(text: str) -> None:
     """An id is 1 to so many plain letters, digits, _ and -; the field is named."""
     with pytest.raises(Invalid) as caught:
-        validation.check_id("payment", text, 64, "Acme")
-    assert "payment" == caught.value.field
+        validation.check_id("client_id", text, 64)
+    assert "client_id" == caught.value.field
 
-    validation.check_id("payment", "A-z_9" + "a" * 59, 64, "Acme")
-
-
-@pytest.mark.parametrize("text", ["a\nb", "a\x00", "a\u2028b", "\ud800", "r" * 129])
-def test_lines_that_are_refused(text: str) -> None:
-    """A line has no control characters and is not too long; any script is welcome."""
-    with pytest.raises(Invalid):
-        validation.check_line("reason", text, 128, "Acme")
-
-    validation.check_line("reason", "Größe 退款 👩\u200d👧", 128, "Acme")
+    validation.check_id("client_id", "A-z_9" + "a" * 59, 64)
 
 
 @pytest.mark.parametrize(
@@ -91,11 +82,18 @@ def test_moments(given_time: datetime | str) -> None:
 
 
 INSTRUCTION = RefundInstruction("R1", "P1", Money(1233, "CAD", 2), provider_refund_id="F1")
+
+
+class Amount(NamedTuple):
+    value: str
+    currency: str | None
+
+
 RIGHT: dict[str, Any] = {
     "refund_request_id": "R1",
     "payment": "P1",
     "provider_refund_id": "F1",
-    "amount": ("1233", "CAD"),
+    "amount": Amount("1233", "CAD"),
 }
 
 
@@ -104,7 +102,7 @@ def test_what_is_absent_is_not_judged(absent: set[str], currency: bool) -> None:
     """Whatever part of the right echo is absent, nothing is wrong with the rest."""
     named = {name: None if name in absent else value for name, value in RIGHT.items()}
     if named["amount"] is not None and not currency:
-        named["amount"] = ("1233", None)
+        named["amount"] = Amount("1233", None)
 
     assert matching.mismatch(INSTRUCTION, **named) is None
 
@@ -114,7 +112,7 @@ AMOUNTS = [("1234", "CAD"), ("12.33", "CAD"), ("01233", "CAD"), ("1233", "USD"),
 
 
 @pytest.mark.parametrize(
-    "wrong", [*({name: value} for name, value in WRONG.items()), *({"amount": a} for a in AMOUNTS)]
+    "wrong", [*({name: value} for name, value in WRONG.items()), *({"amount": Amount(*a)} for a in AMOUNTS)]
 )
 def test_another_payment_or_amount_needs_review(wrong: dict[str, object]) -> None:
     """An answer with other content under our own id forbids a resend and needs review."""

@@ -24,10 +24,9 @@ from refundry.provider import (
     RefundInstruction,
     Request,
     Secret,
-    Terms,
 )
 from refundry_alipay import signing
-from refundry_alipay.provider import QUERY, REFUND, AlipayProvider, build
+from refundry_alipay.provider import PLUGIN, QUERY, REFUND, AlipayProvider, build
 from refundry_alipay.settings import AlipaySettings
 
 HERE = Path(__file__).parent
@@ -111,7 +110,7 @@ def settings(**changes: Any) -> AlipaySettings:
 
 
 def provider(**changes: Any) -> AlipayProvider:
-    return build(settings(**changes), Terms())
+    return build(settings(**changes), PLUGIN.terms)
 
 
 @cache

@@ -34,6 +34,7 @@ from refundry_alipay import certificates, signing
 from refundry_alipay.codes import REFUND_CODES
 from refundry_alipay.interpretation import DBACK_FAILED, with_offset
 from refundry_alipay.provider import PLUGIN, QUERY, REFUND, build
+from tests.plugins import limits
 from tests.plugins.alipay.given import (
     APP,
     AT,
@@ -238,7 +239,6 @@ IN = {charset: provider(charset=charset) for charset in ("utf-8", "gbk")}
         ({"refund_request_id": "١"}, "refund_request_id"),
         ({"payment": ""}, "payment"),
         ({"payment": "p" * 65}, "payment"),
-        ({"payment": "a/b"}, "payment"),
         ({"payment": "merchant:"}, "payment"),
         ({"payment": "merchant:" + "T" * 65}, "payment"),
         ({"payment": "merchant:a b"}, "payment"),
@@ -249,16 +249,13 @@ IN = {charset: provider(charset=charset) for charset in ("utf-8", "gbk")}
         ({"amount": Money(100, "USD", 2)}, "currency"),
         ({"amount": Money(100, "JPY", 0)}, "currency"),
         ({"reason": "r" * 257}, "reason"),
-        ({"reason": "a\nb"}, "reason"),
-        ({"reason": "a\u2028b"}, "reason"),
-        ({"reason": "\ud800"}, "reason"),
         ({"details": {"refund_amount": "1"}}, "details.refund_amount"),
     ],
 )
 def test_orders_that_alipay_cannot_take(changes: dict[str, Any], field: str) -> None:
     """An order outside Alipay's rules is refused by the name of its field, before anything is stored."""
     with pytest.raises(Invalid) as caught:
-        ALIPAY.check(attrs.evolve(INSTRUCTION, **changes))
+        limits.check(ALIPAY, attrs.evolve(INSTRUCTION, **changes))
 
     assert field == caught.value.field
 
@@ -275,12 +272,14 @@ def test_orders_that_alipay_cannot_take(changes: dict[str, Any], field: str) -> 
         {"reason": "退" * 256},
         {"reason": "😀"},
         {"reason": ""},
+        {"reason": "a\nb"},
+        {"payment": "P.1/2#3"},
         {"details": DETAILS},
     ],
 )
 def test_orders_at_the_edge(changes: dict[str, Any]) -> None:
     """An order just inside the rules is taken."""
-    ALIPAY.check(attrs.evolve(INSTRUCTION, **changes))
+    limits.check(ALIPAY, attrs.evolve(INSTRUCTION, **changes))
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,9 @@ from refundry.provider import (
     Succeeded,
     Unknown,
 )
-from refundry.refund.policy import check_limits
 from refundry_alphapay import signing
-from refundry_alphapay.provider import PLUGIN, TERMS, build
+from refundry_alphapay.provider import PLUGIN, build
+from tests.plugins import limits
 from tests.plugins.alphapay import given as start
 from tests.plugins.alphapay.given import (
     AT,
@@ -129,8 +129,7 @@ def test_every_call_has_its_nonce() -> None:
 def test_equal_orders_give_equal_bytes(id: str, minor: int, reason: str | None, at: datetime) -> None:
     """Nothing but the order decides the body, and every order in the limits can be written."""
     instruction = RefundInstruction(id, "P1", Money(minor, "CAD", 2), reason)
-    ALPHAPAY.check(instruction)
-    check_limits(instruction, TERMS)
+    limits.check(ALPHAPAY, instruction)
 
     assert ALPHAPAY.refund(instruction, AT).body == ALPHAPAY.refund(attrs.evolve(instruction), at).body
     body = json.loads(ALPHAPAY.refund(instruction, AT).body)
@@ -152,21 +151,18 @@ def test_equal_orders_give_equal_bytes(id: str, minor: int, reason: str | None, 
         ({"refund_request_id": "a b"}, "refund_request_id"),
         ({"payment": ""}, "payment"),
         ({"payment": "merchant:T1"}, "payment"),
-        ({"payment": "a/b"}, "payment"),
         ({"amount": Money(0, "CAD", 2)}, "amount"),
         ({"amount": Money(10_000_000, "CAD", 2)}, "amount"),
         ({"amount": Money(100, "CAD", 0)}, "amount"),
         ({"amount": Money(100, "XYZ", 2)}, "currency"),
         ({"reason": "r" * 129}, "reason"),
-        ({"reason": "a\nb"}, "reason"),
-        ({"reason": "\ud800"}, "reason"),
         ({"details": {"captureId": "c"}}, "details"),
     ],
 )
 def test_orders_that_alphapay_cannot_take(changes: dict[str, Any], field: str) -> None:
     """An order outside AlphaPay's rules is refused by the name of its field, before anything is stored."""
     with pytest.raises(Invalid) as caught:
-        ALPHAPAY.check(attrs.evolve(INSTRUCTION, **changes))
+        limits.check(ALPHAPAY, attrs.evolve(INSTRUCTION, **changes))
 
     assert field == caught.value.field
 
@@ -181,12 +177,14 @@ def test_orders_that_alphapay_cannot_take(changes: dict[str, Any], field: str) -
         {"reason": "r" * 128},
         {"reason": "👩\u200d👧 退款"},
         {"reason": ""},
+        {"reason": "a\nb"},
+        {"payment": "P.1/2 #3"},
         {"details": {}},
     ],
 )
 def test_orders_at_the_edge(changes: dict[str, Any]) -> None:
     """An order just inside the rules is taken."""
-    ALPHAPAY.check(attrs.evolve(INSTRUCTION, **changes))
+    limits.check(ALPHAPAY, attrs.evolve(INSTRUCTION, **changes))
 
 
 @pytest.mark.parametrize(

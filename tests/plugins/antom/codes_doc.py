@@ -1,6 +1,6 @@
 """The page of Antom's result codes: `python -m tests.plugins.antom.codes_doc` prints it."""
 
-from refundry_antom.codes import INQUIRY_CODES, REFUND_CODES, STATUS_FAIL
+from refundry_antom.codes import INQUIRY_CODES, REFUND_CODES, REFUND_STATUS
 from tests.plugins import codes_page as page
 
 INTRODUCTION = """
@@ -17,7 +17,7 @@ def codes_page() -> str:
         INTRODUCTION,
         ("Answers to `refund`", REFUND_CODES.values()),
         ("Answers to `inquiryRefund`", INQUIRY_CODES.values()),
-        ("`refundStatus` FAIL in an inquiry or a notification", [STATUS_FAIL]),
+        ("`refundStatus` in an inquiry or a notification", REFUND_STATUS.values()),
     )
 
 

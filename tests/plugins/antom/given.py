@@ -19,10 +19,9 @@ from refundry.provider import (
     PublicKeyPem,
     RefundInstruction,
     Secret,
-    Terms,
 )
 from refundry_antom import signing
-from refundry_antom.provider import AntomProvider, AntomSettings, build
+from refundry_antom.provider import PLUGIN, AntomProvider, AntomSettings, build
 
 HERE = Path(__file__).parent
 CLIENT = "SANDBOX_5X00000000000000"
@@ -82,7 +81,7 @@ def settings(**changes: Any) -> AntomSettings:
 
 
 def provider(**changes: Any) -> AntomProvider:
-    return build(settings(**changes), Terms())
+    return build(settings(**changes), PLUGIN.terms)
 
 
 def sample(scenario: str) -> bytes:

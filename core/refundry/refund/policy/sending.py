@@ -7,9 +7,8 @@ import re
 from datetime import datetime
 
 from refundry.errors import Invalid
-from refundry.provider import OutcomeKind, RefundInstruction, ReviewReason, Scope, Terms
-from refundry.refund import Channel, Inquired, NextStep, RaisedReview, Refund, Submitted
-from refundry.refund.policy.planning import unanswered_until
+from refundry.provider import OutcomeKind, RefundInstruction, ReviewReason, Scope, Terms, validation
+from refundry.refund import Channel, Inquired, NextStep, RaisedReview, Refund
 
 
 def instruction_for(refund: Refund, sent: bytes | None = None) -> RefundInstruction:
@@ -26,32 +25,23 @@ def instruction_for(refund: Refund, sent: bytes | None = None) -> RefundInstruct
 
 
 def check_limits(instruction: RefundInstruction, terms: Terms) -> None:
-    """Raise `Invalid` if the instruction is longer than the provider's terms allow or contains other characters."""
+    """Raise `Invalid` if a text is empty, longer than the provider's terms allow or contains other characters.
+
+    This is the only check of a refund's id, and of how long a text may be: a plugin repeats none of it.
+    """
+    payment = instruction.payment.removeprefix(validation.MERCHANT)
+    if not payment:
+        raise Invalid("payment", "must not be empty")
     if re.fullmatch(f"[{terms.id_characters}]+", instruction.refund_request_id, re.ASCII) is None:
         raise Invalid("refund_request_id", f"may contain only the characters {terms.id_characters}")
     limits = (
         ("refund_request_id", instruction.refund_request_id, terms.id_length),
-        ("payment", instruction.payment.removeprefix("merchant:"), terms.payment_length),
+        ("payment", payment, terms.payment_length),
         ("reason", instruction.reason or "", terms.reason_length),
     )
     for field, text, limit in limits:
         if len(text) > limit:
             raise Invalid(field, f"has {len(text)} characters; the provider accepts {limit}")
-
-
-def attempt(
-    refund: Refund, digest: str, at: datetime, sender: str, plugin: str, key_version: str | None, terms: Terms
-) -> Submitted:
-    """Return the event that records the next attempt, before its first byte is sent."""
-    return Submitted(
-        at=at,
-        attempt=refund.attempts + 1,
-        digest=digest,
-        sender=sender,
-        plugin=plugin,
-        key_version=key_version,
-        next_at=unanswered_until(at, terms),
-    )
 
 
 def refusal_to_send(
