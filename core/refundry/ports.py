@@ -6,7 +6,6 @@ operating system for the time or for random bytes.
 
 import asyncio
 import os
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from threading import Lock
@@ -71,9 +70,7 @@ class Ports:
     """The outside world of the gateway, other than the network and the store."""
 
     now: Callable[[], datetime] = _utc_now
-    """The time, always in UTC. The clock may be wrong, and may be set while the process runs."""
-    monotonic: Callable[[], float] = time.monotonic
-    """Seconds since an arbitrary moment: never set back, but the time that the machine sleeps may not count."""
+    """The time, always in UTC."""
     random: Callable[[int], bytes] = _entropy
     """Returns the given number of random bytes."""
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
