@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from refundry.inputs import Operator
     from refundry.journal import Recorded, Row, UnmatchedNotification
     from refundry.money import Money
-    from refundry.outbound.transport import NoAnswer, Transport
+    from refundry.outbound.transport import Delivery, NoAnswer, Transport
     from refundry.plugin_host import Plugins, load_plugins
     from refundry.ports import Ports
     from refundry.provider import Acknowledgement, Notification, Quote, Resend, ReviewReason, Scope, Unreadable
@@ -64,6 +64,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Conflict",
+    "Delivery",
     "Done",
     "Erased",
     "Event",

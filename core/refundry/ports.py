@@ -6,6 +6,7 @@ operating system for the time or for random bytes.
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from threading import Lock
@@ -70,7 +71,9 @@ class Ports:
     """The outside world of the gateway, other than the network and the store."""
 
     now: Callable[[], datetime] = _utc_now
-    """The time, always in UTC."""
+    """The time, always in UTC. The clock may be wrong, and may be set while the process runs."""
+    monotonic: Callable[[], float] = time.monotonic
+    """Seconds since an arbitrary moment: never set back, but the time that the machine sleeps may not count."""
     random: Callable[[int], bytes] = _entropy
     """Returns the given number of random bytes."""
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

@@ -28,7 +28,7 @@ from refundry.inputs import Operator, check_text
 from refundry.journal import AlreadyRequested, Journal, Recorded, UnmatchedNotification, Write
 from refundry.journal.evidence import digest_of, keep_notification
 from refundry.journal.stores import open_journal
-from refundry.outbound.calls import Caller, read_safely
+from refundry.outbound.calls import Caller, Deadline, read_safely
 from refundry.outbound.transport import HttpTransport, Transport
 from refundry.plugin_host import Plugins, load_plugins
 from refundry.plugin_host.containment import contained
@@ -49,7 +49,6 @@ from refundry.refund import (
     RaisedReview,
     Refund,
     Status,
-    Submitted,
     apply,
     policy,
 )
@@ -207,7 +206,8 @@ class Gateway(Reader):
     async def _submit(self, account: Account, refund: Refund, new: Draft | None = None) -> Refund:
         """Make the next attempt; `new` is the request if it has to be recorded together with its first attempt."""
         await self._caller.pace(account)
-        at = self.ports.now()
+        deadline = Deadline(self.ports, account.terms.timeout)
+        at = deadline.began
         instruction = new.instruction if new is not None else await self._again(refund)
         call = contained(partial(account.provider.refund, instruction, at))
         digest = digest_of(call.body)
@@ -215,15 +215,8 @@ class Gateway(Reader):
         if refusal is not None:
             return await self._decide(refund, refusal)
         self.ports.step("refund composed")
-        submitted = Submitted(
-            at=at,
-            attempt=refund.attempts + 1,
-            digest=digest,
-            sender=account.provider.identity,
-            plugin=account.plugin_id,
-            key_version=call.key_version,
-            next_at=policy.unanswered_until(at, account.terms),
-        )
+        sender, plugin = account.provider.identity, account.plugin_id
+        submitted = policy.attempt(refund, digest, at, sender, plugin, call.key_version, account.terms)
         after = apply(refund, submitted)
         write = Write(after, [submitted] if new is None else [new.requested, submitted], {digest: call.body})
 
@@ -231,7 +224,10 @@ class Gateway(Reader):
             await self._save(write)
             self.ports.step("attempt recorded")
 
-        outcome, evidence = await self._caller.call(account, call, record)
+        async def is_current() -> bool:
+            return await self.journal.version(refund.id) == after.version
+
+        outcome, evidence = await self._caller.call(account, call, deadline, record=record, is_current=is_current)
         return await self._interpret(account, after, outcome, evidence, Channel.REPLY)
 
     async def _again(self, refund: Refund) -> RefundInstruction:
@@ -241,8 +237,9 @@ class Gateway(Reader):
 
     async def _inquire(self, account: Account, refund: Refund) -> tuple[Refund, Outcome | NotSent]:
         await self._caller.pace(account)
-        call = contained(partial(account.provider.inquire, policy.instruction_for(refund), self.ports.now()))
-        outcome, evidence = await self._caller.call(account, call)
+        deadline = Deadline(self.ports, account.terms.timeout)
+        call = contained(partial(account.provider.inquire, policy.instruction_for(refund), deadline.began))
+        outcome, evidence = await self._caller.call(account, call, deadline)
         return await self._interpret(account, refund, outcome, evidence, Channel.INQUIRY), outcome
 
     async def _interpret(

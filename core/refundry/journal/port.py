@@ -85,6 +85,9 @@ class RefundIndex(Protocol):
     async def find(self, account: str, refund_request_id: str) -> str | None:
         """Return the id of the refund that has this request id."""
 
+    async def version(self, refund_id: str) -> int | None:
+        """Return how many events a refund has; None if there is no such refund."""
+
     async def select(self, selection: Selection, *, after: str = "", limit: int = 1000) -> Sequence[Row]:
         """Return index rows in the order of their ids, starting after the id `after`."""
 

@@ -1,19 +1,21 @@
 """One call to a provider: sign it in a thread, send it and read the answer.
 
-The rule of this module: a call always ends in an outcome. An exception of a plugin means "not sent" if it was raised
-while signing, and "unknown" if it was raised while reading.
+The rule of this module: a call always ends in an outcome, and within its time. An exception of a plugin means "not
+sent" if it was raised while signing, and "unknown" if it was raised while reading.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Final
 
 from aiolimiter import AsyncLimiter
 
 from refundry.config import Account
 from refundry.journal.evidence import keep_answer
 from refundry.outbound.signing import Signers, SigningHangs
-from refundry.outbound.transport import NoAnswer, Transport
+from refundry.outbound.transport import Delivery, NoAnswer, Transport
 from refundry.plugin_host.containment import contained
 from refundry.ports import Ports
 from refundry.provider import (
@@ -25,9 +27,36 @@ from refundry.provider import (
     Unknown,
 )
 
-__all__ = ["Caller", "read_safely"]
+__all__ = ["Caller", "Deadline", "read_safely"]
 
 _log = logging.getLogger("refundry")
+
+
+class Deadline:
+    """The end of a call that begins now: so many seconds from here, by the clock that runs faster.
+
+    The wall clock misses the time that it was set back, and the monotonic clock the time that the machine slept.
+    """
+
+    def __init__(self, ports: Ports, seconds: float) -> None:
+        self.began = ports.now()
+        self._ports = ports
+        self._ticks = ports.monotonic()
+        self._seconds = seconds
+
+    @property
+    def left(self) -> float:
+        """The seconds that are left; zero or less once it has passed."""
+        by_the_wall = (self._ports.now() - self.began) / timedelta(seconds=1)
+        return self._seconds - max(by_the_wall, self._ports.monotonic() - self._ticks)
+
+
+async def _always() -> bool:
+    return True
+
+
+async def _nothing() -> None:
+    pass
 
 
 class Caller:
@@ -54,18 +83,34 @@ class Caller:
             await limit.acquire()
 
     async def call(
-        self, account: Account, call: ProviderCall, record: Callable[[], Awaitable[object]] | None = None
+        self,
+        account: Account,
+        call: ProviderCall,
+        deadline: Deadline,
+        *,
+        record: Callable[[], Awaitable[object]] = _nothing,
+        is_current: Callable[[], Awaitable[bool]] = _always,
     ) -> tuple[Outcome | NotSent, bytes | None]:
         """Sign and send a call; return what the answer means, with the answer as evidence.
 
-        `record` runs while the call is being signed. No byte is sent before it has returned, and none if it raises, nor
-        if signing takes longer than the account's `timeout`.
+        `record` runs while the call is being signed. No byte is sent before it has returned, and none if it raises, if
+        `is_current` is false just before the first byte, or if the deadline has passed by then.
         """
-        request = await self._sign(account, call, record)
+        request = await self._sign(account, call, deadline, record)
         if isinstance(request, NotSent):
             return request, None
         self._ports.step("request signed")
-        reply = await self._transport.send(request, account.terms.timeout)
+
+        async def last_check() -> str | None:
+            if not await is_current():
+                return "something else was recorded about the refund before the first byte"
+            # Last of all: the process may have been stopped anywhere before.
+            return None if deadline.left > 0 else _TOO_OLD
+
+        left = deadline.left
+        if left <= 0:
+            return NotSent(_TOO_OLD), None
+        reply = await self._transport.send(request, left, Delivery(last_check=last_check))
         self._ports.step("answer received")
         if isinstance(reply, NotSent):
             return reply, None
@@ -74,24 +119,22 @@ class Caller:
         return read_safely(lambda: call.read(reply)), keep_answer(reply)
 
     async def _sign(
-        self, account: Account, call: ProviderCall, record: Callable[[], Awaitable[object]] | None
+        self, account: Account, call: ProviderCall, deadline: Deadline, record: Callable[[], Awaitable[object]]
     ) -> Request | NotSent:
-        deadline = asyncio.get_running_loop().time() + account.terms.timeout
         try:
             signing = self._signers.submit(account.name, call)
         except SigningHangs:
             signing = None
-        if record is not None:
-            try:
-                await record()
-            except BaseException:
-                if signing is not None:
-                    signing.cancel()
-                raise
+        try:
+            await record()
+        except BaseException:
+            if signing is not None:
+                signing.cancel()
+            raise
         if signing is None:
             return NotSent("not signed: earlier signatures of the account hang")
         try:
-            async with asyncio.timeout_at(deadline) as limit:
+            async with asyncio.timeout(deadline.left) as limit:
                 return await signing
         except TimeoutError as error:
             if not limit.expired():
@@ -105,6 +148,9 @@ class Caller:
 def _not_signed(account: Account, error: Exception) -> NotSent:
     _log.error("account %s: signing failed", account.name, exc_info=error)
     return NotSent(f"signing failed: {type(error).__name__}")
+
+
+_TOO_OLD: Final = "the attempt is older than the timeout of a call"
 
 
 def _limiter(rate: float) -> AsyncLimiter:

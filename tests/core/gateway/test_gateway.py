@@ -20,7 +20,7 @@ from refundry.gateway.request import RefundRequest
 from refundry.inputs import Operator
 from refundry.journal.evidence import read_answer, read_notification
 from refundry.money import Money
-from refundry.outbound.transport import NoAnswer
+from refundry.outbound.transport import Delivery, NoAnswer
 from refundry.plugin_host import load_plugins
 from refundry.provider import Answer, Notification, Request, ReviewReason
 from refundry.refund import Channel, Failed, Inquired, Refund, Requested, Settled, Status, Submitted
@@ -523,8 +523,8 @@ async def test_a_notification_before_the_reply_is_accepted(tmp_path: Path) -> No
         plain = shop.gateway._caller._transport
 
         class Late:
-            async def send(self, request: Request, timeout: float) -> Any:
-                reply = await plain.send(request, timeout)
+            async def send(self, request: Request, timeout: float, delivery: Delivery) -> Any:
+                reply = await plain.send(request, timeout, delivery)
                 await shop.gateway.receive_notification("shop", await notice(shop, "R1"))
                 return reply
 
@@ -694,7 +694,7 @@ async def test_a_partial_answer_is_kept(shop: Shop) -> None:
     """The part that arrived of an answer that broke off is evidence, too."""
 
     class Breaks:
-        async def send(self, request: Request, timeout: float) -> NoAnswer:
+        async def send(self, request: Request, timeout: float, delivery: Delivery) -> NoAnswer:
             return NoAnswer("the answer broke off", Answer(200, (("a", "b"),), b'{"half'))
 
     shop.gateway._caller._transport = Breaks()

@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from refundry.outbound.transport import HttpTransport, NoAnswer
+from refundry.outbound.transport import Delivery, HttpTransport, NoAnswer
 from refundry.provider import MAX_BYTES, Answer, NotSent, Request
 from tests.ports import free_port
 
 BODY = b'{"refundRequestId":"R1"}'
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+SHARED = Delivery(shared=True)
 Behave = Callable[["Peer", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -26,6 +27,7 @@ class Peer:
         self.behave = behave
         self.requests: list[bytes] = []
         self.connections = 0
+        self.accepted = asyncio.Event()
         self.gone = asyncio.Event()
         self.port = 0
 
@@ -41,11 +43,13 @@ class Peer:
             if not byte:
                 return False
             head += byte
-        self.requests.append(head + await reader.readexactly(len(BODY)))
+        body = len(BODY) if b"content-length" in head.lower() else 0
+        self.requests.append(head + await reader.readexactly(body))
         return True
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.accepted.set()
         try:
             await self.behave(self, reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -169,6 +173,117 @@ async def test_an_untrusted_certificate_means_not_sent(transport: HttpTransport)
     assert [] == served
 
 
+async def test_the_last_check_has_the_connection_and_the_last_word(transport: HttpTransport) -> None:
+    """A request that the last check refuses is not sent, although the connection to the provider is open."""
+    connected: list[int] = []
+
+    async with peer(saying(OK)) as remote:
+
+        async def refuse() -> str:
+            await remote.accepted.wait()
+            connected.append(remote.connections)
+            return "too old"
+
+        for shared in (True, False):
+            reply = await transport.send(post(remote.url), 5, Delivery(shared=shared, last_check=refuse))
+            assert NotSent("too old") == reply
+
+    assert 2 == len(connected)
+    assert [] == remote.requests
+
+
+async def test_what_times_out_before_the_first_byte_is_not_sent(transport: HttpTransport) -> None:
+    """The time can run out on the way to the first byte, and then nothing was sent."""
+
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    async with peer(saying(OK)) as remote:
+        reply = await transport.send(post(remote.url), 0.05, Delivery(last_check=forever))
+
+    assert isinstance(reply, NotSent)
+    assert [] == remote.requests
+
+
+async def test_an_answer_before_the_request_is_no_answer_to_it(transport: HttpTransport) -> None:
+    """A peer that speaks before it was asked is not asked."""
+    spoken = asyncio.Event()
+
+    async def hasty(remote: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+        await writer.drain()
+        spoken.set()
+        await remote.receive(reader)
+
+    async with peer(hasty) as remote:
+        reply = await transport.send(post(remote.url), 5, Delivery(last_check=arrived(spoken)))
+
+    assert isinstance(reply, NotSent)
+    assert [] == remote.requests
+
+
+# --- whose answer it is -----------------------------------------------------------------------------------------------
+
+
+def arrived(written: asyncio.Event) -> Callable[[], Awaitable[None]]:
+    """Return a last check that waits until what was written on this machine has reached the other end, too."""
+
+    async def check() -> None:
+        await written.wait()
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    return check
+
+
+async def test_a_call_alone_shares_its_connection_with_no_other(transport: HttpTransport) -> None:
+    """Unless a connection may be shared, each call opens its own and asks the peer to close it."""
+
+    async def patient(remote: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await remote.receive(reader):
+            writer.write(OK)
+            await writer.drain()
+
+    async with peer(patient) as remote:
+        for delivery in (SHARED, Delivery(), Delivery(), SHARED):
+            assert isinstance(await transport.send(post(remote.url), 5, delivery), Answer)
+
+    assert 3 == remote.connections
+    closing = [b"connection: close" in request.lower() for request in remote.requests]
+    assert [False, True, True, False] == closing
+
+
+async def test_a_connection_with_pending_bytes_is_not_used_again(transport: HttpTransport) -> None:
+    """What arrives on an idle connection answers nothing: the next call goes out on a new connection."""
+    repeated = asyncio.Event()
+
+    async def twice(remote: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await remote.receive(reader)
+        late = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst"
+        if remote.connections == 1:
+            writer.write(late)
+            await writer.drain()
+            await ended.wait()
+            writer.write(late)
+            await writer.drain()
+            repeated.set()
+            await reader.read()
+        else:
+            writer.write(OK)
+            await writer.drain()
+
+    ended = asyncio.Event()
+    async with peer(twice) as remote:
+        first = await transport.send(post(remote.url), 5, SHARED)
+        ended.set()
+        second = await transport.send(post(remote.url), 5, Delivery(shared=True, last_check=arrived(repeated)))
+
+    assert isinstance(first, Answer)
+    assert isinstance(second, Answer)
+    assert (b"first", b"{}") == (first.body, second.body)
+    assert (2, 2) == (remote.connections, len(remote.requests))
+
+
 # --- after the first byte ---------------------------------------------------------------------------------------------
 
 
@@ -185,9 +300,9 @@ async def test_a_kept_connection_that_was_closed_is_no_answer(transport: HttpTra
         await remote.receive(reader)  # and close the connection without an answer
 
     async with peer(once) as remote:
-        assert isinstance(await transport.send(post(remote.url), 5), Answer)
+        assert isinstance(await transport.send(post(remote.url), 5, SHARED), Answer)
         await answered.wait()
-        second = await transport.send(post(remote.url, method), 5)
+        second = await transport.send(post(remote.url, method), 5, SHARED)
 
         assert isinstance(second, NoAnswer)
         assert 2 == len(remote.requests)
@@ -208,9 +323,9 @@ async def test_a_kept_connection_whose_server_is_gone_is_never_sent_again(transp
     server = Peer(once)
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     server.port = listening.sockets[0].getsockname()[1]
-    assert isinstance(await transport.send(post(server.url), 5), Answer)
+    assert isinstance(await transport.send(post(server.url), 5, SHARED), Answer)
     listening.close()
-    reply = await transport.send(post(server.url, "PUT"), 5)
+    reply = await transport.send(post(server.url, "PUT"), 5, SHARED)
     await sent.wait()
 
     assert isinstance(reply, NoAnswer)
@@ -333,6 +448,65 @@ async def test_a_redirect_is_not_followed(transport: HttpTransport, status: int)
         assert isinstance(reply, Answer)
         assert status == reply.status
         assert 0 == elsewhere.connections
+
+
+@pytest.mark.parametrize("target", ["/g?a=%7C&b=%2C&c=x%2f%2Fy&d=%C3%A4+1", "/p//x/../y/./z", "/?a=|,'()*;:@"])
+async def test_the_url_leaves_as_it_was_signed(transport: HttpTransport, target: str) -> None:
+    """No character of a signed URL is written differently, and no path is resolved."""
+    async with peer(saying(OK)) as remote:
+        await transport.send(post(f"http://127.0.0.1:{remote.port}{target}"), 5)
+
+    assert remote.requests[0].startswith(b"POST %s HTTP/1.1\r\n" % target.encode())
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1/\r\nx: y", "http://127.0.0.1/a b", "http://127.0.0.1/ä", "http://127.0.0.1/?", "ftp://x/"]
+)
+async def test_a_url_that_could_not_leave_as_it_is_is_not_sent(transport: HttpTransport, url: str) -> None:
+    """A URL that HTTP cannot carry as it is does not leave in another form, and cannot smuggle in a header."""
+    assert isinstance(await transport.send(post(url), 5), NotSent)
+
+
+async def test_a_header_that_a_request_has_twice_leaves_twice(transport: HttpTransport) -> None:
+    """Of two headers of one name both are sent, in their order."""
+    async with peer(saying(OK)) as remote:
+        request = Request(
+            "POST", remote.url, (("X-Trace", "a"), ("Content-Type", "text/plain"), ("x-trace", "b")), BODY
+        )
+        await transport.send(request, 5)
+
+    lines = [line.lower() for line in remote.requests[0].split(b"\r\n")]
+    assert [b"x-trace: a", b"x-trace: b"] == [line for line in lines if line.startswith(b"x-trace")]
+
+
+async def test_a_get_has_no_headers_of_a_body(transport: HttpTransport) -> None:
+    """A request without a body does not announce one, nor its type."""
+    async with peer(saying(OK)) as remote:
+        assert isinstance(await transport.send(Request("GET", remote.url, (), b""), 5), Answer)
+
+    assert not any(name in remote.requests[0].lower() for name in (b"content-", b"transfer-encoding"))
+
+
+async def test_a_named_proxy_is_used(transport: HttpTransport) -> None:
+    """With a proxy the whole URL goes to the proxy, as it was signed, and nothing goes past it."""
+    async with peer(saying(OK)) as proxy, peer(saying(OK)) as remote:
+        via = Delivery(proxy=f"http://127.0.0.1:{proxy.port}")
+        reply = await transport.send(post(f"{remote.url}?a=%7C"), 5, via)
+
+    assert isinstance(reply, Answer)
+    assert proxy.requests[0].startswith(b"POST %s?a=%%7C HTTP/1.1\r\n" % remote.url.encode())
+    assert 0 == remote.connections
+
+
+@pytest.mark.parametrize("status", [403, 407, 502])
+async def test_a_proxy_that_opens_no_tunnel_means_not_sent(transport: HttpTransport, status: int) -> None:
+    """A proxy that refuses the tunnel to the provider gets no byte of the request."""
+    async with peer(saying(b"HTTP/1.1 %d No\r\ncontent-length: 0\r\n\r\n" % status)) as proxy:
+        via = Delivery(proxy=f"http://127.0.0.1:{proxy.port}")
+        reply = await transport.send(post("https://provider.example/refund"), 5, via)
+
+    assert isinstance(reply, NotSent)
+    assert [b"CONNECT provider.example:443 HTTP/1.1"] == [request.split(b"\r\n")[0] for request in proxy.requests]
 
 
 async def test_proxies_of_the_environment_are_ignored(

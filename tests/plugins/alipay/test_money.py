@@ -13,7 +13,7 @@ from refundry.gateway import Gateway
 from refundry.gateway.request import RefundRequest
 from refundry.inputs import Operator
 from refundry.money import Money
-from refundry.outbound.transport import HttpTransport, NoAnswer
+from refundry.outbound.transport import Delivery, HttpTransport, NoAnswer
 from refundry.plugin_host import load_plugins
 from refundry.ports import Ports
 from refundry.provider import Answer, NotSent, Request
@@ -108,11 +108,11 @@ class ByToken:
     merchants: dict[str, str]
     http: HttpTransport
 
-    async def send(self, request: Request, timeout: float) -> Answer | NotSent | NoAnswer:
+    async def send(self, request: Request, timeout: float, delivery: Delivery) -> Answer | NotSent | NoAnswer:
         address = URL(request.url, encoded=True)
         merchant = URL(self.merchants[address.query["app_auth_token"]])
         routed = str(address.with_host(merchant.host or "").with_port(merchant.port))
-        return await self.http.send(attrs.evolve(request, url=routed), timeout)
+        return await self.http.send(attrs.evolve(request, url=routed), timeout, delivery)
 
 
 async def test_never_sent_again_to_another_merchant(tmp_path: Path, keys: AlipayKeys) -> None:

@@ -85,6 +85,11 @@ class SqliteReader:
         rows = await self._rows(statement, account, refund_request_id)
         return rows[0][0] if rows else None
 
+    async def version(self, refund_id: str) -> int | None:
+        """Return how many events a refund has; None if there is no such refund."""
+        rows = await self._rows("SELECT version FROM refund_index WHERE id=?", refund_id)
+        return rows[0][0] if rows else None
+
     async def select(self, selection: Selection, *, after: str = "", limit: int = 1000) -> Sequence[Row]:
         """Return index rows in the order of their ids, starting after the id `after`."""
         return await self._read(index.select_rows, selection, after, limit)

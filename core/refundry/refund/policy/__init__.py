@@ -72,9 +72,10 @@ from refundry.refund.policy.planning import (
     with_next_step,
 )
 from refundry.refund.policy.recording import Source
-from refundry.refund.policy.sending import check_limits, instruction_for, refusal_to_send
+from refundry.refund.policy.sending import attempt, check_limits, instruction_for, refusal_to_send
 
 __all__ = [
+    "attempt",
     "check_limits",
     "confirms_failure",
     "Done",

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from refundry.errors import Invalid
 from refundry.provider import OutcomeKind, RefundInstruction, ReviewReason, Scope, Terms, validation
-from refundry.refund import Channel, Inquired, NextStep, RaisedReview, Refund
+from refundry.refund import Channel, Inquired, NextStep, RaisedReview, Refund, Submitted
+from refundry.refund.policy.planning import unanswered_until
 
 
 def instruction_for(refund: Refund, sent: bytes | None = None) -> RefundInstruction:
@@ -42,6 +43,21 @@ def check_limits(instruction: RefundInstruction, terms: Terms) -> None:
     for field, text, limit in limits:
         if len(text) > limit:
             raise Invalid(field, f"has {len(text)} characters; the provider accepts {limit}")
+
+
+def attempt(
+    refund: Refund, digest: str, at: datetime, sender: str, plugin: str, key_version: str | None, terms: Terms
+) -> Submitted:
+    """Return the event that records the next attempt, before its first byte is sent."""
+    return Submitted(
+        at=at,
+        attempt=refund.attempts + 1,
+        digest=digest,
+        sender=sender,
+        plugin=plugin,
+        key_version=key_version,
+        next_at=unanswered_until(at, terms),
+    )
 
 
 def refusal_to_send(

@@ -40,3 +40,12 @@ class RefundIndexCase(PortCase):
         assert ["a", "b", "d"] == await ids(status=Status.REQUESTED)
         assert ["b"] == await ids(refund_request_id="b")
         assert [] == await ids(refund_request_id="b", account="shop")
+
+    async def test_a_version_is_the_number_of_events(self, journal: Journal) -> None:
+        """`version` follows every write, and an unknown refund has none."""
+        (first,) = await saved(journal, new("a"))
+        assert 1 == await journal.version(first.id)
+        await saved(journal, then(first, submitted()))
+
+        assert 2 == await journal.version(first.id)
+        assert await journal.version("unknown") is None
