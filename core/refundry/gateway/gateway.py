@@ -130,7 +130,7 @@ class Gateway(Reader):
         try:
             if submit and not await self._health.is_blocked(account.name):
                 return await self._submit(account, new.refund, new)
-            await self._save(Write(new.refund, [new.requested]))
+            await self._save(Write(new.refund, [new.requested], replaced_version=new.replaced_version))
         except AlreadyRequested as existing:
             return await self.same_or_conflict(existing.refund_id, new.refund)
         self.ports.step("refund recorded")
@@ -152,13 +152,13 @@ class Gateway(Reader):
         check_same(existing, new)
         return existing
 
-    async def _replaced(self, account: Account, new: Refund, retry_of: str) -> str:
-        """Return the id of the failed refund that a new one replaces; the provider has to confirm the failure."""
+    async def _replaced(self, account: Account, new: Refund, retry_of: str) -> Refund:
+        """Return the failed refund that a new one replaces; the provider has to confirm the failure."""
         failed = await self.get(retry_of, account=account.name)
         if failed.refund_request_id == new.refund_request_id:
             raise Invalid("retry_of", "a new refund needs a new id")
         if await self.journal.find(account.name, new.refund_request_id) is not None:
-            return failed.id
+            return failed
         if failed.account != account.name or failed.payment != new.payment:
             raise Invalid("retry_of", "is a refund of another account or payment")
         if failed.status is not Status.FAILED or failed.review:
@@ -170,7 +170,7 @@ class Gateway(Reader):
                 answer = f"the provider, asked as {account.provider.identity}, answers {outcome.kind}"
                 hint = "" if failed.failed_by else "; an operator can decide with resolve --failed, then try again"
                 raise Invalid("retry_of", f"{answer}, which does not confirm that it failed{hint}")
-        return failed.id
+        return failed
 
     # --- progress ----------------------------------------------------------------------------------------------------
 
@@ -218,7 +218,9 @@ class Gateway(Reader):
         sender, plugin = account.provider.identity, account.plugin_id
         submitted = policy.attempt(refund, digest, at, sender, plugin, call.key_version, account.terms)
         after = apply(refund, submitted)
-        write = Write(after, [submitted] if new is None else [new.requested, submitted], {digest: call.body})
+        write = Write(after, [submitted], {digest: call.body})
+        if new is not None:
+            write = Write(after, [new.requested, submitted], {digest: call.body}, new.replaced_version)
 
         async def record() -> None:
             await self._save(write)

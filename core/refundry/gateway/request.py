@@ -60,11 +60,14 @@ class Draft:
     refund: Refund
     requested: Requested
     instruction: RefundInstruction
+    replaced_version: int | None = None
+    """The version of the failed refund that it replaces, if it replaces one."""
 
-    def replacing(self, refund_id: str) -> "Draft":
-        """Return the draft as the replacement of a failed refund."""
-        requested = attrs.evolve(self.requested, retry_of=refund_id)
-        return attrs.evolve(self, requested=requested, refund=fold(self.refund.id, [requested]))
+    def replacing(self, failed: Refund) -> "Draft":
+        """Return the draft as the replacement of a failed refund, as it is now."""
+        requested = attrs.evolve(self.requested, retry_of=failed.id)
+        refund = fold(self.refund.id, [requested])
+        return attrs.evolve(self, requested=requested, refund=refund, replaced_version=failed.version)
 
 
 def draft(request: RefundRequest, account: Account, refund_id: str, at: datetime) -> Draft:

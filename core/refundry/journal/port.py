@@ -62,7 +62,8 @@ class EventWriter(Protocol):
 
         Raises `Stale` if the refund has changed meanwhile, `AlreadyRequested` if its request id is taken, and `Invalid`
         if the payment's open and settled refunds would exceed its total (field `amount` or `payment_total`) or be in
-        two currencies (`currency`), or if the failed refund already has a replacement (`retry_of`).
+        two currencies (`currency`), or if the refund that a new one replaces is not failed without review at
+        `replaced_version`, or already has a replacement (`retry_of`).
         """
 
 

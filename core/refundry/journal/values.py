@@ -46,6 +46,8 @@ class Write:
     events: Sequence[Event]
     evidence: Mapping[str, bytes] = attrs.field(factory=dict, repr=False)
     """Bytes by their SHA-256 in hex."""
+    replaced_version: int | None = None
+    """For a new refund with `retry_of`: the version at which the failure of the other refund was confirmed."""
 
 
 @attrs.frozen(slots=True)

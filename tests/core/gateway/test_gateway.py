@@ -274,6 +274,29 @@ async def test_a_failed_refund_has_one_replacement(shop: Shop) -> None:
     assert 1 == len(shop.antom.ledger.movements)
 
 
+@pytest.mark.parametrize("submit", [True, False])
+async def test_a_failure_that_changes_after_its_confirmation_is_not_replaced(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, submit: bool
+) -> None:
+    """If the failed refund changes between the confirmation and the replacement, nothing is recorded or sent."""
+    shop.antom.fault("answer", code="MERCHANT_BALANCE_NOT_ENOUGH", operation="refund", refund_request_id="R1")
+    first = await shop.request("R1")
+    inquire = shop.gateway._inquire
+
+    async def then_settled(*asked: Any) -> Any:
+        answered = await inquire(*asked)
+        async with shop.reopened() as other:
+            await other.resolve(first.id, Operator(by="ada", why="it is in the settlement report"), settled=True)
+        return answered
+
+    monkeypatch.setattr(shop.gateway, "_inquire", then_settled)
+    with pytest.raises(Invalid, match="retry_of: has changed"):
+        await shop.request("R2", retry_of="R1", submit=submit)
+
+    assert ["R1"] == [row.refund_request_id for row in await shop.gateway.list()]
+    assert ["R1"] == list(shop.antom.ledger.refunds)
+
+
 async def test_not_found_allows_a_new_id_only_after_an_operators_decision(shop: Shop) -> None:
     """If the provider does not know the failed refund, an operator must decide, and the inquiry must be late enough."""
     shop.antom.fault("answer", code="RISK_REJECT", operation="refund", refund_request_id="R1")

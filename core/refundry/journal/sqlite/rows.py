@@ -213,6 +213,8 @@ def admit_together(cursor: sqlite3.Cursor, changes: Sequence[Change]) -> bool:
     old = [(*change.changing, change.expected) for change in changes if change.expected]
     if in_many_rows(cursor, _update_rows, old) != len(old):
         return False
+    if not all(_may_replace(cursor, change) for change in new):
+        return False
     rows = [(*change.changing, *_lasting(change.write.refund)) for change in new]
     return _within_totals(cursor, new) and in_many_rows(cursor, insert_rows, rows) == len(rows)
 
@@ -260,8 +262,23 @@ def admit_one(cursor: sqlite3.Cursor, change: Change) -> Exception | None:
     except Invalid as refusal:
         # A repeated request is not refused because the first one took what was left of the payment.
         return _taken(cursor, refund) or refusal
+    if not _may_replace(cursor, change):
+        return _taken(cursor, refund) or _replaced(cursor, refund) or Invalid("retry_of", _CHANGED)
     cursor.execute(insert_rows(1), (*change.changing, *_lasting(refund)))
     return None if cursor.rowcount == 1 else _taken(cursor, refund) or _replaced(cursor, refund) or _stale(refund)
+
+
+_CHANGED: Final = "has changed since the provider confirmed that it failed; look at it again before you replace it"
+
+
+def _may_replace(cursor: sqlite3.Cursor, change: Change) -> bool:
+    """Return whether the refund that a new one replaces is still as it was when its failure was confirmed."""
+    replaced = change.write.refund.retry_of
+    if replaced is None:
+        return True
+    statement = "SELECT version, status, review FROM refund_index WHERE id=?"
+    found = cursor.execute(statement, (replaced,)).fetchone()
+    return found is not None and tuple(found) == (change.write.replaced_version, Status.FAILED, None)
 
 
 def _stale(refund: Refund) -> Stale:

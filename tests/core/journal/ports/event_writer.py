@@ -2,6 +2,7 @@
 
 import asyncio
 
+import attrs
 import pytest
 
 from refundry.errors import Invalid, Stale
@@ -138,6 +139,40 @@ class EventWriterCase(PortCase):
             await journal.save(new("1", payment="p", payment_total=total))
 
         assert first.id == caught.value.refund_id
+
+    async def test_a_replacement_needs_the_failure_that_was_confirmed(self, journal: Journal) -> None:
+        """A new refund replaces another only if that is failed, without review and at the named version."""
+        open_one, first, flagged = await saved(journal, *(new(key, payment="p") for key in "abc"))
+        first, flagged = await saved(journal, *(then(one, submitted(), failed()) for one in (first, flagged)))
+        paid = inquired(
+            outcome=OutcomeKind.SUCCEEDED, review=(RaisedReview(ReviewReason.SETTLED_AFTER_FAILURE, "it paid"),)
+        )
+        (flagged,) = await saved(journal, then(flagged, paid))
+
+        def replacing(id: str, version: int | None, key: str = "d") -> Write:
+            return attrs.evolve(new(key, payment="p", retry_of=id), replaced_version=version)
+
+        refused = [
+            replacing("unknown", 3),
+            replacing(open_one.id, open_one.version),
+            replacing(flagged.id, flagged.version),
+            replacing(first.id, first.version - 1),
+            replacing(first.id, None),
+        ]
+        for write in refused:
+            with pytest.raises(Invalid, match="retry_of: has changed"):
+                await journal.save(write)
+        # The same in one group with a write that changes the replaced refund first.
+        changed, late = await asyncio.gather(
+            journal.save(then(first, inquired())),
+            journal.save(replacing(first.id, first.version)),
+            return_exceptions=True,
+        )
+        assert (list, Invalid) == (type(changed), type(late))
+        await journal.save(replacing(first.id, first.version + 1))
+        with pytest.raises(Invalid, match="replaced already"):
+            await journal.save(replacing(first.id, first.version + 1, "e"))
+        assert [] == await differences(journal)
 
     async def test_a_cancelled_save_is_atomic(self, journal: Journal) -> None:
         """Canceling writes at any moment leaves each of them stored completely or not at all, and affects no other."""
