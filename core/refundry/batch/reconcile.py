@@ -10,7 +10,7 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, TextIO
@@ -36,6 +36,7 @@ __all__ = [
     "read_format",
     "read_report",
     "reconcile",
+    "zone_of",
 ]
 
 MAX_LINE: Final = 64 * 1024
@@ -43,6 +44,7 @@ MAX_ID: Final = 200
 """The largest number of characters of an id: a longer one would not fit into the reasons for a review."""
 _PAGE: Final = 500
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_OFFSET: Final = re.compile(r"[+-](?:0[0-9]|1[0-4]):[0-5][0-9]", re.ASCII)
 _AMOUNT: Final = re.compile(r"[+-]?([0-9]{1,18}(?:\.[0-9]{1,6})?)", re.ASCII)
 
 Progress = Callable[[str, int, int | None], None]
@@ -61,6 +63,8 @@ class Line:
     """Whether the report shows the refund as settled."""
     text: str
     """The row as it appears in the report."""
+    reversal: bool = False
+    """Whether the row states that the money of the refund came back."""
 
 
 class FindingKind(StrEnum):
@@ -91,7 +95,10 @@ class Finding:
 
 @attrs.frozen
 class Period:
-    """When a refund must have settled to be expected in the report: from `start` until before `end`, if given."""
+    """When a refund must have settled to be expected in the report: from `start` until before `end`, if given.
+
+    A time without an offset is in the time zone of the report.
+    """
 
     start: datetime | None = None
     end: datetime | None = None
@@ -99,6 +106,10 @@ class Period:
     def has(self, at: datetime) -> bool:
         """Return True if a time is in the period."""
         return (self.start is None or at >= self.start) and (self.end is None or at < self.end)
+
+    def in_zone(self, zone: tzinfo) -> "Period":
+        """Return the period with an offset in both times."""
+        return Period(*(at and (at if at.tzinfo else at.replace(tzinfo=zone)) for at in (self.start, self.end)))
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -118,18 +129,32 @@ def read_format(path: Path) -> ReportFormat:
     for name in ("refund_request_id", "amount", "currency"):
         if name not in data:
             raise ConfigError(f"--mapping: {name}", "is missing")
+    zone_of(data.get("utc_offset", "+00:00"))
     return ReportFormat(**{"name": path.stem} | data)
+
+
+def zone_of(utc_offset: str) -> tzinfo:
+    """Return the time zone of a report's format; raise `ConfigError` unless it is an offset such as +08:00."""
+    if _OFFSET.fullmatch(utc_offset) is None:
+        raise ConfigError("utc_offset", "must be an offset from UTC, such as +08:00")
+    zone = datetime.fromisoformat(f"2000-01-01T00:00:00{utc_offset}").tzinfo
+    assert zone is not None
+    return zone
+
+
+_TABLES: Final = ("refunds", "settled", "reversals")
+"""The fields that name columns with the value that marks a row."""
 
 
 def _check_value(key: str, value: object) -> None:
     if key == "minor_units":
         right = isinstance(value, bool)
-    elif key in ("refunds", "settled"):
+    elif key in _TABLES:
         right = isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
     else:
         right = isinstance(value, str) and value != ""
     if not right:
-        kinds = {"minor_units": "true or false", "refunds": "a table of texts", "settled": "a table of texts"}
+        kinds = {"minor_units": "true or false"} | dict.fromkeys(_TABLES, "a table of texts")
         raise ConfigError(f"--mapping: {key}", f"must be {kinds.get(key, 'a text')}")
 
 
@@ -159,12 +184,18 @@ def _lines(file: TextIO, kind: ReportFormat, exponent: Callable[[str], int]) -> 
                 _check_head(head, kind)
             elif any(cells):
                 row = _row(head, cells, numbered.number)
-                if all(row[column] == value for column, value in kind.refunds.items()):
-                    yield _line(row, kind, exponent, numbered.number, ",".join(values))
+                reversal = bool(kind.reversals) and _is_marked(row, kind.reversals)
+                if reversal or _is_marked(row, kind.refunds):
+                    line = _line(row, kind, exponent, numbered.number, ",".join(values))
+                    yield attrs.evolve(line, reversal=reversal)
     except csv.Error as error:
         raise Invalid(f"line {numbered.number}", f"is not CSV: {error}") from None
     if head is None:
         raise Invalid("FILE", "has no line with the names of the columns")
+
+
+def _is_marked(row: Mapping[str, str], marks: Mapping[str, str]) -> bool:
+    return all(row[column] == value for column, value in marks.items())
 
 
 def _plain(column: str) -> str:
@@ -179,9 +210,14 @@ def _plain_columns(kind: ReportFormat) -> ReportFormat:
         amount=_plain(kind.amount),
         currency=_plain(kind.currency),
         provider_refund_id=None if kind.provider_refund_id is None else _plain(kind.provider_refund_id),
-        refunds={_plain(column): value for column, value in kind.refunds.items()},
-        settled={_plain(column): value for column, value in kind.settled.items()},
+        refunds=_plain_marks(kind.refunds),
+        settled=_plain_marks(kind.settled),
+        reversals=_plain_marks(kind.reversals),
     )
+
+
+def _plain_marks(marks: Mapping[str, str]) -> Mapping[str, str]:
+    return {_plain(column): value for column, value in marks.items()}
 
 
 class _Numbered:
@@ -204,7 +240,7 @@ class _Numbered:
 
 
 def _check_head(head: list[str], kind: ReportFormat) -> None:
-    wanted = [kind.refund_request_id, kind.amount, *kind.refunds, *kind.settled]
+    wanted = [kind.refund_request_id, kind.amount, *kind.refunds, *kind.settled, *kind.reversals]
     wanted += [kind.provider_refund_id] if kind.provider_refund_id is not None else []
     wanted += [kind.currency] if _CURRENCY.fullmatch(kind.currency) is None else []
     for column in wanted:
@@ -232,7 +268,7 @@ def _line(row: Mapping[str, str], kind: ReportFormat, exponent: Callable[[str], 
         amount = (
             attrs.evolve(Money.of_minor(written[1], currency, field=field), exponent=exponent(currency))
             if kind.minor_units
-            else Money.parse(written[1], currency, exponent(currency), field=field)
+            else _exact(written[1], currency, exponent(currency), field)
         )
     except Invalid as error:
         raise Invalid(field if error.field != "currency" else f"line {number}: currency", error.rule) from None
@@ -240,8 +276,14 @@ def _line(row: Mapping[str, str], kind: ReportFormat, exponent: Callable[[str], 
     for column, given in ((kind.refund_request_id, id), (kind.provider_refund_id, provider_id or "")):
         if len(given) > MAX_ID:
             raise Invalid(f"line {number}: {column}", f"has {len(given)} characters; an id has at most {MAX_ID}")
-    settled = all(row[column] == value for column, value in kind.settled.items())
-    return Line(number, id, provider_id or None, amount, settled, text)
+    return Line(number, id, provider_id or None, amount, _is_marked(row, kind.settled), text)
+
+
+def _exact(written: str, currency: str, places: int, field: str) -> Money:
+    """Read a decimal amount; zeros beyond the currency's decimals do not change it."""
+    whole, point, decimals = written.partition(".")
+    kept = decimals[:places] + decimals[places:].rstrip("0")
+    return Money.parse(f"{whole}{point}{kept}" if kept else whole, currency, places, field=field)
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------
@@ -266,11 +308,13 @@ async def reconcile(
     total = sum(1 for _ in read_report(path, kind, provider.exponent))
     why = f"reconciliation with {path.name}, SHA-256 {_digest(path)}"
     report_progress = progress or (lambda *_: None)
+    period = period.in_zone(zone_of(kind.utc_offset))
     seen: set[str] = set()
     for count, line in enumerate(read_report(path, kind, provider.exponent), 1):
         refund = await _find(gateway, account, line.refund_request_id)
         finding = _compare(line, refund, twice=line.refund_request_id in seen)
-        seen.add(line.refund_request_id)
+        if not line.reversal:
+            seen.add(line.refund_request_id)
         if finding.refund_id is not None and finding.reasons and not dry_run:
             await gateway.flag_for_review(
                 finding.refund_id, finding.reasons, Operator(by=by, why=why), evidence=line.text.encode()
@@ -293,7 +337,8 @@ async def _find(gateway: Gateway, account: str, request_id: str) -> Refund | Non
 
 def _compare(line: Line, refund: Refund | None, *, twice: bool) -> Finding:
     if refund is None:
-        text = f"the report has a refund of {_shown(line.amount)} that is not in Refundry"
+        what = "the return of a refund" if line.reversal else "a refund"
+        text = f"the report has {what} of {_shown(line.amount)} that is not in Refundry"
         return Finding(FindingKind.MISSING_IN_LEDGER, line.refund_request_id, text, None, line.number)
     reasons = tuple(_differences(line, refund, twice))
     text = "; ".join(reason.message for reason in reasons)
@@ -302,6 +347,10 @@ def _compare(line: Line, refund: Refund | None, *, twice: bool) -> Finding:
 
 
 def _differences(line: Line, refund: Refund, twice: bool) -> Iterator[RaisedReview]:
+    if line.reversal:
+        text = f"the report states that {_shown(line.amount)} of it came back; Refundry says {refund.status}"
+        yield RaisedReview(ReviewReason.RECONCILIATION_REVERSED, text)
+        return
     if twice:
         yield RaisedReview(ReviewReason.RECONCILIATION_DUPLICATE, "the report lists it more than once")
     if line.settled != (refund.status is Status.SETTLED):

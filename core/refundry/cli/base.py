@@ -119,8 +119,8 @@ def read_pairs(option: str, given: tuple[str, ...]) -> list[tuple[str, str]]:
     return [(name, value) for name, _, value in (pair.partition("=") for pair in given)]
 
 
-def moment(text: str | None, option: str = "--as-of") -> datetime | None:
-    """Read a time; one without an offset is in UTC."""
+def moment(text: str | None, option: str = "--as-of", *, local: bool = False) -> datetime | None:
+    """Read a time; one without an offset is in UTC, or keeps no offset if it is `local`."""
     from datetime import UTC, datetime
 
     if text is None:
@@ -129,7 +129,7 @@ def moment(text: str | None, option: str = "--as-of") -> datetime | None:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise Invalid(option, f"{text!r} is not a time such as 2026-11-22T09:30:00Z") from None
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return at if local or at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def operator(by: str | None) -> str:

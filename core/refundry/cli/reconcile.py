@@ -18,8 +18,13 @@ from refundry.gateway import Gateway
 @click.option("--account", required=True, help="The account that the report covers.")
 @click.option("--format", "name", help="The format of the report, if the plugin knows several.")
 @click.option("--mapping", type=click.Path(dir_okay=False), help="A TOML file that assigns columns to fields.")
-@click.option("--from", "start", metavar="TIME", help="Start of the report period (inclusive).")
-@click.option("--to", "end", metavar="TIME", help="End of the report period (exclusive).")
+@click.option(
+    "--from",
+    "start",
+    metavar="TIME",
+    help="Start of the report period (inclusive), without an offset in the report's time zone.",
+)
+@click.option("--to", "end", metavar="TIME", help="End of the report period (exclusive), in the same way.")
 @click.option("--by", help="Who reconciles (default: the OS user).")
 @click.option("--dry-run", is_flag=True, help="Compare without flagging refunds for review.")
 @command
@@ -42,7 +47,7 @@ async def reconcile_(
     """
     if name is not None and mapping is not None:
         raise Invalid("--mapping", "cannot be combined with --format")
-    period = Period(moment(start, "--from"), moment(end, "--to"))
+    period = Period(moment(start, "--from", local=True), moment(end, "--to", local=True))
     counts: Counter[FindingKind] = Counter()
     async with Gateway.open(config) as gateway:
         reports = gateway.account(account).plugin.reports

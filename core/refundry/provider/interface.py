@@ -256,6 +256,8 @@ class ReportFormat:
     """Columns with the value that marks a row as a refund; empty if every row is one."""
     settled: Mapping[str, str] = attrs.field(factory=dict)
     """Columns with the value that marks a refund as done; empty if every refund in the report is."""
+    reversals: Mapping[str, str] = attrs.field(factory=dict)
+    """Columns with the value that marks a row as money of a refund that came back; empty if the report has none."""
     minor_units: bool = False
     """Whether the amounts are integers of minor units."""
     encoding: str = "utf-8"
@@ -263,6 +265,8 @@ class ReportFormat:
     """The beginning of lines to skip."""
     end: str | None = None
     """The line that follows the last row."""
+    utc_offset: str = "+00:00"
+    """The provider's time zone, such as `+08:00`: its reports cover days in that zone."""
     source: str = ""
     """Where the provider documents the report."""
 

@@ -105,6 +105,8 @@ class ReviewReason(StrEnum):
     """A report of the provider lists the refund more than once."""
     RECONCILIATION_MISSING = "RECONCILIATION_MISSING"
     """The refund settled, and a report of the provider does not list it."""
+    RECONCILIATION_REVERSED = "RECONCILIATION_REVERSED"
+    """A report of the provider states that the money of the refund came back."""
     WORKER_GAVE_UP = "WORKER_GAVE_UP"
     """A worker met unexpected errors again and again and no longer processes the refund."""
 

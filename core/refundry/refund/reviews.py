@@ -31,6 +31,7 @@ RECONCILIATION_REASONS: Final = frozenset(
         ReviewReason.RECONCILIATION_REFUND_ID,
         ReviewReason.RECONCILIATION_DUPLICATE,
         ReviewReason.RECONCILIATION_MISSING,
+        ReviewReason.RECONCILIATION_REVERSED,
     }
 )
 """The reasons that comparing a provider's report with the ledger raises."""

@@ -4,15 +4,27 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from refundry import cli
-from refundry.batch.reconcile import Finding, Line, Period, _lines, chosen_format, read_format, read_report, reconcile
+from refundry.batch.reconcile import (
+    Finding,
+    Line,
+    Period,
+    _lines,
+    chosen_format,
+    read_format,
+    read_report,
+    reconcile,
+    zone_of,
+)
 from refundry.errors import ConfigError, Invalid
 from refundry.inputs import Operator
 from refundry.money import Money, exponent_of
@@ -277,3 +289,78 @@ async def test_the_command_line_reconciles(shop: Shop, capsys: pytest.CaptureFix
     assert (0, 1) == (agreed[0], agreed[1][-1]["summary"]["matched"])
     assert (5, "mismatched", 3) == (differs[0], differs[1][0]["kind"], differs[1][0]["line"])
     assert not (await shop.gateway.get("R1")).review
+
+
+async def test_money_that_came_back_is_a_difference(shop: Shop) -> None:
+    """A REFUND_REVERSAL row flags the refund, next to its REFUND row and in a later report, and it stays settled."""
+    await shop.request("R1", "12.33")
+    head = "transactionType,transactionRequestId,transactionAmountValue,transactionCurrency"
+    kind = attrs.evolve(SETTLEMENT_DETAILS, comment="#")
+    refund, back = "REFUND,R1,12.33,EUR", "REFUND_REVERSAL,R1,12.33,EUR"
+    found = [
+        [finding async for finding in reconcile(shop.gateway, "shop", path, kind, by="ann")]
+        for rows in ([refund], [refund, back])
+        for path in [report(shop.config.parent, head, *rows, head=head)]
+    ]
+    after = await shop.gateway.get("R1")
+
+    assert [["matched"], ["matched", "mismatched"]] == [[finding.kind for finding in each] for each in found]
+    assert [ReviewReason.RECONCILIATION_REVERSED] == [review.code for review in after.review]
+    assert "12.33 EUR of it came back" in after.review[0].message
+    assert Status.SETTLED is after.status
+
+
+async def test_a_reversal_does_not_stand_for_the_refund(shop: Shop) -> None:
+    """A refund that settled in the period and has only a reversal in the report is missing in it, too."""
+    await shop.request("R1", "12.33")
+    kind = attrs.evolve(KIND, reversals={"type": "BACK"})
+    path = report(shop.config.parent, "BACK,R1,,12.33,EUR,SUCCESS", "BACK,R9,,1.00,EUR,SUCCESS")
+
+    found = [finding async for finding in reconcile(shop.gateway, "shop", path, kind, by="ann")]
+
+    assert ["mismatched", "missing_in_ledger", "missing_in_report"] == [finding.kind for finding in found]
+
+
+@pytest.mark.parametrize(
+    ("written", "currency", "minor"),
+    [("17000.00", "JPY", 17000), ("12.300", "EUR", 1230), ("12.3", "EUR", 1230), ("5.000000", "TND", 5000)],
+)
+def test_zeros_beyond_the_decimals_do_not_change_an_amount(written: str, currency: str, minor: int) -> None:
+    """A report may write every amount with the same number of decimals."""
+    kind = ReportFormat(name="k", refund_request_id="i", amount="a", currency="c")
+
+    (line,) = _lines(io.StringIO(f"i,a,c\nR1,{written},{currency}\n"), kind, exponent_of)
+
+    assert Money(minor, currency, exponent_of(currency)) == line.amount
+
+
+@pytest.mark.parametrize(("written", "currency"), [("17000.01", "JPY"), ("12.301", "EUR"), ("12.3010", "EUR")])
+def test_another_digit_beyond_the_decimals_is_refused(written: str, currency: str) -> None:
+    """An amount that the currency cannot express is an error and is not rounded."""
+    kind = ReportFormat(name="k", refund_request_id="i", amount="a", currency="c")
+
+    with pytest.raises(Invalid, match="line 2: a"):
+        list(_lines(io.StringIO(f"i,a,c\nR1,{written},{currency}\n"), kind, exponent_of))
+
+
+@pytest.mark.parametrize(("utc_offset", "expected"), [("+08:00", True), ("+00:00", False), ("-05:00", False)])
+async def test_a_period_is_in_the_time_zone_of_the_report(shop: Shop, utc_offset: str, expected: bool) -> None:
+    """What settled at 02:00 in Beijing on the 22nd belongs to the bill of the 22nd there, and of the 21st in UTC."""
+    at = datetime(2026, 11, 21, 18, tzinfo=UTC)
+    kind = attrs.evolve(KIND, utc_offset=utc_offset)
+
+    period = Period(datetime(2026, 11, 22), datetime(2026, 11, 23)).in_zone(zone_of(kind.utc_offset))  # noqa: DTZ001
+
+    assert expected is period.has(at)
+
+
+def test_alipays_bill_is_in_beijing_time() -> None:
+    """The format states it, so the days of a bill need no conversion."""
+    assert timedelta(hours=8) == zone_of(TRADE_BILL.utc_offset).utcoffset(None)
+
+
+@pytest.mark.parametrize("utc_offset", ["Asia/Shanghai", "8", "+15:00", "+08:60", ""])
+def test_a_time_zone_is_an_offset(utc_offset: str) -> None:
+    """Anything else is refused with the key."""
+    with pytest.raises(ConfigError, match="utc_offset"):
+        zone_of(utc_offset)
