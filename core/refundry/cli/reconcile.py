@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from refundry import formatting
-from refundry.batch.reconcile import Finding, FindingKind, Period, chosen_format, read_format, reconcile
+from refundry.batch.reconcile import Finding, FindingKind, Period, reconcile
+from refundry.batch.report import chosen_format, read_format
 from refundry.cli.base import Bar, command, moment, operator, print_json, progress_bars
 from refundry.cli.exit_status import ExitStatus
 from refundry.errors import Invalid

@@ -14,17 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refundry import cli
-from refundry.batch.reconcile import (
-    Finding,
-    Line,
-    Period,
-    _lines,
-    chosen_format,
-    read_format,
-    read_report,
-    reconcile,
-    zone_of,
-)
+from refundry.batch.reconcile import Finding, Period, reconcile
+from refundry.batch.report import Line, _lines, chosen_format, read_format, read_report, zone_of
 from refundry.errors import ConfigError, Invalid
 from refundry.inputs import Operator
 from refundry.money import Money, exponent_of
