@@ -25,12 +25,13 @@ if TYPE_CHECKING:
         UnknownRefund,
     )
     from refundry.gateway import Gateway, Reader
+    from refundry.gateway.account_health import AccountHealth, AccountState
     from refundry.gateway.as_of import AsOf
     from refundry.gateway.request import RefundRequest
     from refundry.gateway.totals import Total
     from refundry.gateway.worker import Worker, process
     from refundry.inputs import Operator
-    from refundry.journal import Recorded, Row, UnmatchedNotification
+    from refundry.journal import Recorded, Row, UnmatchedNotification, WorkerRecord
     from refundry.money import Money
     from refundry.outbound.transport import Delivery, NoAnswer, Transport
     from refundry.plugin_host import Plugins, load_plugins
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Account",
+    "AccountHealth",
+    "AccountState",
     "Acknowledgement",
     "AsOf",
     "Channel",
@@ -119,6 +122,7 @@ __all__ = [
     "UnmatchedNotification",
     "Unreadable",
     "Worker",
+    "WorkerRecord",
 ]
 
 _MODULES = (
@@ -138,6 +142,7 @@ _MODULES = (
     "refundry.plugin_host",
     "refundry.config",
     "refundry.outbound.transport",
+    "refundry.gateway.account_health",
     "refundry.gateway",
     "refundry.gateway.worker",
 )

@@ -27,6 +27,7 @@ PACKAGES: Final[Mapping[str, str]] = {
     "batching": "many calls, one thread",
     "inputs": "names and texts from callers, checked; who decided and why",
     "currencies": "ISO 4217",
+    "logs": "log messages with fields",
     "errors": "named by whose fault it was",
     "ports": "clock, randomness, IDs",
 }

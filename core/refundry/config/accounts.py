@@ -19,12 +19,13 @@ from refundry.errors import ConfigError, Invalid, PluginError
 from refundry.plugin_host import Plugins
 from refundry.provider import Provider, ProviderPlugin, Terms
 
-__all__ = ["Account", "Config", "open_accounts", "read_allow_list", "read_config"]
+__all__ = ["OUTAGE_ALERT_AFTER", "Account", "Config", "open_accounts", "read_allow_list", "read_config"]
 
 _ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 _SQLITE: Final = "sqlite:///"
+OUTAGE_ALERT_AFTER: Final = 300.0
 
 
 @attrs.frozen
@@ -38,6 +39,8 @@ class Config:
     """The names of the plugins that may be loaded; None for all that are installed."""
     audit: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     """The table `[audit]`, which `refundry.audit.signing.settings` reads."""
+    outage_alert_after: float = OUTAGE_ALERT_AFTER
+    """After how many seconds without a successful call, while work is due, an outage of an account is reported."""
 
     @property
     def store_path(self) -> Path:
@@ -68,7 +71,7 @@ def read_config(path: str | os.PathLike[str]) -> Config:
     data = _read_toml(file)
     if data is None:
         raise ConfigError("config", f"there is no file {file}")
-    refuse_unknown(data, {"store", "accounts", "plugins", "audit"}, "")
+    refuse_unknown(data, {"store", "accounts", "plugins", "audit", "outage_alert_after"}, "")
     store = data.get("store", "sqlite:///refunds.db")
     if not isinstance(store, str) or "\0" in store:
         raise ConfigError("store", "must be text")
@@ -83,7 +86,10 @@ def read_config(path: str | os.PathLike[str]) -> Config:
     audit = data.get("audit", {})
     if not isinstance(audit, dict):
         raise ConfigError("audit", "must be a table: [audit]")
-    return Config(file.absolute(), store, accounts, plugins=_allow_list(data), audit=audit)
+    alert_after = _seconds(data.get("outage_alert_after", OUTAGE_ALERT_AFTER), "outage_alert_after")
+    return Config(
+        file.absolute(), store, accounts, plugins=_allow_list(data), audit=audit, outage_alert_after=alert_after
+    )
 
 
 def read_allow_list(path: str | os.PathLike[str]) -> tuple[str, ...] | None:

@@ -21,6 +21,7 @@ from refundry.audit.signing.settings import read_audit_settings
 from refundry.audit.signing.signer import Signer, open_signer
 from refundry.config import Account, Config, open_accounts, read_config
 from refundry.errors import ConfigError, Invalid, Stale
+from refundry.gateway.account_health import HealthMonitor
 from refundry.gateway.observers import Observers
 from refundry.gateway.queries import Reader
 from refundry.gateway.request import Draft, RefundRequest, check_same, draft
@@ -42,16 +43,7 @@ from refundry.provider import (
     RefundInstruction,
     Scope,
 )
-from refundry.refund import (
-    FINAL,
-    Channel,
-    Event,
-    RaisedReview,
-    Refund,
-    Status,
-    apply,
-    policy,
-)
+from refundry.refund import FINAL, Channel, Event, RaisedReview, Refund, Status, apply, policy
 
 __all__ = ["Gateway"]
 
@@ -69,6 +61,7 @@ class Gateway(Reader):
         self, accounts: Mapping[str, Account], journal: Journal, transport: Transport, plugins: Plugins, ports: Ports
     ) -> None:
         super().__init__(accounts, journal, ports)
+        self.monitor: HealthMonitor = HealthMonitor(journal, ports.now)
         self.journal: Journal = journal
         self.plugins = plugins
         self._caller = Caller(accounts, transport, ports)
@@ -101,6 +94,7 @@ class Gateway(Reader):
             stack.push_async_callback(journal.close)
             sender = transport if transport is not None else await stack.enter_async_context(HttpTransport())
             gateway = cls(accounts, journal, sender, found, outside)
+            gateway.monitor.alert_after = settings.outage_alert_after
             audit = read_audit_settings(settings)
             # Plugins are asked for anchors only if the configuration names one.
             anchors = open_anchors(audit, found.anchors() if audit.anchors else (), outside)
@@ -128,7 +122,7 @@ class Gateway(Reader):
         account = self.account(request.account)
         new = await self._draft(account, request)
         try:
-            if submit and not await self._health.is_blocked(account.name):
+            if submit and await self.monitor.may_call(account):
                 return await self._submit(account, new.refund, new)
             await self._save(Write(new.refund, [new.requested], replaced_version=new.replaced_version))
         except AlreadyRequested as existing:
@@ -187,7 +181,7 @@ class Gateway(Reader):
                 case policy.ManualReview():
                     due = refund.next_at is not None and refund.next_at <= now
                     return await self._decide(refund, policy.escalated(refund, step, now)) if due else refund
-                case policy.Submit() | policy.Inquire() if step.at > now or await self._health.is_blocked(account.name):
+                case policy.Submit() | policy.Inquire() if step.at > now or not await self.monitor.may_call(account):
                     return refund
                 case policy.Inquire():
                     return (await self._inquire(account, refund))[0]
@@ -230,7 +224,9 @@ class Gateway(Reader):
             return await self.journal.version(refund.id) == after.version
 
         outcome, evidence = await self._caller.call(account, call, deadline, record=record, is_current=is_current)
-        return await self._interpret(account, after, outcome, evidence, Channel.REPLY)
+        answered = await self._interpret(account, after, outcome, evidence, Channel.REPLY)
+        await self.monitor.called(account.name, outcome)
+        return answered
 
     async def _again(self, refund: Refund) -> RefundInstruction:
         """Return what the provider is asked, with the body of the first attempt: a resend has the same bytes."""
@@ -242,7 +238,9 @@ class Gateway(Reader):
         deadline = Deadline(self.ports, account.terms.timeout)
         call = contained(partial(account.provider.inquire, policy.instruction_for(refund), deadline.began))
         outcome, evidence = await self._caller.call(account, call, deadline)
-        return await self._interpret(account, refund, outcome, evidence, Channel.INQUIRY), outcome
+        refund = await self._interpret(account, refund, outcome, evidence, Channel.INQUIRY)
+        await self.monitor.called(account.name, outcome)
+        return refund, outcome
 
     async def _interpret(
         self, account: Account, refund: Refund, outcome: Outcome | NotSent, evidence: bytes | None, channel: Channel,
@@ -269,7 +267,7 @@ class Gateway(Reader):
                 continue
             self.ports.step("outcome recorded")
             if after.blocked == Scope.ACCOUNT:
-                self._health.block(account.name)
+                self.monitor.block(account.name)
             return after
         return refund
 
@@ -299,6 +297,7 @@ class Gateway(Reader):
             raise Invalid("account", f"the provider of {account} sends no notifications")
         verified = contained(partial(receiver.provider.parse_notification, notification))
         self.ports.step("notification verified")
+        await self.monitor.notified(account)
         if verified.refund_request_id is None:
             return verified.acknowledgement
         now = self.ports.now()
@@ -335,7 +334,7 @@ class Gateway(Reader):
             return refund
         terms = self.account(refund.account).terms
         event = policy.resumed(refund, self.ports.now(), operator, terms)
-        self._health.forget(refund.account)
+        self.monitor.forget(refund.account)
         return await self._decide(refund, event)
 
     async def resume_account(self, account: str, operator: Operator) -> Sequence[Refund]:

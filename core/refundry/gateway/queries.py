@@ -11,10 +11,10 @@ from uuid import UUID
 
 from refundry.config import Account, Config, open_accounts, read_config
 from refundry.errors import Invalid, UnknownAccount, UnknownRefund
-from refundry.gateway.account_health import AccountHealth
+from refundry.gateway.account_health import AccountHealth, HealthView
 from refundry.gateway.as_of import NOW, AsOf, select_as_of
 from refundry.gateway.totals import Total, add_up
-from refundry.journal import Recorded, Row, Selection, StoreReader, UnmatchedNotification
+from refundry.journal import Recorded, Row, Selection, StoreReader, UnmatchedNotification, WorkerRecord
 from refundry.journal.stores import open_reader
 from refundry.plugin_host import Plugins, load_plugins
 from refundry.ports import Ports
@@ -39,7 +39,7 @@ class Reader:
         self.accounts = accounts
         self.journal = journal
         self.ports = ports
-        self._health = AccountHealth(journal, ports.now)
+        self.monitor = HealthView(journal, ports.now)
 
     @classmethod
     @asynccontextmanager
@@ -61,7 +61,9 @@ class Reader:
         async with AsyncExitStack() as stack:
             journal = await open_reader(settings.store_path)
             stack.push_async_callback(journal.close)
-            yield cls(accounts, journal, ports or Ports())
+            reader = cls(accounts, journal, ports or Ports())
+            reader.monitor.alert_after = settings.outage_alert_after
+            yield reader
 
     def account(self, name: str) -> Account:
         """Return an account by its name; raise `UnknownAccount` if the configuration has none of this name."""
@@ -132,7 +134,7 @@ class Reader:
         step = policy.next_step(refund, account.terms, self.ports.now())
         match step:
             case policy.Submit() | policy.Inquire():
-                if not await self._health.is_blocked(account.name):
+                if not await self.monitor.is_blocked(account.name):
                     return step
                 text = f"the account {account.name} is blocked by another refund"
                 return policy.ManualReview(ReviewReason.BLOCKED_ACCOUNT, text)
@@ -166,6 +168,14 @@ class Reader:
         if content is None:
             raise UnknownRefund(f"there is no evidence with the digest {digest!r}")
         return content
+
+    async def health(self) -> Sequence[AccountHealth]:
+        """Return the health of every account of the configuration, in the order of their names."""
+        return await self.monitor.all(sorted(self.accounts))
+
+    async def workers(self) -> Sequence[WorkerRecord]:
+        """Return the workers that run, or were killed within a day, oldest first."""
+        return await self.journal.workers()
 
     async def unmatched(self) -> Sequence[UnmatchedNotification]:
         """Return verified notifications that match no refund, oldest first."""

@@ -7,14 +7,18 @@ forgotten: it is flagged for review.
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
+from importlib.metadata import version
 from typing import Final, assert_never
 
 from refundry.errors import StoreError, UnknownAccount
 from refundry.gateway import Gateway
 from refundry.inputs import Operator
+from refundry.journal import WorkerRecord
 from refundry.provider import ReviewReason
 from refundry.refund import RaisedReview, Refund, policy
 
@@ -23,6 +27,8 @@ __all__ = ["Worker", "process"]
 _log = logging.getLogger("refundry")
 _POLL: Final = 0.5
 _MAX_FAILURES: Final = 3
+_HEARTBEAT: Final = timedelta(seconds=5)
+"""How often a worker reports that it runs, and checks the accounts for outages."""
 
 
 class Worker:
@@ -55,6 +61,8 @@ class Worker:
         """Refunds that could not be advanced because of an internal error, with the number of failures in a row."""
         self._versions: dict[str, int] = {}
         """The version at which this worker gave up on a refund."""
+        self._started_at = gateway.ports.now()
+        self._beaten_at: datetime | None = None
         self.unknown_accounts: set[str] = set()
         """Accounts with due refunds that the configuration does not have; their refunds are skipped."""
 
@@ -76,6 +84,7 @@ class Worker:
         self._gateway.catch_up()
         try:
             while not self._stopping and self._fatal is None:
+                await self._beat()
                 taken = await self._take()
                 if not taken and until_idle and not self._tasks and await self._is_idle():
                     break
@@ -85,6 +94,27 @@ class Worker:
             await self._finish()
         if self._fatal is not None:
             raise self._fatal
+
+    async def _beat(self) -> None:
+        now = self._gateway.ports.now()
+        if self._beaten_at is not None and timedelta(0) <= now - self._beaten_at < _HEARTBEAT:
+            return
+        first, self._beaten_at = self._beaten_at is None, now
+        record = WorkerRecord(
+            id=self._holder,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=version("refundry"),
+            started_at=self._started_at,
+            heartbeat_at=now,
+            in_progress=len(self._tasks),
+            gave_up=len(self.stuck),
+            unknown_accounts=tuple(sorted(self.unknown_accounts)),
+        )
+        await self._gateway.journal.keep_worker(record)
+        if not first:
+            # What was due before this worker started is not reported before it had time to process some of it.
+            await self._gateway.monitor.check(sorted(self._gateway.accounts))
 
     async def _take(self) -> int:
         free = self._concurrency - len(self._tasks)
@@ -185,6 +215,7 @@ class Worker:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         with suppress(StoreError):
             await self._gateway.journal.release(self._holder)
+            await self._gateway.journal.remove_worker(self._holder)
 
 
 async def process(gateway: Gateway, refund: Refund, seconds: float) -> Refund:

@@ -5,6 +5,8 @@ from refundry.journal.port import (
     EventWriter,
     EvidenceEraser,
     EvidenceStore,
+    HealthReader,
+    HealthStore,
     IndexMaintenance,
     Journal,
     Leases,
@@ -27,14 +29,19 @@ from refundry.journal.values import (
     UnmatchedNotification,
     Write,
 )
+from refundry.journal.working import AccountRecord, Backlog, WorkerRecord
 
 __all__ = [
+    "AccountRecord",
     "AlreadyRequested",
+    "Backlog",
     "Erasable",
     "EventReader",
     "EventWriter",
     "EvidenceEraser",
     "EvidenceStore",
+    "HealthReader",
+    "HealthStore",
     "IndexDifference",
     "IndexMaintenance",
     "Journal",
@@ -51,5 +58,6 @@ __all__ = [
     "UnmatchedNotifications",
     "UnmatchedReader",
     "WorkQueue",
+    "WorkerRecord",
     "Write",
 ]

@@ -10,6 +10,7 @@ which every store must pass.
 | `EventReader` | the gateway, observers, queries |
 | `StoreReader` | queries |
 | `WorkQueue` | the worker |
+| `HealthReader`, `HealthStore` | the gateway, the worker, `refundry status` |
 | `ObserverPositions` | the delivery of events to observers |
 | `TreeStore` | the checkpointer |
 | `EvidenceEraser` | erasure |
@@ -18,7 +19,7 @@ which every store must pass.
 How an audit reads a store, without believing it, is `refundry.journal.log_source`, whose ports have cases there, too.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -32,12 +33,15 @@ from refundry.journal.values import (
     UnmatchedNotification,
     Write,
 )
+from refundry.journal.working import AccountRecord, Backlog, WorkerRecord
 
 __all__ = [
     "EventReader",
     "EventWriter",
     "EvidenceEraser",
     "EvidenceStore",
+    "HealthReader",
+    "HealthStore",
     "IndexMaintenance",
     "Journal",
     "Leases",
@@ -153,6 +157,40 @@ class WorkQueue(Leases, Protocol):
         """
 
 
+class HealthReader(Protocol):
+    """Reads the working data about accounts and workers."""
+
+    async def account_records(self, account: str | None = None) -> Sequence[AccountRecord]:
+        """Return how the calls of all accounts, or of one, went; an account without calls has no record."""
+
+    async def backlog(self) -> Sequence[Backlog]:
+        """Return what waits in each account that has open or blocking refunds."""
+
+    async def workers(self) -> Sequence[WorkerRecord]:
+        """Return the workers that run or were killed within a day, oldest first."""
+
+
+class HealthStore(HealthReader, Protocol):
+    """Keeps the working data about accounts and workers."""
+
+    async def change_account(
+        self, account: str, change: Callable[[AccountRecord], AccountRecord]
+    ) -> tuple[AccountRecord, AccountRecord]:
+        """Change the record of an account atomically; return it as it was before and as it is now.
+
+        `change` is a pure function. Of several callers whose changes exclude each other, exactly one sees its change.
+        """
+
+    async def keep_worker(self, worker: WorkerRecord) -> None:
+        """Store a worker's heartbeat."""
+
+    async def remove_worker(self, id: str) -> None:
+        """Remove a worker that stopped."""
+
+    async def check_writable(self, now: datetime) -> None:
+        """Write something and make it durable; raise `StoreError` if that fails."""
+
+
 class ObserverPositions(Leases, Protocol):
     """Remembers how far each observer has read the log."""
 
@@ -208,7 +246,7 @@ class EvidenceEraser(Protocol):
         """
 
 
-class StoreReader(EventReader, RefundIndex, EvidenceStore, UnmatchedReader, Protocol):
+class StoreReader(EventReader, RefundIndex, EvidenceStore, UnmatchedReader, HealthReader, Protocol):
     """Everything that queries read. A store that was opened for reading has these ports and no other."""
 
     async def close(self) -> None:
@@ -224,6 +262,7 @@ class Journal(
     EvidenceStore,
     UnmatchedNotifications,
     WorkQueue,
+    HealthStore,
     ObserverPositions,
     TreeStore,
     EvidenceEraser,

@@ -14,6 +14,7 @@ from tests.core.journal.ports.event_reader import EventReaderCase
 from tests.core.journal.ports.event_writer import EventWriterCase
 from tests.core.journal.ports.evidence_eraser import EvidenceEraserCase
 from tests.core.journal.ports.evidence_store import EvidenceStoreCase
+from tests.core.journal.ports.health_store import HealthStoreCase
 from tests.core.journal.ports.index_maintenance import IndexMaintenanceCase
 from tests.core.journal.ports.log_source import StoreSourceCase
 from tests.core.journal.ports.observer_positions import ObserverPositionsCase
@@ -47,6 +48,10 @@ class TestEvidenceEraser(OnSqlite, EvidenceEraserCase):
 
 class TestEvidenceStore(OnSqlite, EvidenceStoreCase):
     """Evidence."""
+
+
+class TestHealthStore(OnSqlite, HealthStoreCase):
+    """Working data."""
 
 
 class TestObserverPositions(OnSqlite, ObserverPositionsCase):

@@ -17,15 +17,17 @@ from eventsourcing.persistence import PersistenceError
 from refundry.batching import Grouped
 from refundry.errors import StoreError
 from refundry.journal import (
+    AccountRecord,
     Erasable,
     IndexDifference,
     Recorded,
     StoredCheckpoint,
     UnmatchedNotification,
+    WorkerRecord,
     Write,
 )
 from refundry.journal.index import storable_text
-from refundry.journal.sqlite import index, tree
+from refundry.journal.sqlite import index, tree, working
 from refundry.journal.sqlite.erasure import find_erasable, overwrite, truncate_wal
 from refundry.journal.sqlite.reader import SqliteReader
 from refundry.journal.sqlite.recorder import Recorder, connect, open_recorder, sqlite_code, store_error
@@ -118,6 +120,26 @@ class SqliteJournal(SqliteReader):
             cursor.execute(_RELEASE_OBSERVERS, (holder,))
 
         await self._transact(release)
+
+    # --- working data -------------------------------------------------------------------------------------------------
+
+    async def change_account(
+        self, account: str, change: Callable[[AccountRecord], AccountRecord]
+    ) -> tuple[AccountRecord, AccountRecord]:
+        """Change the record of an account atomically; return it as it was before and as it is now."""
+        return await self._transact(partial(working.change_account, account, change))
+
+    async def keep_worker(self, worker: WorkerRecord) -> None:
+        """Store a worker's heartbeat."""
+        await self._transact(partial(working.keep_worker, worker))
+
+    async def remove_worker(self, id: str) -> None:
+        """Remove a worker that stopped."""
+        await self._transact(partial(working.remove_worker, id))
+
+    async def check_writable(self, now: datetime) -> None:
+        """Write something and make it durable; raise `StoreError` if that fails."""
+        await self._transact(partial(working.check_writable, now))
 
     # --- observers ----------------------------------------------------------------------------------------------------
 

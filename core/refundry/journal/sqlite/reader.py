@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from refundry.errors import StoreError
-from refundry.journal import Recorded, Row, Selection, UnmatchedNotification
-from refundry.journal.sqlite import index
+from refundry.journal import AccountRecord, Backlog, Recorded, Row, Selection, UnmatchedNotification, WorkerRecord
+from refundry.journal.sqlite import index, working
 from refundry.journal.sqlite.connections import ReadConnection, check_readable, connect_to_read
 from refundry.journal.sqlite.events import load, load_each, load_page, read_evidence
 from refundry.journal.sqlite.recorder import store_error
@@ -102,6 +102,20 @@ class SqliteReader:
     async def waiting(self) -> tuple[int, datetime | None]:
         """Return how many refunds the workers still have to process, and when the next of them can be taken."""
         return await self._read(index.waiting)
+
+    # --- working data -------------------------------------------------------------------------------------------------
+
+    async def account_records(self, account: str | None = None) -> Sequence[AccountRecord]:
+        """Return how the calls of all accounts, or of one, went."""
+        return await self._read(working.read_accounts, account)
+
+    async def backlog(self) -> Sequence[Backlog]:
+        """Return what waits in each account that has open or blocking refunds."""
+        return await self._read(working.read_backlog)
+
+    async def workers(self) -> Sequence[WorkerRecord]:
+        """Return the workers that run or were killed within a day, oldest first."""
+        return await self._read(working.read_workers)
 
     # --- evidence and unmatched notifications -------------------------------------------------------------------------
 

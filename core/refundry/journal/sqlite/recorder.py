@@ -25,6 +25,7 @@ from eventsourcing.sqlite import (
 )
 
 from refundry.errors import ConfigError, StoreError
+from refundry.journal.sqlite import working
 from refundry.journal.sqlite.rows import STATEMENTS, Change, admit_one, admit_together, in_many_rows, insert_evidence
 from refundry.journal.sqlite.tree import TreeWriter
 
@@ -221,7 +222,7 @@ class Recorder(SQLiteApplicationRecorder):
 
     def construct_create_table_statements(self) -> list[str]:
         """Return the library's tables and the store's own."""
-        return [*super().construct_create_table_statements(), *_TABLES]
+        return [*super().construct_create_table_statements(), *_TABLES, *working.TABLES]
 
     def insert_changes(self, changes: Sequence[Change]) -> Sequence[Sequence[int] | Exception]:
         """Write a group in one commit; return the positions in the log of each change, or why it was refused."""
