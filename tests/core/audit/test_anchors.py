@@ -378,3 +378,9 @@ def test_opening_creates_nothing(tmp_path: Path) -> None:
     )
 
     assert [] == os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("start", [b"", b"log\n", b"log\n1\n"])
+def test_a_long_line_is_read_in_linear_time(start: bytes) -> None:
+    """A file of one long line has no checkpoint; a search from each of its positions would take an hour."""
+    assert [] == read_notes(start + b"1" * 2_000_000)

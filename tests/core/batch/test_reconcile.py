@@ -355,3 +355,13 @@ def test_a_time_zone_is_an_offset(utc_offset: str) -> None:
     """Anything else is refused with the key."""
     with pytest.raises(ConfigError, match="utc_offset"):
         zone_of(utc_offset)
+
+
+async def test_rows_of_one_id_add_no_more_than_their_reasons(shop: Shop) -> None:
+    """A refund that a report lists many times, each time differently, is flagged once for each kind of difference."""
+    refund = await shop.request("R1", "12.33")
+    before = len(await shop.gateway.history(refund.id))
+    found = await compared(shop, *(f"REFUND,R1,X{number},{number}.00,EUR,SUCCESS" for number in range(1, 40)))
+
+    assert ["mismatched"] * 39 == [finding.kind for finding in found]
+    assert before + 2 == len(await shop.gateway.history(refund.id))

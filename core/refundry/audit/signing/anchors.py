@@ -136,7 +136,7 @@ def _open(
 
 # --- an append-only file ----------------------------------------------------------------------------------------------
 
-_NOTE: Final = re.compile(rb"[^\n]+\n[0-9]+\n[A-Za-z0-9+/=]+\n\n(?:\xe2\x80\x94 [^\n]+\n)+")
+_NOTE: Final = re.compile(rb"(?m)^[^\n]+\n[0-9]+\n[A-Za-z0-9+/=]+\n\n(?:\xe2\x80\x94 [^\n]+\n)+")
 _SIGNATURES: Final = (64, 72)
 """The length in bytes of a log's signature, and of a witness's."""
 
