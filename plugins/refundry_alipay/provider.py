@@ -219,21 +219,21 @@ class AlipayProvider(SignedProvider[AlipaySettings]):
         """
         charset = signing.form_charset(notification.body, self.settings.charset)
         params = signing.read_form(notification.body, charset)
-        self._verify_form(params, charset)
+        signed = self._verify_form(params, charset)
         fields = {name: value for name, value in params.items() if value}
         if fields.get("msg_method") == DEPOSIT_BACK:
-            return _deposit_back(fields)
+            return _deposit_back(fields, signed)
         message = messages.read(TradeNotification, fields)
         # A refund that was sent without a number bears the trade's: it is not ours.
         refund = message.out_biz_no if message.refund_fee or message.gmt_refund else None
         at = interpretation.moment(message.notify_time)
-        return VerifiedNotification(refund, at, partial(interpretation.notified, message), ACKNOWLEDGEMENT)
+        return VerifiedNotification(refund, at, partial(interpretation.notified, message), ACKNOWLEDGEMENT, signed)
 
-    def _verify_form(self, params: Mapping[str, str], charset: str) -> None:
-        """Raise `Forged` unless a form is signed by Alipay, with our certificate, for our app and seller."""
+    def _verify_form(self, params: Mapping[str, str], charset: str) -> bytes:
+        """Return what Alipay signed of a form; raise `Forged` unless it is for our certificate, app and seller."""
         if params.get("sign_type", signing.SIGN_TYPE) != signing.SIGN_TYPE:
             raise Forged(f"it is not signed with {signing.SIGN_TYPE}")
-        self._verify_any(_contents(params, charset), params.get("sign"))
+        signed = self._verified_of(_contents(params, charset), params.get("sign"))
         named = (
             ("app_id", self.settings.app_id, "another app"),
             ("seller_id", self.settings.seller_id or params.get("seller_id"), "another seller"),
@@ -244,14 +244,16 @@ class AlipayProvider(SignedProvider[AlipaySettings]):
                 raise Forged(f"it names {other}")
         if "app_id" not in params:
             raise Forged("it names no app")
+        return signed
 
-    def _verify_any(self, contents: list[bytes], signature: str | None) -> None:
+    def _verified_of(self, contents: list[bytes], signature: str | None) -> bytes:
         *others, last = contents
         for content in others:
             with suppress(Forged):
                 signing.verify(self._public_key, signature, content)
-                return
+                return content
         signing.verify(self._public_key, signature, last)
+        return last
 
 
 def _trade(instruction: RefundInstruction) -> dict[str, Any]:
@@ -285,10 +287,11 @@ def _contents(params: Mapping[str, str], charset: str) -> list[bytes]:
     return list(dict.fromkeys(signing.notification_content(form, charset, keep) for form, keep in forms))
 
 
-def _deposit_back(fields: Mapping[str, str]) -> VerifiedNotification:
+def _deposit_back(fields: Mapping[str, str], signed: bytes) -> VerifiedNotification:
     message = messages.read(DepositBackMessage, read_object(fields.get("biz_content", "").encode()))
     at = interpretation.moment(fields.get("notify_time"))
-    return VerifiedNotification(message.out_request_no, at, partial(interpretation.banked, message), ACKNOWLEDGEMENT)
+    read = partial(interpretation.banked, message)
+    return VerifiedNotification(message.out_request_no, at, read, ACKNOWLEDGEMENT, signed)
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ class Translator:
 
     def parse_notification(self, notification: Notification) -> VerifiedNotification:
         """Return a verified notification."""
-        return VerifiedNotification("R1", None, lambda instruction: Pending(), Acknowledgement(200, (), b""))
+        return VerifiedNotification("R1", None, lambda instruction: Pending(), Acknowledgement(200, (), b""), b"")
 
     def _read(self, answer: Answer) -> Outcome:
         assert_type(answer.body, bytes)

@@ -305,7 +305,7 @@ class Gateway(Reader):
         refund_id = await self.journal.find(account, verified.refund_request_id)
         if refund_id is None:
             unmatched = UnmatchedNotification(now, account, verified.refund_request_id, digest_of(kept))
-            await self.journal.keep_unmatched(unmatched, kept)
+            await self.journal.keep_unmatched(unmatched, kept, verified.signed)
             _log.warning(
                 "account %s received a notification about the unknown refund %r", account, verified.refund_request_id
             )

@@ -127,8 +127,8 @@ class UnmatchedReader(Protocol):
 class UnmatchedNotifications(UnmatchedReader, Protocol):
     """Keeps verified notifications that match no refund."""
 
-    async def keep_unmatched(self, unmatched: UnmatchedNotification, evidence: bytes) -> None:
-        """Store a notification that matches no refund, durably; a repeated one is stored once."""
+    async def keep_unmatched(self, unmatched: UnmatchedNotification, evidence: bytes, signed: bytes) -> None:
+        """Store a notification that matches no refund, durably; one with the same signed bytes is stored once."""
 
 
 class Leases(Protocol):

@@ -129,6 +129,9 @@ class VerifiedNotification:
     read: Callable[[RefundInstruction], Outcome]
     """Compares the notification with the instruction and returns its outcome."""
     acknowledgement: Acknowledgement
+    signed: bytes
+    """What the signature covers. A copy with the same signed bytes is the same notification, whatever else in it
+    differs, and is kept once."""
 
 
 @attrs.frozen(slots=True, kw_only=True)

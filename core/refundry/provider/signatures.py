@@ -161,19 +161,23 @@ def distrusted(
     return Unknown(cause, review=ReviewReason.UNVERIFIED_ANSWER, advice=advice)
 
 
-def verify_either_path(notification: Notification, notify_url: str | None, verify: Callable[[str], None]) -> None:
-    """Raise `Forged` unless `verify` accepts the notification for the path it arrived at or that of `notify_url`.
+def verify_either_path(
+    notification: Notification, notify_url: str | None, verify: Callable[[str], _Verified]
+) -> _Verified:
+    """Return what `verify` returns for the path that the notification arrived at or, if that fails, `notify_url`'s.
+
+    Raises `Forged` if it accepts neither.
 
     The provider signs the path of the URL that it was given, and a web server in front of the gateway may have
     shortened it. The key and the client id bind either path to this account.
     """
     try:
-        verify(notification.path)
+        return verify(notification.path)
     except Forged:
         signed = notification.path if notify_url is None else target_of(notify_url)
         if signed == notification.path:
             raise
-        verify(signed)
+        return verify(signed)
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------

@@ -61,8 +61,11 @@ class SignedJsonProvider(SignedProvider[S]):
         self._verify("POST", operation, answer, self.answer_time_header)
         return answer.body
 
-    def _verify(self, method: str, path: str, message: Answer | Notification, time_header: str) -> None:
-        """Raise `Forged` unless the provider signed the raw message for this client; a missing header is refused."""
+    def _verify(self, method: str, path: str, message: Answer | Notification, time_header: str) -> bytes:
+        """Return what the provider signed of a raw message for this client; raise `Forged` if it did not.
+
+        A missing header is refused.
+        """
         wanted = (self.client_header, self.signature_header, time_header, *self.signed_headers)
         found = validation.once(message.headers, wanted)
         if found.get(self.client_header, self.client) != self.client:
@@ -70,6 +73,7 @@ class SignedJsonProvider(SignedProvider[S]):
         time = validation.required_header(found, time_header, _TIME)
         content = self.content(method, path, time, found, message.body)
         self.verify(self._public_key, found.get(self.signature_header), content)
+        return content
 
     @abstractmethod
     def content(self, method: str, path: str, time: str, headers: Mapping[str, str], body: bytes) -> bytes:
@@ -88,7 +92,7 @@ class SignedJsonProvider(SignedProvider[S]):
         """
         if notification.header(self.client_header) is None:
             raise Forged(f"no {self.client_header} header, or more than one")
-        signatures.verify_either_path(
+        signed = signatures.verify_either_path(
             notification,
             self.settings.notify_url,
             lambda path: self._verify(notification.method, path, notification, self.notification_time_header),
@@ -99,6 +103,7 @@ class SignedJsonProvider(SignedProvider[S]):
             at=validation.moment(notification.header(self.notification_time_header)),
             read=read,
             acknowledgement=self.acknowledgement,
+            signed=signed,
         )
 
     @abstractmethod

@@ -146,7 +146,7 @@ async def test_an_unmatched_notification_is_erased_as_well(journal: SqliteJourna
     """A notification that arrived before its refund was known belongs to that refund."""
     refund = await kept_refund(journal, 1)
     ((digest, content),) = evidence(b"early canary").items()
-    await journal.keep_unmatched(UnmatchedNotification(AT, "shop", "r-1", digest), content)
+    await journal.keep_unmatched(UnmatchedNotification(AT, "shop", "r-1", digest), content, content)
 
     await erased(journal, refund)
 

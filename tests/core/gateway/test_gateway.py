@@ -18,7 +18,7 @@ from refundry.gateway import Gateway
 from refundry.gateway.queries import AsOf
 from refundry.gateway.request import RefundRequest
 from refundry.inputs import Operator
-from refundry.journal.evidence import read_answer, read_notification
+from refundry.journal.evidence import digest_of, keep_notification, read_answer, read_notification
 from refundry.money import Money
 from refundry.outbound.transport import Delivery, NoAnswer
 from refundry.plugin_host import load_plugins
@@ -634,6 +634,22 @@ async def test_a_notification_of_an_unknown_refund_is_kept(shop: Shop) -> None:
     assert "REDIRECT_TARGET" == unmatched.refund_request_id
     assert kept is not None
     assert notification == read_notification(kept)
+
+
+async def test_copies_of_an_unmatched_notification_are_kept_once(shop: Shop) -> None:
+    """A captured notification that is sent again with other unsigned headers leaves one row and one record."""
+    await shop.request("R1")
+    shop.antom.ledger.refunds["R1"].refund_request_id = "ELSEWHERE"
+    notification = await notice(shop, "R1")
+    copies = [attrs.evolve(notification, headers=(*notification.headers, ("x-copy", str(n)))) for n in range(20)]
+    for copy in copies:
+        assert 200 == (await shop.gateway.receive_notification("shop", copy)).status
+    (kept,) = await shop.gateway.unmatched()
+
+    assert "ELSEWHERE" == kept.refund_request_id
+    assert [True] + [False] * 19 == [
+        await shop.gateway.journal.evidence(digest_of(keep_notification(copy))) is not None for copy in copies
+    ]
 
 
 async def test_a_notification_for_an_unknown_account_is_rejected(shop: Shop) -> None:

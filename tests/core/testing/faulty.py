@@ -404,6 +404,14 @@ class NotificationOfAnyClient(Acme):
         self.check_signature(signature, notification.path, client, time, notification.body)
 
 
+@caught_by("altered-notification-refused")
+class CopiesAreOthers(Acme):
+    """A copy of a notification that differs in what is not signed is taken for another notification."""
+
+    def parse_notification(self, notification: Notification) -> VerifiedNotification:
+        return attrs.evolve(super().parse_notification(notification), signed=repr(notification).encode())
+
+
 @caught_by("other-notification-changes-nothing", "notification-matched")
 class NotificationNotCompared(Acme):
     """A notification is not compared with the instruction."""

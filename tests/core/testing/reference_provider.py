@@ -331,8 +331,13 @@ class Acme:
         if not isinstance(content.get("id"), str):
             raise Unreadable("names no refund")
         at = datetime.fromisoformat(notification.header("acme-time") or "")
+        client, time = (notification.header(name) or "" for name in ("acme-client", "acme-time"))
         return VerifiedNotification(
-            content["id"], at, partial(self.read_notification, content), Acknowledgement(200, (), self.acknowledged)
+            content["id"],
+            at,
+            partial(self.read_notification, content),
+            Acknowledgement(200, (), self.acknowledged),
+            self.content(notification.path, client, time, notification.body),
         )
 
     def verify_notification(self, notification: Notification) -> None:

@@ -5,6 +5,7 @@ run in the threads of `SqliteReader`. Any number of processes may have the same 
 """
 
 import asyncio
+import hashlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
@@ -167,19 +168,21 @@ class SqliteJournal(SqliteReader):
 
     # --- evidence and unmatched notifications -------------------------------------------------------------------------
 
-    async def keep_unmatched(self, unmatched: UnmatchedNotification, evidence: bytes) -> None:
-        """Store a notification that matches no refund, durably; a repeated one is stored once."""
+    async def keep_unmatched(self, unmatched: UnmatchedNotification, evidence: bytes, signed: bytes) -> None:
+        """Store a notification that matches no refund, durably; one with the same signed bytes is stored once."""
         digest = bytes.fromhex(unmatched.evidence)
         row = (
             to_micros(unmatched.at),
             storable_text(unmatched.account),
             storable_text(unmatched.refund_request_id),
             digest,
+            hashlib.sha256(signed).digest(),
         )
 
         def keep(cursor: sqlite3.Cursor) -> None:
-            cursor.execute(insert_evidence(1), (digest, evidence))
-            cursor.execute("INSERT OR IGNORE INTO unmatched_notifications VALUES (?,?,?,?)", row)
+            cursor.execute("INSERT OR IGNORE INTO unmatched_notifications VALUES (?,?,?,?,?)", row)
+            if cursor.rowcount:
+                cursor.execute(insert_evidence(1), (digest, evidence))
 
         await self._transact(keep)
 

@@ -63,9 +63,10 @@ _TABLES: Final = (
     "CREATE INDEX refund_lease ON refund_index (lease_holder) WHERE lease_holder IS NOT NULL",
     # With a rowid: bytes of any length stay in the order of arrival, and only the digests are sorted.
     "CREATE TABLE evidence (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL)",
+    # By the digest of what the provider signed, so that copies that differ in anything else are stored once.
     """CREATE TABLE unmatched_notifications (
         at INTEGER NOT NULL, account TEXT NOT NULL, refund_request_id TEXT NOT NULL, evidence BLOB NOT NULL,
-        UNIQUE (account, refund_request_id, evidence))""",
+        signed BLOB NOT NULL, UNIQUE (account, refund_request_id, signed))""",
     # The tree over the log (see `refundry.audit`): a leaf for each event, and the state of the tree in one row.
     "CREATE TABLE audit_leaf (idx INTEGER PRIMARY KEY, position INTEGER NOT NULL, hash BLOB NOT NULL)",
     "CREATE TABLE audit_tree (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, frontier BLOB NOT NULL)",

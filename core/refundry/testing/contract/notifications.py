@@ -209,6 +209,7 @@ async def altered(subject: Subject) -> None:
                     verified.refund_request_id == genuine.refund_request_id and meaning(verified, asked, what) == means
                 )
                 require(same, f"{what} was accepted with another meaning")
+                require(verified.signed == genuine.signed, f"{what} was taken for another notification")
 
 
 def _alterations(notification: Notification) -> Iterator[tuple[str, Notification]]:

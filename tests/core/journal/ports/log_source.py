@@ -149,7 +149,7 @@ class StoreSourceCase(PortCase):
     ) -> None:
         """Nothing is wrong with the storage of a store that nothing but the journal has written to."""
         await saved(journal, new("a"))
-        await journal.keep_unmatched(UnmatchedNotification(AT, "shop", "r-9", TWO.hex()), b"two")
+        await journal.keep_unmatched(UnmatchedNotification(AT, "shop", "r-9", TWO.hex()), b"two", b"signed")
 
         with self.read_store(tmp_path) as source:
             assert [] == list(source.condition())

@@ -25,7 +25,7 @@ class StoreReaderCase(PortCase):
         first, second = await saved(journal, new("a", kept=evidence(b"one")), new("b", account="other"))
         await saved(journal, then(first, submitted()))
         digest = hashlib.sha256(b"two").hexdigest()
-        await journal.keep_unmatched(UnmatchedNotification(AT, "shop", "r-9", digest), b"two")
+        await journal.keep_unmatched(UnmatchedNotification(AT, "shop", "r-9", digest), b"two", b"signed")
         reader = await self.open_reader(tmp_path)
 
         assert await journal.load(first.id) == await reader.load(first.id)
