@@ -1,18 +1,22 @@
 """Many refunds from one CSV file.
 
-The rule of this module: every row is checked before the first is stored, also against what the store would reject. A
-file can be imported again and continues where it stopped, because the same id is the same refund.
+The rule of this module: every row is checked before the first is stored, also against what the store would reject, and
+what is recorded is exactly what was checked: the file is read once. A file can be imported again and continues where it
+stopped, because the same id is the same refund.
 """
 
 import asyncio
 import csv
 import hashlib
+import io
 import os
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import attrs
 
@@ -26,14 +30,17 @@ from refundry.money import Money
 from refundry.ports import Ports
 from refundry.refund import Refund
 
-__all__ = ["Imported", "OPTIONAL", "Progress", "REQUIRED", "import_file"]
+__all__ = ["BadRows", "Imported", "MAX_ERRORS", "OPTIONAL", "Progress", "REQUIRED", "import_file"]
 
 if TYPE_CHECKING:
     import _csv
 
 REQUIRED: Final = ("account", "payment", "amount", "currency", "id")
 OPTIONAL: Final = ("reason", "payment_total")
+MAX_ERRORS: Final = 100
+"""How many rows with an error are reported; the rest of the file is then not read."""
 _TOGETHER: Final = 256
+_CHUNK: Final = 1 << 20
 _PAGE: Final = 1000
 Progress = Callable[[str, int, int | None], None]
 
@@ -47,6 +54,20 @@ class Imported:
     known: int
     totals: Sequence[Money]
     """The sum of all rows in each currency."""
+    sha256: str
+    """The SHA-256 of the file, in hexadecimal: what was checked and recorded."""
+
+
+class BadRows(Invalid):
+    """Several rows of a file cannot be recorded. Nothing was stored."""
+
+    def __init__(self, errors: Sequence[Invalid | Conflict]) -> None:
+        count = f"at least {MAX_ERRORS}" if len(errors) >= MAX_ERRORS else str(len(errors))
+        self.summary = f"{count} rows cannot be recorded; nothing is stored"
+        """How many rows there are, without what is wrong with each."""
+        super().__init__("FILE", f"{self.summary}: {'; '.join(map(str, errors))}")
+        self.errors = tuple(errors)
+        """What is wrong with each, in the order of the file; at most `MAX_ERRORS`."""
 
 
 @attrs.frozen(slots=True)
@@ -55,9 +76,17 @@ class _Row:
     request: RefundRequest
 
 
+@attrs.frozen
+class _File:
+    """A copy of the file, so that a change of the original between two readings changes nothing."""
+
+    copy: IO[bytes]
+    sha256: str
+
+
 async def import_file(
     config: str | os.PathLike[str] | Config,
-    path: Path,
+    source: Path | IO[bytes],
     *,
     by: str,
     dry_run: bool,
@@ -66,9 +95,10 @@ async def import_file(
 ) -> Imported:
     """Check every row, then record them all for the workers; with `dry_run` only check.
 
-    Raises `Invalid` or `Conflict` with the line, the column and the rule; then nothing is stored. Only an event after
-    the check stops an import in the middle: another process refunds the same payment, or the store fails. Rows are
-    recorded in order, some hundred at once, and the error states which lines were recorded.
+    `source` is read once, into a temporary file. Raises `Invalid` or `Conflict` with the line, the column and the rule,
+    or `BadRows` if several rows break a rule; then nothing is stored. Only an event after the check stops an import in
+    the middle: another process refunds the same payment, or the store fails. Rows are recorded in order, some hundred
+    at once, and the error states which lines were recorded.
     """
     steps: Counter[str] = Counter()
     outside = ports or Ports()
@@ -77,11 +107,12 @@ async def import_file(
         steps[name] += 1
         outside.step(name)
 
-    async with Gateway.open(config, ports=attrs.evolve(outside, step=step)) as gateway:
-        checked = await _check(gateway, path, by, progress)
-        if dry_run:
-            return checked
-        await _record_all(gateway, path, by, checked.rows, progress)
+    with _copied(source) as file:
+        async with Gateway.open(config, ports=attrs.evolve(outside, step=step)) as gateway:
+            checked = await _check(gateway, file, by, progress)
+            if dry_run:
+                return checked
+            await _record_all(gateway, file, by, checked.rows, progress)
     # Another process may have recorded some of them meanwhile.
     recorded = steps["refund recorded"]
     return attrs.evolve(checked, recorded=recorded, known=checked.rows - recorded)
@@ -90,22 +121,29 @@ async def import_file(
 # --- checking ---------------------------------------------------------------------------------------------------------
 
 
-async def _check(gateway: Gateway, path: Path, by: str, progress: Progress) -> Imported:
+async def _check(gateway: Gateway, file: _File, by: str, progress: Progress) -> Imported:
     """Return what an import would find, before it records anything."""
     ahead = _Ahead(gateway)
     rows = known = 0
     sums: Counter[tuple[str, int]] = Counter()
-    for row in _rows(path, by):
-        with _Line(row.line):
-            refund = await gateway.check(row.request)
-            known += not await ahead.is_new(row, refund)
-        rows += 1
-        sums[refund.amount.currency, refund.amount.exponent] += refund.amount.minor
-        if rows % _TOGETHER == 0:
-            progress("checking", rows, None)
+    errors: list[Invalid | Conflict] = []
+    with closing(_rows(file, by, errors)) as found:
+        for rows, row in enumerate(found, 1):
+            try:
+                with _Line(row.line):
+                    refund = await gateway.check(row.request)
+                    known += not await ahead.is_new(row, refund)
+            except (Invalid, Conflict) as error:
+                errors.append(error)
+            else:
+                sums[refund.amount.currency, refund.amount.exponent] += refund.amount.minor
+            if rows % _TOGETHER == 0:
+                progress("checking", rows, None)
+    if errors:
+        raise errors[0] if len(errors) == 1 else BadRows(errors)
     progress("checking", rows, rows)
     totals = [Money(minor, currency, exponent) for (currency, exponent), minor in sorted(sums.items())]
-    return Imported(rows, 0, known, totals)
+    return Imported(rows, 0, known, totals, file.sha256)
 
 
 class _Ahead:
@@ -180,17 +218,18 @@ def _digest(*parts: object) -> bytes:
 # --- recording --------------------------------------------------------------------------------------------------------
 
 
-async def _record_all(gateway: Gateway, path: Path, by: str, total: int, progress: Progress) -> None:
-    rows, before, done = _rows(path, by), list[int](), 0
-    while batch := list(islice(rows, _TOGETHER)):
-        results = await asyncio.gather(*(_record(gateway, row) for row in batch), return_exceptions=True)
-        lines = [*before, *(row.line for row in batch)]
-        errors = [*(None for _ in before), *results]
-        for error in results:
-            if error is not None:
-                raise _with(error, _recorded(lines, errors)) from error
-        before, done = lines[:1], done + len(batch)
-        progress("recording", done, total)
+async def _record_all(gateway: Gateway, file: _File, by: str, total: int, progress: Progress) -> None:
+    before, done = list[int](), 0
+    with closing(_rows(file, by, [])) as rows:
+        while batch := list(islice(rows, _TOGETHER)):
+            results = await asyncio.gather(*(_record(gateway, row) for row in batch), return_exceptions=True)
+            lines = [*before, *(row.line for row in batch)]
+            errors = [*(None for _ in before), *results]
+            for error in results:
+                if error is not None:
+                    raise _with(error, _recorded(lines, errors)) from error
+            before, done = [lines[0], lines[-1]], done + len(batch)
+            progress("recording", done, total)
 
 
 async def _record(gateway: Gateway, row: _Row) -> None:
@@ -234,35 +273,57 @@ class _Line:
             raise Conflict(f"line {self._line}: {error}") from None
 
 
-def _rows(path: Path, by: str) -> Iterator[_Row]:
+@contextmanager
+def _copied(source: Path | IO[bytes]) -> Iterator[_File]:
+    """Copy a file that another process may change, or a stream that can be read only once."""
+    digest = hashlib.sha256()
+    with tempfile.TemporaryFile() as copy:
+        try:
+            with source.open("rb") if isinstance(source, Path) else nullcontext(source) as original:
+                while chunk := original.read(_CHUNK):
+                    digest.update(chunk)
+                    copy.write(chunk)
+        except FileNotFoundError:
+            raise Invalid("FILE", f"there is no file {source}") from None
+        except OSError as error:
+            raise Invalid("FILE", f"cannot be read and copied: {error.strerror or type(error).__name__}") from None
+        yield _File(copy, digest.hexdigest())
+
+
+def _rows(file: _File, by: str, errors: list[Invalid | Conflict]) -> Generator[_Row]:
+    """Yield the rows; add what is wrong with the form of a row to `errors`."""
+    file.copy.seek(0)
+    text = io.TextIOWrapper(file.copy, "utf-8-sig", newline="")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from _read(csv.reader(file, strict=True), by)
-    except FileNotFoundError:
-        raise Invalid("FILE", f"there is no file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise Invalid("FILE", f"{path} cannot be read as UTF-8 text: {type(error).__name__}") from None
+        yield from _read(csv.reader(text, strict=True), by, errors)
+    except UnicodeDecodeError:
+        raise Invalid("FILE", "cannot be read as UTF-8 text") from None
+    finally:
+        text.detach()
 
 
-def _read(reader: "_csv.Reader", by: str) -> Iterator[_Row]:
+def _read(reader: "_csv.Reader", by: str, errors: list[Invalid | Conflict]) -> Iterator[_Row]:
     try:
         header = next(reader, None)
         if header is None:
             raise Invalid("FILE", "is empty; the first line must name the columns")
         _check_header(header)
         for cells in reader:
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                raise Invalid(
-                    f"line {reader.line_num}", f"has {len(cells)} columns; the first line names {len(header)}"
-                )
-            yield _Row(reader.line_num, _request(dict(zip(header, cells, strict=True)), by))
+            if len(cells) == len(header):
+                yield _Row(reader.line_num, _request(dict(zip(header, cells, strict=True)), by))
+            elif cells:
+                rule = f"has {len(cells)} columns; the first line names {len(header)}"
+                errors.append(Invalid(f"line {reader.line_num}", rule))
+            if len(errors) >= MAX_ERRORS:
+                return
     except csv.Error as error:
-        raise Invalid(f"line {reader.line_num}", f"is not CSV: {error}") from None
+        errors.append(Invalid(f"line {reader.line_num}", f"is not CSV: {error}"))
 
 
 def _check_header(header: list[str]) -> None:
+    if len(header) == 1 and (separator := next((mark for mark in ";\t|" if mark in header[0]), None)):
+        name = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}[separator]
+        raise Invalid("line 1", f"separates columns with {name}; save the file with commas")
     for column in REQUIRED:
         if column not in header:
             raise Invalid("line 1", f"column {column!r} is missing; required: {', '.join(REQUIRED)}")

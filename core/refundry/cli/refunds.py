@@ -3,6 +3,7 @@
 The rule of this module: a refund is recorded before anything is sent, and the exit status tells how far it came.
 """
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -13,11 +14,13 @@ from refundry.cli.base import (
     SECONDS,
     Bar,
     command,
+    fail,
     open_gateway,
     operator,
     print_json,
     progress_bars,
     read_pairs,
+    warn,
 )
 from refundry.cli.exit_status import ExitStatus
 from refundry.errors import Invalid
@@ -111,7 +114,7 @@ def _json(name: str, text: str) -> Any:
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(dir_okay=False))
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("--by", help=BY)
 @click.option("--dry-run", is_flag=True, help="Check every row and store nothing.")
 @command
@@ -120,18 +123,29 @@ async def import_(config: str, as_json: bool, file: str, by: str | None, dry_run
 
     The columns are account, payment, amount, currency, id, reason, payment_total; the last two may be absent or empty.
     Every row is checked before the first one is stored. Importing a file again continues where it stopped: existing
-    rows are recognized by their id.
+    rows are recognized by their id. FILE may be - for standard input.
     """
-    from refundry.batch.csv_import import import_file
+    from refundry.batch.csv_import import BadRows, import_file
     from refundry.formatting import counted, money
 
-    with progress_bars(as_json) as progress:
-        result = await import_file(config, Path(file), by=operator(by), dry_run=dry_run, progress=Bar(progress))
+    source = sys.stdin.buffer if file == "-" else Path(file)
+    try:
+        with progress_bars(as_json) as progress:
+            result = await import_file(config, source, by=operator(by), dry_run=dry_run, progress=Bar(progress))
+    except BadRows as error:
+        for one in error.errors:
+            warn(str(one))
+        fail(error.summary)
     if as_json:
-        counts = {"rows": result.rows, "recorded": result.recorded, "known": result.known, "dry_run": dry_run}
-        print_json(counts | {"totals": [money(total) for total in result.totals]})
+        counts: dict[str, Any] = {
+            "rows": result.rows,
+            "recorded": result.recorded,
+            "known": result.known,
+            "dry_run": dry_run,
+        }
+        print_json(counts | {"totals": [money(total) for total in result.totals], "sha256": result.sha256})
     elif dry_run:
         totals = ", ".join(f"{total} {total.currency}" for total in result.totals) or "no amounts"
-        click.echo(f"{counted(result.rows, 'row')} OK (dry run, nothing stored): {totals}")
+        click.echo(f"{counted(result.rows, 'row')} OK (dry run, nothing stored): {totals}; SHA-256 {result.sha256}")
     else:
         click.echo(f"{counted(result.recorded, 'refund')} recorded, {result.known} already existed")

@@ -1,5 +1,7 @@
 """Many refunds from one file: every row is checked before the first is stored."""
 
+import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from refundry.batch.csv_import import Imported, Progress, import_file
+from refundry.batch.csv_import import MAX_ERRORS, BadRows, Imported, Progress, import_file
 from refundry.errors import Conflict, Invalid
 from refundry.gateway import Gateway, RefundRequest
 from refundry.ports import Ports
@@ -88,6 +90,8 @@ async def test_a_row_that_stands_twice_is_one_refund(shop: Shop) -> None:
         ("\n", "line 1"),
         ("account,payment,amount,currency\n", "line 1: column 'id' is missing"),
         (HEAD.replace("reason", "colour"), "line 1: unknown column 'colour'"),
+        (HEAD.replace(",", ";"), "line 1: separates columns with semicolons"),
+        (HEAD.replace(",", "\t"), "line 1: separates columns with tabs"),
         (HEAD.replace("reason", "id"), "line 1: column 'id' appears twice"),
         (HEAD.replace("id", " id"), "line 1: column 'id' is missing"),
         (HEAD + "shop,P1,1,EUR,R1\n", "line 2: has 5 columns"),
@@ -221,6 +225,72 @@ async def test_a_concurrent_refund_stops_an_import_and_the_error_lists_the_recor
 
     assert ["OTHER", "R0", "R1", "R2", "R3", "R5"] == there
     assert (8, 3, 5) == figures(again)
+
+
+async def test_the_recorded_lines_of_earlier_batches_are_listed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An import that stops at the first row of a batch lists all lines of the batches before it."""
+    monkeypatch.setattr("refundry.batch.csv_import._TOGETHER", 2)
+    request = Gateway.request
+
+    async def fails(gateway: Gateway, asked: RefundRequest, **more: Any) -> Refund:
+        if asked.refund_request_id in ("R4", "R5"):
+            raise Invalid("amount", "was refunded meanwhile")
+        return await request(gateway, asked, **more)
+
+    monkeypatch.setattr(Gateway, "request", fails)
+    with pytest.raises(Invalid, match=r"line 6: amount: .*; recorded: line 2 to 5$"):
+        await imported(shop, HEAD + "".join(f"shop,P{number},1,EUR,R{number},,\n" for number in range(6)))
+
+
+async def test_every_bad_row_is_reported_at_once(shop: Shop) -> None:
+    """All rows that break a rule are listed in the order of the file, whatever the rule, and nothing is stored."""
+    rows = [
+        "shop,P1,x,EUR,R1,,",
+        "shop,P1,1,EUR,R2",
+        "shop,P1,1,EUR,R3,,",
+        "shop,P1,2,EUR,R3,,",
+        'shop,P1,1,EUR,R4,"a"b,',
+    ]
+    with pytest.raises(BadRows) as caught:
+        await imported(shop, HEAD + "\n".join(rows))
+
+    starts = ["line 2: amount", "line 3: has 5 columns", "line 5: id", "line 6: is not CSV"]
+    assert [True] * 4 == [str(e).startswith(start) for e, start in zip(caught.value.errors, starts, strict=True)]
+    assert "4 rows cannot be recorded; nothing is stored" == caught.value.summary
+    assert [] == await stored(shop)
+
+
+@pytest.mark.parametrize("row", ["shop,P1,x,EUR,R{},,\n", "shop,P1,1\n"])
+async def test_at_most_a_hundred_bad_rows_are_reported(shop: Shop, row: str) -> None:
+    """A file that is wrong throughout is read only as far as a hundred errors."""
+    with pytest.raises(BadRows, match="at least 100 rows cannot be recorded") as caught:
+        await imported(shop, HEAD + "".join(row.format(number) for number in range(150)))
+
+    assert MAX_ERRORS == len(caught.value.errors) == 100
+
+
+async def test_what_was_checked_is_recorded(shop: Shop) -> None:
+    """A file that is replaced after the check changes nothing: its SHA-256 is that of what was recorded."""
+    path = shop.config.parent / "refunds.csv"
+    content = HEAD + "shop,P1,1,EUR,R1,,\n"
+
+    def replaces(what: str, done: int, total: int | None) -> None:
+        if what == "checking":
+            write(path, content.replace(",1,", ",9,"))
+
+    done = await imported(shop, content, progress=replaces)
+
+    assert "1.00" == str((await shop.gateway.get("R1")).amount)
+    assert hashlib.sha256(content.encode()).hexdigest() == done.sha256
+
+
+async def test_a_stream_can_be_imported(shop: Shop) -> None:
+    """A stream that can be read only once, such as standard input, is imported and left open."""
+    stream = io.BytesIO((HEAD + "shop,P1,1,EUR,R1,,\n").encode())
+    stream.seek = stream.tell = None  # type: ignore[assignment, method-assign]  # as a pipe
+    done = await import_file(shop.config, stream, by="ann", dry_run=False, progress=silent, ports=Ports(now=shop.clock))
+
+    assert ((1, 1, 0), False) == (figures(done), stream.closed)
 
 
 @pytest.mark.slow
