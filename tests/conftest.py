@@ -3,13 +3,12 @@
 import ipaddress
 import os
 import sys
-from functools import cache
-from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import HealthCheck, settings
+
+from tests.kept import keep_bytecode, keep_keys, keep_metadata
 
 # A shared machine is slow at times: a deadline would make a timing into a test.
 _patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -19,24 +18,9 @@ settings.register_profile("fast", _patient, derandomize=True, print_blob=True, m
 settings.register_profile("long", _patient, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default"))
 
-# Many tests start processes, which start in half the time with compiled modules. If bytecode is not wanted next to the
-# sources, it is kept elsewhere.
-if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
-    sys.dont_write_bytecode = False
-    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(
-        Path(__file__).parents[1] / ".pytest_cache" / "bytecode"
-    )
-
-
-# To validate a private key takes longer than many a test, and most tests load the same few keys.
-serialization.load_pem_private_key = cache(serialization.load_pem_private_key)  # type: ignore[assignment]
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
-    """With `-n`, hand out tests one by one, but those of an `xdist_group` to one process."""
-    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
-        config.option.dist = "loadgroup"
+keep_bytecode()
+keep_keys()
+keep_metadata()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

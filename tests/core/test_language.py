@@ -73,6 +73,7 @@ def test_every_exemption_has_a_reason() -> None:
     assert [] == [each for each in RULES.exemptions if len(each.reason.split()) < 3]
 
 
+@pytest.mark.slow(seconds=5)
 def test_the_project_keeps_its_language() -> None:
     """No file of the project breaks the rules, and no exemption is left over."""
     if not (ROOT / ".git").exists():
