@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Tampered,
         UnknownAccount,
         UnknownRefund,
+        UnreadableEvent,
     )
     from refundry.gateway import Gateway, Reader
     from refundry.gateway.account_health import AccountHealth, AccountState
@@ -119,6 +120,7 @@ __all__ = [
     "Transport",
     "UnknownAccount",
     "UnknownRefund",
+    "UnreadableEvent",
     "UnmatchedNotification",
     "Unreadable",
     "Worker",

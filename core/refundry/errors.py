@@ -17,6 +17,7 @@ __all__ = [
     "Tampered",
     "UnknownAccount",
     "UnknownRefund",
+    "UnreadableEvent",
 ]
 
 
@@ -79,6 +80,16 @@ class StoreError(RefundryError):
     """
 
     next = "fix the store; every refund continues from its log"
+
+
+class UnreadableEvent(StoreError):
+    """An event cannot be read: a later version wrote it, or it is damaged. Everything else can be used."""
+
+    next = "read it with the version that wrote it, or run `refundry audit verify` to see whether it is damaged"
+
+    def __init__(self, position: int, rule: str) -> None:
+        super().__init__(f"store: the event at position {position} {rule}")
+        self.position = position
 
 
 class PluginError(RefundryError):

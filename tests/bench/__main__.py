@@ -13,6 +13,7 @@ from typing import Final
 from tests.bench import (
     bench_audit_verify,
     bench_codec,
+    bench_isolation,
     bench_journal,
     bench_lifecycle,
     bench_replay,
@@ -27,6 +28,7 @@ PARTS: Final = (
     bench_journal,
     bench_codec,
     bench_scale,
+    bench_isolation,
     bench_tree,
     bench_audit_verify,
     bench_replay,
@@ -42,6 +44,7 @@ your own machine.
 TITLES: Final = {
     "audit_verify": "`audit verify`",
     "codec": "Codec",
+    "isolation": "Isolation of accounts",
     "journal": "Journal",
     "lifecycle": "Life of a refund",
     "replay": "`audit replay`",

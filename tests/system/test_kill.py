@@ -161,7 +161,7 @@ class Campaign:
     async def _supply(self) -> None:
         """Record more refunds whenever few are left to process."""
         while True:
-            waiting, _ = await self.gateway.journal.waiting()
+            waiting = await self.gateway.journal.waiting()
             if waiting < ENOUGH:
                 more = instructions(f"STORED{self._stored}", 50, self._dice)
                 self._stored += 1

@@ -5,20 +5,22 @@ The rule of this module: nothing is changed, and long lists are printed page by 
 
 import base64
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from refundry.cli.base import ACCOUNT_OF_ID, POSITION, command, open_reader, print_json, print_page
+from refundry.cli.base import ACCOUNT_OF_ID, POSITION, command, open_reader, print_json, print_page, warn
+from refundry.cli.exit_status import ExitStatus
 from refundry.cli.totals import as_of_options, read_as_of
 from refundry.errors import Invalid
 from refundry.refund import Status
 
 if TYPE_CHECKING:
+    from refundry.errors import UnreadableEvent
     from refundry.gateway.as_of import AsOf
     from refundry.gateway.queries import Reader
-    from refundry.journal import Row, Selection
+    from refundry.journal import Recorded, Row, Selection
     from refundry.refund import Refund
 
 __all__ = ["events", "evidence", "list_", "show"]
@@ -39,13 +41,12 @@ async def show(
     ID is Refundry's id or the refund_request_id.
     """
     from refundry.cli.show import show_refund
-    from refundry.refund import fold
+    from refundry.gateway.queries import folded
 
     then = read_as_of(as_of, as_of_position)
     async with open_reader(config) as reader:
         history = await reader.history(id, account=account, as_of=then)
-        refund = fold(history[0].refund_id, [item.event for item in history])
-        await show_refund(reader, refund, as_json, history)
+        await show_refund(reader, folded(history), as_json, history)
 
 
 @click.command("list")
@@ -150,25 +151,42 @@ async def evidence(config: str, as_json: bool, digest: str) -> None:
 @click.option("--account", help=f"With ID: {ACCOUNT_OF_ID[0].lower()}{ACCOUNT_OF_ID[1:]}")
 @click.option("--after", type=POSITION, default=0, metavar="N", help="Only events after position N.")
 @command
-async def events(config: str, as_json: bool, id: str | None, account: str | None, after: int) -> None:
-    """Print the log: of one refund, or all of it."""
-    from refundry.views import event_as_json
+async def events(config: str, as_json: bool, id: str | None, account: str | None, after: int) -> int:
+    """Print the log: of one refund, or all of it.
 
+    An event that cannot be read is reported on stderr, and the status is 2.
+    """
+    from refundry.errors import UnreadableEvent
+
+    unreadable = 0
     async with open_reader(config) as reader:
-        if id is not None:
-            for item in await reader.history(id, account=account):
-                if item.position > after:
-                    _print_event(item.refund_id, event_as_json(item), as_json)
-        else:
-            async for item in reader.journal.log(after):
-                _print_event(item.refund_id, event_as_json(item), as_json)
+        async for entry in _entries(reader, id, account, after):
+            if isinstance(entry, UnreadableEvent):
+                unreadable += 1
+                warn(str(entry))
+            else:
+                _print_event(entry, as_json)
+    return ExitStatus.REFUSED if unreadable else ExitStatus.DONE
 
 
-def _print_event(refund_id: str, shown: dict[str, Any], as_json: bool) -> None:
-    from refundry.views import event_in_words
+async def _entries(
+    reader: "Reader", id: str | None, account: str | None, after: int
+) -> "AsyncIterator[Recorded | UnreadableEvent]":
+    if id is None:
+        async for entry in reader.journal.entries(after):
+            yield entry
+        return
+    for entry in await reader.entries(id, account=account):
+        if entry.position > after:
+            yield entry
 
+
+def _print_event(recorded: "Recorded", as_json: bool) -> None:
+    from refundry.views import event_as_json, event_in_words
+
+    shown = event_as_json(recorded)
     if as_json:
-        print_json({"refund": refund_id} | shown)
+        print_json({"refund": recorded.refund_id} | shown)
     else:
-        line = f"{shown['position']:>8} {shown['at']} {refund_id} {shown['event']:<9} {event_in_words(shown)}"
+        line = f"{shown['position']:>8} {shown['at']} {recorded.refund_id} {shown['event']:<9} {event_in_words(shown)}"
         click.echo(line)

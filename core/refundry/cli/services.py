@@ -38,17 +38,18 @@ _PAGE: Final = 1_000
     metavar="N",
     default=64,
     show_default=True,
-    help="Refunds processed at the same time.",
+    help="Refunds of one account processed at the same time.",
 )
+@click.option("--account", help="Process only refunds of this account.")
 @command
-async def work(config: str, as_json: bool, until_idle: bool, concurrency: int) -> int:
+async def work(config: str, as_json: bool, until_idle: bool, concurrency: int, account: str | None) -> int:
     """Process refunds that are due, until SIGTERM."""
     from refundry.gateway.worker import Worker
     from refundry.refund import Refund, Status
 
     ended = {Status.SETTLED: 0, Status.FAILED: 0}
     async with open_gateway(config) as gateway:
-        waiting, _ = await gateway.journal.waiting()
+        waiting = await gateway.journal.waiting(account)
         with progress_bars(as_json) as progress:
             bar = progress.add_task("final", total=waiting if until_idle else None)
 
@@ -57,10 +58,10 @@ async def work(config: str, as_json: bool, until_idle: bool, concurrency: int) -
                     ended[refund.status] += 1
                     progress.advance(bar)
 
-            worker = Worker(gateway, concurrency=concurrency, on_advance=advanced)
+            worker = Worker(gateway, concurrency=concurrency, account=account, on_advance=advanced)
             async with until_signal(worker.stop):
                 await worker.run(until_idle=until_idle)
-        in_progress, on_hold = await _count_open(gateway)
+        in_progress, on_hold = await _count_open(gateway, account)
     summary = {
         "settled": ended[Status.SETTLED],
         "failed": ended[Status.FAILED],
@@ -75,16 +76,18 @@ async def work(config: str, as_json: bool, until_idle: bool, concurrency: int) -
         warn(f"accounts.{name}: is not in the configuration; its refunds are on hold until it is")
     for refund_id in worker.stuck:
         warn(f"{refund_id} cannot be processed; the log above has the reason")
-    return _status(unknown_accounts=bool(worker.unknown_accounts), stuck=bool(worker.stuck))
+    for refund_id, why in sorted(worker.unreadable.items()):
+        warn(f"{refund_id} is left alone: {why}")
+    return _status(refused=bool(worker.unknown_accounts or worker.unreadable), stuck=bool(worker.stuck))
 
 
-def _status(*, unknown_accounts: bool, stuck: bool) -> ExitStatus:
-    if unknown_accounts:
+def _status(*, refused: bool, stuck: bool) -> ExitStatus:
+    if refused:
         return ExitStatus.REFUSED
     return ExitStatus.INTERNAL_ERROR if stuck else ExitStatus.DONE
 
 
-async def _count_open(gateway: "Gateway") -> tuple[int, int]:
+async def _count_open(gateway: "Gateway", account: str | None) -> tuple[int, int]:
     """Count the open refunds that workers continue with, and those that wait for an operator."""
     from refundry.refund import FINAL, Status
 
@@ -92,7 +95,7 @@ async def _count_open(gateway: "Gateway") -> tuple[int, int]:
     in_progress = on_hold = 0
     for status in set(Status) - FINAL:
         after = ""
-        while rows := await gateway.list(status=status, after=after, limit=_PAGE):
+        while rows := await gateway.list(status=status, account=account, after=after, limit=_PAGE):
             after = rows[-1].id
             processed = sum(row.due_at is not None and row.account in able for row in rows)
             in_progress, on_hold = in_progress + processed, on_hold + len(rows) - processed

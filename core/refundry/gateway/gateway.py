@@ -30,6 +30,7 @@ from refundry.journal import AlreadyRequested, Journal, Recorded, UnmatchedNotif
 from refundry.journal.evidence import digest_of, keep_notification
 from refundry.journal.stores import open_journal
 from refundry.outbound.calls import Caller, Deadline, read_safely
+from refundry.outbound.pacing import Pacing
 from refundry.outbound.transport import HttpTransport, Transport
 from refundry.plugin_host import Plugins, load_plugins
 from refundry.plugin_host.containment import contained
@@ -64,7 +65,9 @@ class Gateway(Reader):
         self.monitor: HealthMonitor = HealthMonitor(journal, ports.now)
         self.journal: Journal = journal
         self.plugins = plugins
-        self._caller = Caller(accounts, transport, ports)
+        self.pacing = Pacing(accounts)
+        """How many calls each account may begin."""
+        self._caller = Caller(self.pacing, transport, ports)
         self._observers = Observers(plugins, journal, ports)
         self.checkpointer: Checkpointer | None = None
         """Signs checkpoints of the log; None unless the gateway was made by `open`."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Self, assert_never
 from uuid import UUID
 
 from refundry.config import Account, Config, open_accounts, read_config
-from refundry.errors import Invalid, UnknownAccount, UnknownRefund
+from refundry.errors import Invalid, UnknownAccount, UnknownRefund, UnreadableEvent
 from refundry.gateway.account_health import AccountHealth, HealthView
 from refundry.gateway.as_of import NOW, AsOf, select_as_of
 from refundry.gateway.totals import Total, add_up
@@ -19,12 +19,12 @@ from refundry.journal.stores import open_reader
 from refundry.plugin_host import Plugins, load_plugins
 from refundry.ports import Ports
 from refundry.provider import ReviewReason
-from refundry.refund import Event, Refund, Status, fold, policy
+from refundry.refund import IllegalEvent, Refund, Status, fold, policy
 
 if TYPE_CHECKING:
     from refundry.audit.replay.reinterpretation import Reading
 
-__all__ = ["NOW", "AsOf", "Reader", "Total"]
+__all__ = ["NOW", "AsOf", "Reader", "Total", "folded"]
 
 _PAGE: Final = 500
 
@@ -80,7 +80,7 @@ class Reader:
         accounts have a refund with this id and `account` does not name one of them.
         """
         recorded = await self.history(id, account=account, as_of=as_of)
-        return fold(recorded[0].refund_id, _events(recorded))
+        return folded(recorded)
 
     async def history(self, id: str, *, account: str | None = None, as_of: AsOf = NOW) -> Sequence[Recorded]:
         """Return the events of a refund up to a moment, oldest first; raise what `get` raises."""
@@ -96,9 +96,17 @@ class Reader:
         if len(rows) > 1:
             raise Invalid("account", f"{id!r} is in use in several accounts; name one of them")
         recorded = await self.journal.load(rows[0].id if rows else id)
-        if not recorded or (not rows and account not in (None, fold(recorded[0].refund_id, _events(recorded)).account)):
+        if not recorded or (not rows and account not in (None, folded(recorded).account)):
             raise UnknownRefund(f"there is no refund {id!r}" + (f" in account {account}" if account else ""))
         return recorded
+
+    async def entries(self, id: str, *, account: str | None = None) -> Sequence[Recorded | UnreadableEvent]:
+        """Return what `history` returns, with an error in the place of each event that cannot be read."""
+        try:
+            return await self._history(id, account)
+        except UnreadableEvent:
+            rows = await self.journal.select(Selection(account=account, refund_request_id=id), limit=1)
+            return await self.journal.load_entries(rows[0].id if rows else id)
 
     async def list(
         self,
@@ -189,5 +197,9 @@ def _is_uuid(text: str) -> bool:
         return False
 
 
-def _events(recorded: Sequence[Recorded]) -> list[Event]:
-    return [item.event for item in recorded]
+def folded(history: Sequence[Recorded]) -> Refund:
+    """Return the refund that a history leads to; raise `UnreadableEvent` if its events do not follow each other."""
+    try:
+        return fold(history[0].refund_id, [item.event for item in history])
+    except IllegalEvent as error:
+        raise UnreadableEvent(history[-1].position, f"does not follow from those before it: {error}") from error

@@ -2,25 +2,27 @@
 
 The rule of this module: it decides nothing. The index states what is due, `policy` what to do, and the version of a
 refund prevents that a step is taken twice. A refund that cannot be advanced never holds up another and is never
-forgotten: it is flagged for review.
+forgotten: it is flagged for review. An account never holds up another: each has slots of its own, and a refund takes
+one only when its account may begin a call.
 """
 
 import asyncio
 import logging
 import os
 import socket
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Final, assert_never
 
-from refundry.errors import StoreError, UnknownAccount
+from refundry.errors import StoreError, UnreadableEvent
 from refundry.gateway import Gateway
 from refundry.inputs import Operator
 from refundry.journal import WorkerRecord
 from refundry.provider import ReviewReason
-from refundry.refund import RaisedReview, Refund, policy
+from refundry.refund import RaisedReview, Refund, Review, policy
 
 __all__ = ["Worker", "process"]
 
@@ -29,10 +31,12 @@ _POLL: Final = 0.5
 _MAX_FAILURES: Final = 3
 _HEARTBEAT: Final = timedelta(seconds=5)
 """How often a worker reports that it runs, and checks the accounts for outages."""
+_ASIDE: Final = timedelta(minutes=10)
+"""How long a refund that cannot be read is left alone, before a worker, perhaps of a later version, tries again."""
 
 
 class Worker:
-    """Processes due refunds, up to `concurrency` at once.
+    """Processes due refunds, up to `concurrency` of each account at once; with `account`, those of this account only.
 
     `lease` is for how many seconds other workers leave a refund to this one, even if it dies. It should cover one call
     to a provider; a wrong value only wastes work. `on_advance` is called with every refund that was advanced.
@@ -43,26 +47,29 @@ class Worker:
         gateway: Gateway,
         *,
         concurrency: int = 64,
+        account: str | None = None,
         lease: float | None = None,
         on_advance: Callable[[Refund], None] | None = None,
     ) -> None:
-        timeouts = [account.terms.timeout for account in gateway.accounts.values()]
+        timeouts = [found.terms.timeout for found in gateway.accounts.values()]
         self._gateway = gateway
         self._concurrency = concurrency
+        self._account = None if account is None else gateway.account(account).name
         self._lease = timedelta(seconds=lease if lease is not None else max(timeouts, default=20.0) + 5)
         self._on_advance = on_advance
         self._holder = gateway.ports.new_id()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: defaultdict[str, set[asyncio.Task[None]]] = defaultdict(set)
         self._wake = asyncio.Event()
         self._stopping = False
         self._fatal: BaseException | None = None
-        self._left_alone: set[str] = set()
         self.failures: dict[str, int] = {}
         """Refunds that could not be advanced because of an internal error, with the number of failures in a row."""
         self._versions: dict[str, int] = {}
         """The version at which this worker gave up on a refund."""
         self._started_at = gateway.ports.now()
         self._beaten_at: datetime | None = None
+        self.unreadable: dict[str, str] = {}
+        """Refunds with an event that cannot be read, and why; they are left alone."""
         self.unknown_accounts: set[str] = set()
         """Accounts with due refunds that the configuration does not have; their refunds are skipped."""
 
@@ -70,6 +77,10 @@ class Worker:
     def stuck(self) -> list[str]:
         """The refunds that this worker gave up on, because each of them failed several times in a row."""
         return [refund_id for refund_id in self.failures if self._gave_up(refund_id)]
+
+    def busy(self, account: str) -> int:
+        """Return how many refunds of an account are being processed."""
+        return len(self._tasks[account])
 
     def stop(self) -> None:
         """Stop taking refunds; `run` returns when those in progress are done."""
@@ -86,7 +97,7 @@ class Worker:
             while not self._stopping and self._fatal is None:
                 await self._beat()
                 taken = await self._take()
-                if not taken and until_idle and not self._tasks and await self._is_idle():
+                if not taken and until_idle and not self._in_progress() and await self._is_idle():
                     break
                 if not taken:
                     await self._rest()
@@ -94,6 +105,9 @@ class Worker:
             await self._finish()
         if self._fatal is not None:
             raise self._fatal
+
+    def _in_progress(self) -> list[asyncio.Task[None]]:
+        return [task for tasks in self._tasks.values() for task in tasks]
 
     async def _beat(self) -> None:
         now = self._gateway.ports.now()
@@ -107,8 +121,8 @@ class Worker:
             version=version("refundry"),
             started_at=self._started_at,
             heartbeat_at=now,
-            in_progress=len(self._tasks),
-            gave_up=len(self.stuck),
+            in_progress=len(self._in_progress()),
+            gave_up=len(self.stuck) + len(self.unreadable),
             unknown_accounts=tuple(sorted(self.unknown_accounts)),
         )
         await self._gateway.journal.keep_worker(record)
@@ -117,21 +131,44 @@ class Worker:
             await self._gateway.monitor.check(sorted(self._gateway.accounts))
 
     async def _take(self) -> int:
-        free = self._concurrency - len(self._tasks)
+        journal, now = self._gateway.journal, self._gateway.ports.now()
+        room = {account: self._room(account) for account in await journal.due_accounts(now)}
+        room = {account: some for account, some in room.items() if some}
+        if not room:
+            return 0
+        taken = await journal.take_due(now, until=now + self._lease, holder=self._holder, room=room)
+        self._gateway.ports.step("work taken")
+        started = 0
+        for account, ids in taken.items():
+            for refund_id in ids:
+                if await self._may_try(refund_id):
+                    self._start(account, refund_id)
+                    started += 1
+        return started
+
+    def _room(self, account: str) -> int:
+        """Return how many refunds of an account to take: as many as have a slot and may begin a call."""
+        if self._account not in (None, account):
+            return 0
+        if account not in self._gateway.accounts:
+            self.unknown_accounts.add(account)
+            return 0
+        free = self._concurrency - self.busy(account)
         # A few at a time: one small transaction for each refund would cost more than the refund.
         if free < max(1, self._concurrency // 4):
             return 0
-        now = self._gateway.ports.now()
-        ids = await self._gateway.journal.take_due(now, until=now + self._lease, holder=self._holder, limit=free)
-        self._gateway.ports.step("work taken")
-        wanted = [
-            refund_id for refund_id in ids if refund_id not in self._left_alone and await self._may_try(refund_id)
-        ]
-        for refund_id in wanted:
-            task = asyncio.create_task(self._advance(refund_id))
-            self._tasks.add(task)
-            task.add_done_callback(self._done)
-        return len(wanted)
+        return min(free, self._gateway.pacing.admits(account))
+
+    def _start(self, account: str, refund_id: str) -> None:
+        self._gateway.pacing.draw(account)
+        task = asyncio.create_task(self._advance(refund_id))
+        self._tasks[account].add(task)
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks[account].discard(task)
+            self._wake.set()
+
+        task.add_done_callback(done)
 
     async def _may_try(self, refund_id: str) -> bool:
         """Return False for a refund that this worker gave up on, until something new is recorded about it."""
@@ -152,18 +189,13 @@ class Worker:
     def _gave_up(self, refund_id: str) -> bool:
         return self.failures.get(refund_id, 0) >= _MAX_FAILURES
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._wake.set()
-
     async def _advance(self, refund_id: str) -> None:
         try:
             refund = await self._gateway.advance(refund_id)
+        except UnreadableEvent as error:
+            await self._set_aside(refund_id, str(error))
         except StoreError as error:
             self._fatal = error
-        except UnknownAccount as error:
-            self.unknown_accounts.add(error.account)
-            self._left_alone.add(refund_id)
         except Exception:
             self.failures[refund_id] = self.failures.get(refund_id, 0) + 1
             _log.exception("refund %s could not be advanced", refund_id)
@@ -171,8 +203,20 @@ class Worker:
                 await self._escalate(refund_id)
         else:
             self.failures.pop(refund_id, None)
+            self.unreadable.pop(refund_id, None)
             if self._on_advance is not None:
                 self._on_advance(refund)
+
+    async def _set_aside(self, refund_id: str, why: str) -> None:
+        if refund_id not in self.unreadable:
+            _log.error("refund %s is left alone: %s", refund_id, why)
+        self.unreadable[refund_id] = why
+        now = self._gateway.ports.now()
+        review = Review(ReviewReason.UNREADABLE_EVENT, why, now)
+        try:
+            await self._gateway.journal.set_aside(refund_id, review, until=now + _ASIDE)
+        except StoreError as error:
+            self._fatal = error
 
     async def _escalate(self, refund_id: str) -> None:
         # Without the text of the errors, which a plugin may have filled with anything.
@@ -189,30 +233,31 @@ class Worker:
             _log.exception("refund %s could not be flagged for review", refund_id)
 
     async def _is_idle(self) -> bool:
-        count, _ = await self._gateway.journal.waiting()
-        if count > len(self.stuck) + len(self._left_alone):
+        count = await self._gateway.journal.waiting(self._account)
+        for account in self.unknown_accounts:
+            count -= await self._gateway.journal.waiting(account)
+        count -= len(self.unreadable)
+        if count > len(self.stuck):
             return False
         # Other processes may have resolved some of the refunds that this worker gave up on.
         for refund_id in self.stuck:
             await self._may_try(refund_id)
-        return count <= len(self.stuck) + len(self._left_alone)
+        return count <= len(self.stuck)
 
     async def _rest(self) -> None:
         """Wait until a task ends or something may be due."""
         self._wake.clear()
-        pause = _POLL
-        if not self._tasks:
-            _, due = await self._gateway.journal.waiting()
-            if due is not None:
-                pause = min(_POLL, max(0.01, (due - self._gateway.ports.now()).total_seconds()))
+        now = self._gateway.ports.now()
+        due = await self._gateway.journal.next_due(now)
+        pause = _POLL if due is None else min(_POLL, max(0.01, (due - now).total_seconds()))
         # Not `wait_for`: before Python 3.12 it forgets a cancellation that comes together with the wake.
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await self._wake.wait()
 
     async def _finish(self) -> None:
-        if self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        if tasks := self._in_progress():
+            await asyncio.gather(*tasks, return_exceptions=True)
         with suppress(StoreError):
             await self._gateway.journal.release(self._holder)
             await self._gateway.journal.remove_worker(self._holder)

@@ -30,7 +30,7 @@ from cattrs.gen import make_dict_unstructure_fn, override
 from cattrs.preconf.msgspec import MsgspecJsonConverter, make_converter
 from eventsourcing.utils import register_topic
 
-from refundry.errors import StoreError
+from refundry.errors import UnreadableEvent
 from refundry.money import Money
 from refundry.provider import Quote
 from refundry.refund import EVENTS, Event, RaisedReview, SettlementFacts
@@ -85,7 +85,7 @@ def private_digest(state: bytes) -> bytes | None:
 
 
 def decode(topic: str, state: bytes, position: int, private: bytes | None = None) -> Event:
-    """Return the event of stored bytes; raise `StoreError`, with the position in the log, for any other bytes.
+    """Return the event of stored bytes; raise `UnreadableEvent` for any other bytes.
 
     `private` is what is stored under `private_digest(state)`; without it those fields read as erased.
     """
@@ -103,9 +103,9 @@ def decode(topic: str, state: bytes, position: int, private: bytes | None = None
             raise ValueError("`at` is not in UTC")
         return event
     except KeyError as error:
-        raise StoreError(f"store: the event at position {position} has the unknown topic {topic!r}") from error
+        raise UnreadableEvent(position, f"has the unknown topic {topic!r}") from error
     except ValueError as error:
-        raise StoreError(f"store: the event at position {position} ({topic}) cannot be read: {error}") from error
+        raise UnreadableEvent(position, f"({topic}) cannot be read: {error}") from error
 
 
 # --- personal text ----------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from refundry.errors import UnreadableEvent
 from refundry.journal.values import (
     Erasable,
     IndexDifference,
@@ -34,6 +35,7 @@ from refundry.journal.values import (
     Write,
 )
 from refundry.journal.working import AccountRecord, Backlog, WorkerRecord
+from refundry.refund import Review
 
 __all__ = [
     "EventReader",
@@ -72,16 +74,22 @@ class EventWriter(Protocol):
 
 
 class EventReader(Protocol):
-    """Reads events."""
+    """Reads events. Unless a method says otherwise, an event that cannot be read raises `UnreadableEvent`."""
 
     async def load(self, refund_id: str) -> Sequence[Recorded]:
         """Return all events of a refund, oldest first; empty if there is no such refund."""
+
+    async def load_entries(self, refund_id: str) -> Sequence[Recorded | UnreadableEvent]:
+        """Return what `load` returns, with an error in the place of each event that cannot be read."""
 
     async def histories(self, refund_ids: Sequence[str]) -> Sequence[Sequence[Recorded]]:
         """Return all events of each of these refunds, in the order of the given ids."""
 
     def log(self, after: int = 0, limit: int | None = None) -> AsyncIterator[Recorded]:
         """Yield the events of the whole log in order, starting after position `after`."""
+
+    def entries(self, after: int = 0, limit: int | None = None) -> AsyncIterator[Recorded | UnreadableEvent]:
+        """Yield what `log` yields; in the place of an event that cannot be read, yield the error."""
 
 
 class RefundIndex(Protocol):
@@ -144,17 +152,31 @@ class Leases(Protocol):
 class WorkQueue(Leases, Protocol):
     """Hands out refunds that are due."""
 
-    async def take_due(self, now: datetime, *, until: datetime, holder: str, limit: int) -> Sequence[str]:
-        """Lease up to `limit` refunds that are due, oldest first, to `holder` until `until`; skip blocked accounts.
+    async def due_accounts(self, now: datetime) -> Sequence[str]:
+        """Return the accounts that have refunds to take, except those that are blocked."""
 
-        A lease ends with the next write to the refund.
+    async def take_due(
+        self, now: datetime, *, until: datetime, holder: str, room: Mapping[str, int]
+    ) -> Mapping[str, Sequence[str]]:
+        """Lease refunds that are due, oldest first, to `holder` until `until`: up to `room` for each account.
+
+        Blocked accounts are skipped. A lease ends with the next write to the refund.
         """
 
-    async def waiting(self) -> tuple[int, datetime | None]:
-        """Return how many refunds the workers still have to process, and when the next of them can be taken.
+    async def set_aside(self, refund_id: str, review: Review, *, until: datetime) -> None:
+        """Flag a refund that cannot be read, and hand it out to no worker until `until`.
+
+        The flag ends with the next write to the refund.
+        """
+
+    async def waiting(self, account: str | None = None) -> int:
+        """Return how many refunds, or refunds of an account, the workers still have to process.
 
         Refunds of a blocked account wait for an operator and do not count.
         """
+
+    async def next_due(self, after: datetime) -> datetime | None:
+        """Return when the next refund will be due after a moment, whether or not it is leased or blocked."""
 
 
 class HealthReader(Protocol):

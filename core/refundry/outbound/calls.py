@@ -6,14 +6,13 @@ sent" if it was raised while signing, and "unknown" if it was raised while readi
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
-from aiolimiter import AsyncLimiter
-
 from refundry.config import Account
 from refundry.journal.evidence import keep_answer
+from refundry.outbound.pacing import Pacing
 from refundry.outbound.signing import Signers, SigningHangs
 from refundry.outbound.transport import Delivery, NoAnswer, Transport
 from refundry.plugin_host.containment import contained
@@ -62,15 +61,11 @@ async def _nothing() -> None:
 class Caller:
     """Calls providers, and keeps to the rate of each account."""
 
-    def __init__(self, accounts: Mapping[str, Account], transport: Transport, ports: Ports) -> None:
+    def __init__(self, pacing: Pacing, transport: Transport, ports: Ports) -> None:
+        self._pacing = pacing
         self._transport = transport
         self._ports = ports
         self._signers = Signers()
-        self._limits = {
-            name: _limiter(account.terms.requests_per_second)
-            for name, account in accounts.items()
-            if account.terms.requests_per_second is not None
-        }
 
     def close(self) -> None:
         """Stop the signing threads."""
@@ -78,9 +73,7 @@ class Caller:
 
     async def pace(self, account: Account) -> None:
         """Wait for the account's turn: before anything is recorded, because what is recorded is sent at once."""
-        limit = self._limits.get(account.name)
-        if limit is not None:
-            await limit.acquire()
+        await self._pacing.wait(account.name)
 
     async def call(
         self,
@@ -151,11 +144,6 @@ def _not_signed(account: Account, error: Exception) -> NotSent:
 
 
 _TOO_OLD: Final = "the attempt is older than the timeout of a call"
-
-
-def _limiter(rate: float) -> AsyncLimiter:
-    # A limiter lets one call through only if its capacity is at least one: a lower rate is one call per longer period.
-    return AsyncLimiter(rate, 1) if rate >= 1 else AsyncLimiter(1, 1 / rate)
 
 
 def read_safely(read: Callable[[], Outcome]) -> Outcome:

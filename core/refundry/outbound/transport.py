@@ -105,11 +105,15 @@ class _GatedRequest(aiohttp.ClientRequest):
 
 
 class HttpTransport:
-    """HTTP on aiohttp, with up to `connections` connections that carry one call and as many that are kept."""
+    """HTTP on aiohttp, with connections that carry one call and connections that are kept.
 
-    def __init__(self, connections: int = 100) -> None:
-        self._alone = _session(aiohttp.TCPConnector(limit=connections, limit_per_host=0, force_close=True))
-        self._shared = _session(aiohttp.TCPConnector(limit=connections, limit_per_host=0))
+    There is no limit of connections, which the calls of one account could exhaust for all others: callers limit their
+    calls.
+    """
+
+    def __init__(self) -> None:
+        self._alone = _session(aiohttp.TCPConnector(limit=0, force_close=True))
+        self._shared = _session(aiohttp.TCPConnector(limit=0))
 
     async def __aenter__(self) -> Self:
         return self

@@ -52,6 +52,10 @@ class ReviewReason(StrEnum):
     FAILURE_BY_OTHER_IDENTITY = "FAILURE_BY_OTHER_IDENTITY"
     """A failure was reported to another identity than the one that sent the refund."""
 
+    # Raised by the store.
+    UNREADABLE_EVENT = "UNREADABLE_EVENT"
+    """An event of the refund, or the reason of its review, cannot be read by this version."""
+
     # Raised by the plan of what comes next.
     MAX_ATTEMPTS = "MAX_ATTEMPTS"
     """It was sent as often as the terms allow, without a conclusive answer."""

@@ -282,7 +282,7 @@ def _callback_anchor(settings: CallbackSettings, base: Path, ports: Ports) -> Ca
 
 
 async def _post(url: str, headers: tuple[tuple[str, str], ...], body: bytes) -> Answer:
-    async with HttpTransport(connections=1) as transport:
+    async with HttpTransport() as transport:
         answer = await transport.send(Request("POST", url, headers, body), _TIMEOUT)
     if not isinstance(answer, Answer):
         raise AnchorFailed(answer.cause)

@@ -4,29 +4,65 @@ The rule of this module: synchronous; reading runs in a reader's thread, writing
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import attrs
 
-from refundry.errors import StoreError
+from refundry.errors import StoreError, UnreadableEvent
 from refundry.journal import IndexDifference, Row, Selection
-from refundry.journal.index import differences, row_of
+from refundry.journal.index import differences, review_text, row_of
 from refundry.journal.sqlite.events import fold_stored
-from refundry.journal.sqlite.rows import REPLACE_ROW, ROW, from_micros, read_row, to_micros, whole_row
-from refundry.refund import IllegalEvent
+from refundry.journal.sqlite.rows import (
+    NEEDS_REVIEW,
+    REPLACE_ROW,
+    ROW,
+    WORK_AT,
+    from_micros,
+    read_row,
+    to_micros,
+    whole_row,
+)
+from refundry.refund import IllegalEvent, Review
 
-__all__ = ["compare", "next_ids", "rebuild", "select_rows", "take_due", "waiting"]
+__all__ = [
+    "compare",
+    "due_accounts",
+    "next_due",
+    "next_ids",
+    "rebuild",
+    "select_rows",
+    "set_aside",
+    "take_due",
+    "waiting",
+]
 
 PAGE: Final = 500
 """How many events or refunds a walk over the whole store holds in memory."""
 
-_DUE: Final = """SELECT id FROM refund_index WHERE due_at<=? AND (lease_until IS NULL OR lease_until<=?)
-    AND account NOT IN (SELECT account FROM refund_index WHERE blocks_account = 1) ORDER BY due_at LIMIT ?"""
+_TAKEABLE: Final = f"""due_at IS NOT NULL AND {WORK_AT}<=:now AND (lease_until IS NULL OR lease_until<=:now)"""
+# The accounts are found one after the other in the index, because each may have millions of refunds that are due.
+_BUSY: Final = """WITH RECURSIVE busy (account) AS (
+    SELECT min(account) FROM refund_index WHERE due_at IS NOT NULL UNION ALL
+    SELECT (SELECT min(next.account) FROM refund_index AS next WHERE due_at IS NOT NULL
+        AND next.account>busy.account) FROM busy WHERE account IS NOT NULL)"""
+_DUE_ACCOUNTS: Final = f"""{_BUSY} SELECT account FROM busy
+    WHERE account NOT IN (SELECT account FROM refund_index WHERE blocks_account = 1)
+    AND EXISTS (SELECT 1 FROM refund_index AS due WHERE due.account=busy.account AND {_TAKEABLE})"""  # noqa: S608 (constant text)
+_DUE: Final = f"""SELECT id FROM refund_index WHERE account=:account AND {_TAKEABLE}
+    AND account NOT IN (SELECT account FROM refund_index WHERE blocks_account = 1)
+    ORDER BY {WORK_AT} LIMIT :room"""  # noqa: S608 (constant text)
 _LEASE: Final = "UPDATE refund_index SET lease_until=?, lease_holder=? WHERE id=?"
-_WAITING: Final = """SELECT count(*), min(max(due_at, coalesce(lease_until, due_at))) FROM refund_index
-    WHERE due_at IS NOT NULL AND account NOT IN (SELECT account FROM refund_index WHERE blocks_account = 1)"""
+_NEXT_DUE: Final = f"""{_BUSY} SELECT min((SELECT min({WORK_AT}) FROM refund_index AS next
+    WHERE due_at IS NOT NULL AND next.account=busy.account AND {WORK_AT}>:after)) FROM busy
+    WHERE account IS NOT NULL"""  # noqa: S608 (constant text)
+_WAITING: Final = """SELECT count(*) FROM refund_index
+    WHERE due_at IS NOT NULL AND account NOT IN (SELECT account FROM refund_index WHERE blocks_account = 1)
+    AND (:account IS NULL OR account=:account)"""
+_SET_ASIDE: Final = (
+    """UPDATE refund_index SET unreadable=coalesce(unreadable, ?), lease_until=?, lease_holder='' WHERE id=?"""
+)
 _IDS: Final = """SELECT id FROM (SELECT DISTINCT originator_id AS id FROM stored_events WHERE originator_id>:after
     ORDER BY originator_id LIMIT :page) UNION
     SELECT id FROM (SELECT id FROM refund_index WHERE id>:after ORDER BY id LIMIT :page) ORDER BY id LIMIT :page"""
@@ -36,7 +72,7 @@ _ROW_OF: Final = f"SELECT {ROW} FROM refund_index WHERE id=?"  # noqa: S608 (con
 def select_rows(connection: sqlite3.Connection, selection: Selection, after: str, limit: int) -> list[Row]:
     """Return index rows in the order of their ids, starting after the id `after`."""
     statement, values = _selecting(selection)
-    return [read_row(row) for row in connection.execute(statement, (after, *values, limit))]
+    return [read_row(row, unreadable) for *row, unreadable in connection.execute(statement, (after, *values, limit))]
 
 
 def _selecting(selection: Selection) -> tuple[str, list[Any]]:
@@ -45,24 +81,48 @@ def _selecting(selection: Selection) -> tuple[str, list[Any]]:
     alone = "+" if "payment" not in wanted and "refund_request_id" not in wanted else ""
     conditions = ["id>?", *(f"{alone if name == 'account' else ''}{name}=?" for name in wanted)]
     if selection.review:
-        conditions.append("review IS NOT NULL")
+        conditions.append(f"({NEEDS_REVIEW})")
     # The names are those of `Selection`; the values are bound.
-    statement = f"SELECT {ROW} FROM refund_index WHERE {' AND '.join(conditions)} ORDER BY id LIMIT ?"  # noqa: S608
+    where = " AND ".join(conditions)
+    statement = f"SELECT {ROW}, unreadable FROM refund_index WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608
     return statement, list(wanted.values())
 
 
-def take_due(cursor: sqlite3.Cursor, now: datetime, until: datetime, holder: str, limit: int) -> list[str]:
-    """Lease refunds that are due, oldest first, and return their ids."""
+def due_accounts(connection: sqlite3.Connection, now: datetime) -> list[str]:
+    """Return the accounts that have refunds to take, except those that are blocked."""
+    return [account for (account,) in connection.execute(_DUE_ACCOUNTS, {"now": to_micros(now)})]
+
+
+def take_due(
+    cursor: sqlite3.Cursor, now: datetime, until: datetime, holder: str, room: Mapping[str, int]
+) -> dict[str, list[str]]:
+    """Lease refunds that are due, oldest first, up to `room` for each account, and return their ids."""
     at, lease = to_micros(now), to_micros(until)
-    ids = [id for (id,) in cursor.execute(_DUE, (at, at, limit))]
-    cursor.executemany(_LEASE, [(lease, holder, id) for id in ids])
-    return ids
+    taken: dict[str, list[str]] = {}
+    for account, some in room.items():
+        ids = [id for (id,) in cursor.execute(_DUE, {"account": account, "now": at, "room": some})]
+        cursor.executemany(_LEASE, [(lease, holder, id) for id in ids])
+        if ids:
+            taken[account] = ids
+    return taken
 
 
-def waiting(connection: sqlite3.Connection) -> tuple[int, datetime | None]:
-    """Return how many refunds the workers still have to process, and when the next of them can be taken."""
-    count, next_at = connection.execute(_WAITING).fetchone()
-    return count, None if next_at is None else from_micros(next_at)
+def waiting(connection: sqlite3.Connection, account: str | None) -> int:
+    """Return how many refunds, or refunds of an account, the workers still have to process."""
+    count: int = connection.execute(_WAITING, {"account": account}).fetchone()[0]
+    return count
+
+
+def next_due(connection: sqlite3.Connection, after: datetime) -> datetime | None:
+    """Return when the next refund will be due after a moment."""
+    (due,) = connection.execute(_NEXT_DUE, {"after": to_micros(after)}).fetchone()
+    return None if due is None else from_micros(due)
+
+
+def set_aside(cursor: sqlite3.Cursor, refund_id: str, review: Review, until: datetime) -> None:
+    """Flag a refund that cannot be read, and lease it to no worker."""
+    text = review_text([(review.code, review.message, review.since)])
+    cursor.execute(_SET_ASIDE, (text, to_micros(until), refund_id))
 
 
 # --- the index and the log ------------------------------------------------------------------------------------------
@@ -92,7 +152,7 @@ def _compare_one(connection: sqlite3.Connection, id: str) -> Iterator[IndexDiffe
         return
     try:
         refund = fold_stored(connection, id)
-    except IllegalEvent as error:
+    except (IllegalEvent, UnreadableEvent) as error:
         yield IndexDifference(id, "events", str(error), "" if index is None else f"version {index.version}")
         return
     log = None if refund is None else row_of(refund)
@@ -100,11 +160,17 @@ def _compare_one(connection: sqlite3.Connection, id: str) -> Iterator[IndexDiffe
 
 
 def rebuild(ids: Sequence[str], cursor: sqlite3.Cursor) -> int:
-    """Rebuild the index rows of these refunds from the log; return how many there are."""
+    """Rebuild the index rows of these refunds from the log; return how many there are.
+
+    The row of a refund that cannot be read stays as it is.
+    """
     count = 0
     for id in ids:
+        try:
+            refund = fold_stored(cursor, id)
+        except (IllegalEvent, UnreadableEvent):
+            continue
         cursor.execute("DELETE FROM refund_index WHERE id=?", (id,))
-        refund = fold_stored(cursor, id)
         if refund is not None:
             # A wrong row may have the key of this one; its own turn comes.
             cursor.execute(REPLACE_ROW, whole_row(refund))

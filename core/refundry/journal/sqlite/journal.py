@@ -34,6 +34,7 @@ from refundry.journal.sqlite.reader import SqliteReader
 from refundry.journal.sqlite.recorder import Recorder, connect, open_recorder, sqlite_code, store_error
 from refundry.journal.sqlite.rows import Change, insert_evidence, to_micros
 from refundry.ports import Ports
+from refundry.refund import Review
 
 MAX_EVENTS: Final = 500
 MAX_BYTES: Final = 256 * 1024
@@ -109,9 +110,19 @@ class SqliteJournal(SqliteReader):
 
     # --- work and leases ----------------------------------------------------------------------------------------------
 
-    async def take_due(self, now: datetime, *, until: datetime, holder: str, limit: int) -> Sequence[str]:
-        """Lease up to `limit` refunds that are due, oldest first, to `holder` until `until`; skip blocked accounts."""
-        return await self._transact(lambda cursor: index.take_due(cursor, now, until, holder, limit))
+    async def due_accounts(self, now: datetime) -> Sequence[str]:
+        """Return the accounts that have refunds to take, except those that are blocked."""
+        return await self._read(index.due_accounts, now)
+
+    async def take_due(
+        self, now: datetime, *, until: datetime, holder: str, room: Mapping[str, int]
+    ) -> Mapping[str, Sequence[str]]:
+        """Lease refunds that are due, oldest first, to `holder` until `until`: up to `room` for each account."""
+        return await self._transact(lambda cursor: index.take_due(cursor, now, until, holder, room))
+
+    async def set_aside(self, refund_id: str, review: Review, *, until: datetime) -> None:
+        """Flag a refund that cannot be read, and hand it out to no worker until `until`."""
+        await self._transact(lambda cursor: index.set_aside(cursor, refund_id, review, until))
 
     async def release(self, holder: str) -> None:
         """Release all leases of a worker or an observer that stops."""

@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from refundry.errors import StoreError
+from refundry.errors import StoreError, UnreadableEvent
 from refundry.journal import AccountRecord, Backlog, Recorded, Row, Selection, UnmatchedNotification, WorkerRecord
 from refundry.journal.sqlite import index, working
 from refundry.journal.sqlite.connections import ReadConnection, check_readable, connect_to_read
-from refundry.journal.sqlite.events import load, load_each, load_page, read_evidence
+from refundry.journal.sqlite.events import load, load_each, load_entries, load_page, read_evidence
 from refundry.journal.sqlite.recorder import store_error
 from refundry.journal.sqlite.rows import from_micros
 
@@ -61,17 +61,28 @@ class SqliteReader:
         """Return all events of a refund, oldest first; empty if there is no such refund."""
         return await self._read(load, refund_id)
 
+    async def load_entries(self, refund_id: str) -> Sequence[Recorded | UnreadableEvent]:
+        """Return what `load` returns, with an error in the place of each event that cannot be read."""
+        return await self._read(load_entries, refund_id)
+
     async def histories(self, refund_ids: Sequence[str]) -> Sequence[Sequence[Recorded]]:
         """Return all events of each of these refunds, in the order of the given ids."""
         return await self._read(load_each, refund_ids)
 
     async def log(self, after: int = 0, limit: int | None = None) -> AsyncIterator[Recorded]:
         """Yield the events of the whole log in order, starting after position `after`."""
+        async for entry in self.entries(after, limit):
+            if isinstance(entry, UnreadableEvent):
+                raise entry
+            yield entry
+
+    async def entries(self, after: int = 0, limit: int | None = None) -> AsyncIterator[Recorded | UnreadableEvent]:
+        """Yield what `log` yields; in the place of an event that cannot be read, yield the error."""
         left = limit
         while left is None or left > 0:
             page = await self._read(load_page, after, index.PAGE if left is None else min(index.PAGE, left))
-            for recorded in page:
-                yield recorded
+            for entry in page:
+                yield entry
             if not page:
                 return
             after = page[-1].position
@@ -99,9 +110,13 @@ class SqliteReader:
         statement = "SELECT id FROM refund_index WHERE account=? AND blocks_account = 1 ORDER BY id"
         return [id for (id,) in await self._rows(statement, account)]
 
-    async def waiting(self) -> tuple[int, datetime | None]:
-        """Return how many refunds the workers still have to process, and when the next of them can be taken."""
-        return await self._read(index.waiting)
+    async def waiting(self, account: str | None = None) -> int:
+        """Return how many refunds, or refunds of an account, the workers still have to process."""
+        return await self._read(index.waiting, account)
+
+    async def next_due(self, after: datetime) -> datetime | None:
+        """Return when the next refund will be due after a moment, whether or not it is leased or blocked."""
+        return await self._read(index.next_due, after)
 
     # --- working data -------------------------------------------------------------------------------------------------
 

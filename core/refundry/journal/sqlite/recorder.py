@@ -26,7 +26,16 @@ from eventsourcing.sqlite import (
 
 from refundry.errors import ConfigError, StoreError
 from refundry.journal.sqlite import working
-from refundry.journal.sqlite.rows import STATEMENTS, Change, admit_one, admit_together, in_many_rows, insert_evidence
+from refundry.journal.sqlite.rows import (
+    NEEDS_REVIEW,
+    STATEMENTS,
+    WORK_AT,
+    Change,
+    admit_one,
+    admit_together,
+    in_many_rows,
+    insert_evidence,
+)
 from refundry.journal.sqlite.tree import TreeWriter
 
 APPLICATION_ID: Final = 0x52466479
@@ -51,14 +60,17 @@ _TABLES: Final = (
     """CREATE TABLE refund_index (
         id TEXT PRIMARY KEY, version INTEGER NOT NULL, account TEXT NOT NULL, refund_request_id TEXT NOT NULL,
         payment TEXT NOT NULL, currency TEXT NOT NULL, exponent INTEGER NOT NULL, amount INTEGER NOT NULL,
-        payment_total INTEGER, retry_of TEXT, status TEXT NOT NULL, review TEXT, due_at INTEGER, lease_until INTEGER,
-        lease_holder TEXT, blocks_account INTEGER NOT NULL, requested_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
-        payment_alias TEXT, corrects_total INTEGER NOT NULL, UNIQUE (account, refund_request_id)) WITHOUT ROWID""",
-    "CREATE INDEX refund_due ON refund_index (due_at, account, lease_until) WHERE due_at IS NOT NULL",
+        payment_total INTEGER, retry_of TEXT, status TEXT NOT NULL, review TEXT, due_at INTEGER,
+        blocks_account INTEGER NOT NULL, requested_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
+        payment_alias TEXT, corrects_total INTEGER NOT NULL,
+        -- Working data, which do not follow from the log. Every event of the refund clears them.
+        lease_until INTEGER, lease_holder TEXT, postponed_until INTEGER, repeats INTEGER NOT NULL DEFAULT 0,
+        unreadable TEXT, UNIQUE (account, refund_request_id)) WITHOUT ROWID""",
+    f"CREATE INDEX refund_due ON refund_index (account, {WORK_AT}, lease_until) WHERE due_at IS NOT NULL",
     "CREATE INDEX refund_payment ON refund_index (account, payment)",
     "CREATE INDEX refund_alias ON refund_index (account, payment_alias) WHERE payment_alias IS NOT NULL",
     "CREATE UNIQUE INDEX refund_retry ON refund_index (retry_of) WHERE retry_of IS NOT NULL",
-    "CREATE INDEX refund_review ON refund_index (id) WHERE review IS NOT NULL",
+    f"CREATE INDEX refund_review ON refund_index (id) WHERE {NEEDS_REVIEW}",
     "CREATE INDEX refund_blocks ON refund_index (account) WHERE blocks_account = 1",
     "CREATE INDEX refund_lease ON refund_index (lease_holder) WHERE lease_holder IS NOT NULL",
     # With a rowid: bytes of any length stay in the order of arrival, and only the digests are sorted.

@@ -36,11 +36,15 @@ ROW: Final = """version, status, review, due_at, blocks_account, updated_at, pay
     refund_request_id, payment, currency, exponent, amount, payment_total, retry_of, requested_at, corrects_total"""
 """The columns of an index row, in the order in which `whole_row` returns them and `read_row` reads them."""
 ROW_ID: Final = 7
+WORK_AT: Final = "coalesce(postponed_until, due_at)"
+"""When a refund is to be processed: as its log plans it, unless that was put off."""
+NEEDS_REVIEW: Final = "review IS NOT NULL OR unreadable IS NOT NULL"
+_NO_WORKING_DATA: Final = "lease_until=NULL, lease_holder=NULL, postponed_until=NULL, repeats=0, unreadable=NULL"
 _NEW_ROW: Final = f"INTO refund_index ({ROW}) VALUES "
 _NEW_VALUES: Final = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 REPLACE_ROW: Final = f"INSERT OR REPLACE {_NEW_ROW}{_NEW_VALUES}"
-_UPDATE_ROW: Final = """UPDATE refund_index SET version=?, status=?, review=?, due_at=?, blocks_account=?,
-    updated_at=?, payment_alias=?, lease_until=NULL, lease_holder=NULL WHERE id=? AND version=?"""
+_UPDATE_ROW: Final = f"""UPDATE refund_index SET version=?, status=?, review=?, due_at=?, blocks_account=?,
+    updated_at=?, payment_alias=?, {_NO_WORKING_DATA} WHERE id=? AND version=?"""
 _SIBLINGS: Final = """SELECT account, payment, amount, currency, exponent, payment_total, status, review
     FROM refund_index WHERE account=? AND payment=?"""
 
@@ -76,7 +80,7 @@ def _update_rows(rows: int) -> str:
     values = ",".join(["(?,?,?,?,?,?,?,?,?)"] * rows)
     return f"""UPDATE refund_index SET version=new.column1, status=new.column2, review=new.column3,
         due_at=new.column4, blocks_account=new.column5, updated_at=new.column6, payment_alias=new.column7,
-        lease_until=NULL, lease_holder=NULL
+        {_NO_WORKING_DATA}
         FROM (VALUES {values}) AS new WHERE refund_index.id=new.column8 AND refund_index.version=new.column9"""
 
 
@@ -102,8 +106,8 @@ def from_micros(micros: int) -> datetime:
     return EPOCH + timedelta(microseconds=micros)
 
 
-def read_row(values: Sequence[Any]) -> Row:
-    """Build a row from the columns of `ROW`."""
+def read_row(values: Sequence[Any], unreadable: str | None = None) -> Row:
+    """Build a row from the columns of `ROW`, and from `unreadable`."""
     version, status, review, due_at, blocks_account, updated_at, payment_alias, *lasting = values
     id, account, request_id, payment, currency, exponent, minor, total, retry_of, requested_at, corrects = lasting
     amount = Money(minor, currency, exponent)
@@ -117,7 +121,7 @@ def read_row(values: Sequence[Any]) -> Row:
         payment_total=None if total is None else attrs.evolve(amount, minor=total),
         retry_of=retry_of,
         status=Status(status),
-        review=read_review(review),
+        review=read_review(review) + read_review(unreadable),
         due_at=None if due_at is None else from_micros(due_at),
         blocks_account=bool(blocks_account),
         requested_at=from_micros(requested_at),

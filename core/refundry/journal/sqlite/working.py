@@ -12,7 +12,7 @@ from typing import Any, Final
 import attrs
 
 from refundry.journal.index import storable_text
-from refundry.journal.sqlite.rows import from_micros, to_micros
+from refundry.journal.sqlite.rows import WORK_AT, from_micros, to_micros
 from refundry.journal.working import AccountRecord, Backlog, WorkerRecord
 
 __all__ = [
@@ -44,7 +44,8 @@ _READ_ACCOUNTS: Final = f"SELECT {','.join(_ACCOUNT)} FROM account_health WHERE 
 _KEEP_ACCOUNT: Final = f"REPLACE INTO account_health ({','.join(_ACCOUNT)}) VALUES ({','.join('?' * len(_ACCOUNT))})"
 _READ_WORKERS: Final = f"SELECT {','.join(_WORKER)} FROM worker ORDER BY started_at, id"
 _KEEP_WORKER: Final = f"REPLACE INTO worker ({','.join(_WORKER)}) VALUES ({','.join('?' * len(_WORKER))})"
-_WAITING: Final = "SELECT account, count(*), min(due_at) FROM refund_index WHERE due_at IS NOT NULL GROUP BY account"
+_WAITING: Final = f"""SELECT account, count(*), min({WORK_AT}) FROM refund_index
+    WHERE due_at IS NOT NULL AND unreadable IS NULL GROUP BY account"""
 _BLOCKED: Final = "SELECT account, min(updated_at) FROM refund_index WHERE blocks_account = 1 GROUP BY account"
 
 
