@@ -263,6 +263,8 @@ class HealthMonitor(HealthView):
 
     async def called(self, account: str, outcome: Outcome | NotSent) -> None:
         """Record how a call went; if the store fails, the outcome is used all the same."""
+        if isinstance(outcome, NotSent) and outcome.withheld:
+            return
         now = self._now()
         if isinstance(outcome, NotSent | Unknown):
             answered = isinstance(outcome, Unknown) and outcome.code is not None

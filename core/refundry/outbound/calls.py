@@ -102,7 +102,7 @@ class Caller:
 
         left = deadline.left
         if left <= 0:
-            return NotSent(_TOO_OLD), None
+            return NotSent(_TOO_OLD, withheld=True), None
         reply = await self._transport.send(request, left, Delivery(last_check=last_check))
         self._ports.step("answer received")
         if isinstance(reply, NotSent):

@@ -147,7 +147,7 @@ class HttpTransport:
         try:
             return await _send_once(session, url, request, timeout, delivery.proxy, gate)
         except _Refused as refusal:
-            return NotSent(str(refusal))
+            return NotSent(str(refusal), withheld=True)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError, asyncio.IncompleteReadError) as error:
             if not gate.opened:
                 return NotSent(f"no connection: {type(error).__name__}")

@@ -264,6 +264,8 @@ class NotSent:
     """Certain: the attempt failed before the first byte was sent. Only the transport may report this."""
 
     cause: str
+    withheld: bool = False
+    """Refundry kept the attempt back: this shows nothing about the provider."""
 
     kind: ClassVar[OutcomeKind] = OutcomeKind.NOT_SENT
 

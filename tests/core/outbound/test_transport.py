@@ -186,7 +186,7 @@ async def test_the_last_check_has_the_connection_and_the_last_word(transport: Ht
 
         for shared in (True, False):
             reply = await transport.send(post(remote.url), 5, Delivery(shared=shared, last_check=refuse))
-            assert NotSent("too old") == reply
+            assert NotSent("too old", withheld=True) == reply
 
     assert 2 == len(connected)
     assert [] == remote.requests
