@@ -70,6 +70,7 @@ def refund_as_json(refund: Refund, history: Sequence[Recorded], step: policy.Ste
         "failure": failure_as_json(refund),
         "provider_message": refund.provider_message,
         "attempts": refund.attempts,
+        "version": refund.version,
         "next": None
         if step is None or isinstance(step, policy.Done)
         else {

@@ -101,6 +101,7 @@ REFUND: Final = (
     ),
     ("provider_message", "text or null", "the provider's own explanation of its newest code"),
     ("attempts", "integer", "how often it was sent"),
+    ("version", "integer", "how many events it has: what `resolve --version` is compared with"),
     (
         "next",
         "object or null",

@@ -182,7 +182,11 @@ async def erase_all(shop: Shop) -> None:
     """End and erase every refund."""
     async with Gateway.open(shop.config) as gateway:
         for row in await gateway.list():
-            if row.status not in (Status.SETTLED, Status.FAILED) or row.review:
-                await gateway.resolve(row.id, Operator(by=MANUAL_REVIEW, why=REASON), settled=False)
+            operator = Operator(by=MANUAL_REVIEW, why=REASON)
+            if row.status not in (Status.SETTLED, Status.FAILED):
+                await gateway.resolve(
+                    row.id, operator, settled=False, version=row.version, offline=True, against_evidence=True
+                )
+            await gateway.resume(row.id, operator)
             done = await gateway.erase(row.id, Operator(by="privacy officer", why="the test asks"))
             assert done.gone

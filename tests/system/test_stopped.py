@@ -47,7 +47,7 @@ async def test_an_attempt_that_was_stopped_is_not_sent_after_its_replacement(tmp
         first = await gateway.get("R1", account="now")
         assert (Status.SUBMITTED, {}) == (first.status, shop.providers["now"].ledger.refunds)
         await asyncio.sleep(WAIT)
-        await gateway.resolve(first.id, ADA, settled=False)
+        await gateway.resolve(first.id, ADA, settled=False, version=first.version, offline=True)
         replacement = attrs.evolve(
             RefundInstruction("now", "R2", 1233).request, payment=first.payment, retry_of=first.id
         )
@@ -68,7 +68,7 @@ async def test_an_attempt_that_was_stopped_briefly_is_not_sent_after_a_decision(
         Gateway.open(shop.config) as gateway,
     ):
         first = await gateway.get("R1", account="now")
-        await gateway.resolve(first.id, ADA, settled=False)
+        await gateway.resolve(first.id, ADA, settled=False, version=first.version, offline=True)
         process.send_signal(signal.SIGCONT)
 
         assert 0 == await process.wait()

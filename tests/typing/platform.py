@@ -63,7 +63,7 @@ async def command(gateway: Gateway) -> Refund:
     assert_type(await gateway.advance(refund.id), Refund)
     assert_type(await gateway.inquire(refund.id), Refund)
     operator = Operator(by="ann", why="the provider's dashboard shows it")
-    assert_type(await gateway.resolve(refund.id, operator, settled=True), Refund)
+    assert_type(await gateway.resolve(refund.id, operator, settled=True, version=3), Refund)
     assert_type(await gateway.resume(refund.id, operator), Refund)
     assert_type(await gateway.resume_account("shop", operator), Sequence[Refund])
     reasons = [RaisedReview(ReviewReason.WORKER_GAVE_UP, "three errors in a row")]

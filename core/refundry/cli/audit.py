@@ -180,6 +180,8 @@ def _print_verdict(verdict: Verdict, as_json: bool) -> None:
         print_table(table)
     for finding in verdict.findings:
         _print_finding(finding)
+    for decision in verdict.decisions:
+        click.echo(formatting.plain(f"decision against the provider's report: {decision.where}: {decision.text}"))
     for limit in verdict.limits:
         click.echo(f"limitation: {formatting.plain(limit.text)}")
     click.echo("OK: no findings" if verdict.clean else counted(len(verdict.findings), "finding"))

@@ -109,6 +109,7 @@ def integer(metavar: str, minimum: int, maximum: int | None = None) -> Number:
 SECONDS: Final = Number("SECONDS", float, 0)
 PORT: Final = integer("PORT", 0, 65_535)
 POSITION: Final = integer("POSITION", 0)
+VERSION: Final = integer("VERSION", 1)
 
 
 def read_pairs(option: str, given: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -3,11 +3,13 @@
 The rule of this module: a decision is recorded with who made it and why.
 """
 
+import sys
+
 import click
 
-from refundry.cli.base import ACCOUNT_OF_ID, command, open_gateway, warn
+from refundry.cli.base import ACCOUNT_OF_ID, VERSION, command, open_gateway, warn
 from refundry.errors import Invalid
-from refundry.formatting import counted
+from refundry.formatting import counted, plain
 from refundry.inputs import Operator
 
 __all__ = ["inquire", "resolve", "resume"]
@@ -33,21 +35,39 @@ async def inquire(config: str, as_json: bool, id: str, account: str | None) -> N
 @click.option("--failed", is_flag=True, help="It was not paid and never will be.")
 @click.option("--by", required=True, help="Who decides.")
 @click.option("--why", required=True, help="What the decision is based on.")
+@click.option(
+    "--version", type=VERSION, metavar="N", help="The version of the refund that you saw, as `show` prints it."
+)
+@click.option("--offline", is_flag=True, help="Do not ask the provider first; recorded.")
+@click.option("--against-evidence", is_flag=True, help="Decide against what the provider reported; recorded.")
 @command
 async def resolve(
-    config: str, as_json: bool, id: str, account: str | None, settled: bool, failed: bool, by: str, why: str
-) -> None:
+    config: str, as_json: bool, id: str, account: str | None, settled: bool, failed: bool, by: str, why: str,
+    version: int | None, **more: bool,
+) -> None:  # fmt: skip
     """Record an operator's decision: paid or not paid.
 
-    Base it on what the provider's dashboard shows.
+    Base it on what the provider's dashboard shows. The provider is asked first; if its answer ends the refund in the
+    same way, no decision is recorded. On a terminal, the command shows the refund and asks for confirmation, unless
+    --version names the version that you saw.
     """
     from refundry.cli.show import show_refund
 
     if settled == failed:
         raise Invalid("--settled/--failed", "exactly one of them is required")
+    decided = Operator(by=by, why=why)
     async with open_gateway(config) as gateway:
         refund = await gateway.get(id, account=account)
-        await show_refund(gateway, await gateway.resolve(refund.id, Operator(by=by, why=why), settled=settled), as_json)
+        if version is None:
+            if as_json or not sys.stdin.isatty():
+                raise Invalid("--version", "is required unless a terminal can show the refund; `show` prints it")
+            await show_refund(gateway, refund, as_json)
+            question = f"Record that {refund.refund_request_id} {'was paid' if settled else 'will never be paid'}?"
+            click.confirm(plain(question), abort=True, err=True)
+        refund = await gateway.resolve(
+            refund.id, decided, settled=settled, version=refund.version if version is None else version, **more
+        )
+        await show_refund(gateway, refund, as_json)
 
 
 @click.command()

@@ -49,10 +49,11 @@ async def show_refund(reader: Reader, refund: Refund, as_json: bool, history: Se
 
 
 def _summary(refund: Refund) -> list[str]:
+    version = f" (version {refund.version})"
     lines = [
         f"{refund.refund_request_id}  {refund.amount} {refund.amount.currency} of payment {refund.payment}"
         f" at {refund.account} ({refund.provider})",
-        f"{refund.status}" + (f" at {_in_utc(refund.settled_at)}" if refund.settled_at else ""),
+        f"{refund.status}" + (f" at {_in_utc(refund.settled_at)}" if refund.settled_at else "") + version,
     ]
     if refund.failure is not None:
         lines.append(f"{refund.failure.code}: {refund.failure.cause} {refund.failure.advice}")

@@ -1,4 +1,4 @@
-"""The gateway: commands that request, advance, inquire, resolve, resume, flag and erase refunds.
+"""The gateway: commands that request, advance and inquire about refunds, and what receives notifications.
 
 The rule of this module: every intent is recorded before the first byte is sent, and every outcome before anyone is
 notified. A command may be canceled, or its process killed, anywhere: what is due next follows from the log.
@@ -6,26 +6,20 @@ notified. A command may be canceled, or its process killed, anywhere: what is du
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from importlib.metadata import version
 from typing import Self, assert_never
 
-import attrs
-
-from refundry.audit.erasure import Erased, erase
 from refundry.audit.signing.anchors import open_anchors
 from refundry.audit.signing.checkpointer import Checkpointer
 from refundry.audit.signing.settings import read_audit_settings
-from refundry.audit.signing.signer import Signer, open_signer
+from refundry.audit.signing.signer import open_signer
 from refundry.config import Account, Config, open_accounts, read_config
-from refundry.errors import ConfigError, Invalid, Stale
-from refundry.gateway.account_health import HealthMonitor
+from refundry.errors import Invalid, Stale
 from refundry.gateway.observers import Observers
-from refundry.gateway.queries import Reader
+from refundry.gateway.operators import OperatorCommands
 from refundry.gateway.request import Draft, RefundRequest, check_same, draft
-from refundry.inputs import Operator, check_text
 from refundry.journal import AlreadyRequested, Journal, Recorded, UnmatchedNotification, Write
 from refundry.journal.evidence import digest_of, keep_notification
 from refundry.journal.stores import open_journal
@@ -44,14 +38,14 @@ from refundry.provider import (
     RefundInstruction,
     Scope,
 )
-from refundry.refund import FINAL, Channel, Event, RaisedReview, Refund, Status, apply, policy
+from refundry.refund import Channel, Refund, Status, apply, policy
 
 __all__ = ["Gateway"]
 
 _log = logging.getLogger("refundry")
 
 
-class Gateway(Reader):
+class Gateway(OperatorCommands):
     """Moves refunds through their providers and records what happens to each: a `Reader` with commands.
 
     Open it with `Gateway.open(...)`. It is safe for any number of concurrent tasks, and any number of processes may
@@ -62,8 +56,6 @@ class Gateway(Reader):
         self, accounts: Mapping[str, Account], journal: Journal, transport: Transport, plugins: Plugins, ports: Ports
     ) -> None:
         super().__init__(accounts, journal, ports)
-        self.monitor: HealthMonitor = HealthMonitor(journal, ports.now)
-        self.journal: Journal = journal
         self.plugins = plugins
         self.pacing = Pacing(accounts)
         """How many calls each account may begin."""
@@ -71,7 +63,6 @@ class Gateway(Reader):
         self._observers = Observers(plugins, journal, ports)
         self.checkpointer: Checkpointer | None = None
         """Signs checkpoints of the log; None unless the gateway was made by `open`."""
-        self._open_signer: Callable[[], Signer] | None = None
 
     @classmethod
     @asynccontextmanager
@@ -162,7 +153,7 @@ class Gateway(Reader):
             raise Invalid("retry_of", f"is {failed.status}; only a failed refund that needs no review can be replaced")
         if failed.attempts:
             inquired_at = self.ports.now()
-            failed, outcome = await self._inquire(account, failed)
+            failed, outcome, _ = await self._inquire(account, failed)
             if not policy.confirms_failure(failed, outcome, account.provider.identity, account.terms, inquired_at):
                 answer = f"the provider, asked as {account.provider.identity}, answers {outcome.kind}"
                 hint = "" if failed.failed_by else "; an operator can decide with resolve --failed, then try again"
@@ -236,14 +227,15 @@ class Gateway(Reader):
         body = None if refund.digest is None else await self.journal.evidence(refund.digest)
         return policy.instruction_for(refund, body)
 
-    async def _inquire(self, account: Account, refund: Refund) -> tuple[Refund, Outcome | NotSent]:
+    async def _inquire(self, account: Account, refund: Refund) -> tuple[Refund, Outcome | NotSent, bytes | None]:
+        """Ask the provider and record the answer; return the refund afterwards, the outcome and the evidence."""
         await self._caller.pace(account)
         deadline = Deadline(self.ports, account.terms.timeout)
         call = contained(partial(account.provider.inquire, policy.instruction_for(refund), deadline.began))
         outcome, evidence = await self._caller.call(account, call, deadline)
         refund = await self._interpret(account, refund, outcome, evidence, Channel.INQUIRY)
         await self.monitor.called(account.name, outcome)
-        return refund, outcome
+        return refund, outcome, evidence
 
     async def _interpret(
         self, account: Account, refund: Refund, outcome: Outcome | NotSent, evidence: bytes | None, channel: Channel,
@@ -319,80 +311,3 @@ class Gateway(Reader):
             await self._interpret(receiver, refund, outcome, kept, Channel.NOTIFICATION, fresh=fresh)
         self.ports.step("notification recorded")
         return verified.acknowledgement
-
-    # --- operators ----------------------------------------------------------------------------------------------------
-
-    async def resolve(self, refund_id: str, operator: Operator, *, settled: bool) -> Refund:
-        """Record an operator's decision about a refund, final or not; raise `Stale` if it changed meanwhile."""
-        refund = await self.get(refund_id)
-        return await self._decide(refund, policy.resolved(refund, self.ports.now(), operator, settled=settled))
-
-    async def resume(self, refund_id: str, operator: Operator) -> Refund:
-        """Record that the cause of a hold is fixed: the refund continues with the same id.
-
-        On a final refund it records that an operator has reviewed it; if it needs no review, nothing changes.
-        """
-        refund = await self.get(refund_id)
-        if refund.final and not refund.review:
-            return refund
-        terms = self.account(refund.account).terms
-        event = policy.resumed(refund, self.ports.now(), operator, terms)
-        self.monitor.forget(refund.account)
-        return await self._decide(refund, event)
-
-    async def resume_account(self, account: str, operator: Operator) -> Sequence[Refund]:
-        """Resume every refund of an account that is on hold, and with them the account; return these refunds."""
-        self.account(account)
-        resumed: list[Refund] = []
-        after = ""
-        while rows := await self.list(account=account, review=True, after=after):
-            after = rows[-1].id
-            waiting = [row.id for row in rows if row.due_at is None and row.status not in FINAL]
-            resumed += [await self.resume(refund_id, operator) for refund_id in waiting]
-        return resumed
-
-    async def flag_for_review(
-        self,
-        refund_id: str,
-        reasons: Sequence[RaisedReview],
-        operator: Operator,
-        *,
-        evidence: bytes | None = None,
-    ) -> Refund:
-        """Flag a refund for review because of something outside the log; its status does not change.
-
-        A reason that is open already is not recorded again. `evidence` is kept with the event.
-        """
-        checked = [RaisedReview(reason.code, check_text("message", reason.message)) for reason in reasons]
-        kept = {} if evidence is None else {digest_of(evidence): evidence}
-        while True:
-            refund = await self.get(refund_id)
-            event = policy.flagged(refund, checked, self.ports.now(), operator, next(iter(kept), None))
-            if event is None:
-                return refund
-            try:
-                return await self._decide(refund, event, kept)
-            except Stale:
-                continue
-
-    async def erase(self, refund_id: str, operator: Operator) -> Erased:
-        """Erase the personal data and the evidence of a refund that is final and needs no review; no event changes.
-
-        The operator is named in plain text in the signed notes that replace the evidence. What was erased before stays
-        as it is. Raises `Invalid` if the refund may still need its evidence, `Stale` if something was recorded
-        meanwhile.
-        """
-        refund = await self.get(refund_id)
-        if self._open_signer is None:
-            raise ConfigError("audit", "a gateway without a configuration has no key to sign with")
-        return await erase(self.journal, self._open_signer, refund, operator, at=self.ports.now())
-
-    async def _decide(self, refund: Refund, event: Event, kept: Mapping[str, bytes] | None = None) -> Refund:
-        if event.plugin is None:
-            account = self.accounts.get(refund.account)
-            event = attrs.evolve(
-                event, plugin=f"refundry {version('refundry')}" if account is None else account.plugin_id
-            )
-        after = apply(refund, event)
-        await self._save(Write(after, [event], kept or {}))
-        return after

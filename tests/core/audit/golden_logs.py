@@ -307,7 +307,10 @@ async def _decide(gateway: Gateway) -> None:
     await gateway.resume_account("shop", Operator(by="Ben", why="fixed"))
     for row in await gateway.list():
         if row.review and not (await gateway.get(row.id)).final:
-            await gateway.resolve(row.id, Operator(by="Cem", why="seen at the bank"), settled=False)
+            await gateway.resolve(
+                row.id, Operator(by="Cem", why="seen at the bank"), settled=False, version=row.version, offline=True,
+                against_evidence=True,
+            )  # fmt: skip
 
 
 def _dump(store: Path) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refundry.audit.verification import lean_state
+from refundry.audit.verification import lean_state, stored_fields
 from refundry.audit.verification.lean_state import LeanState
 from refundry.journal.codec import encode
 from refundry.journal.index import review_text, row_of
@@ -91,7 +91,7 @@ def event_of(refund: Refund, fields: dict[str, Any], at: datetime) -> Event:
 
 def read(event: Event) -> Any:
     """Read the stored bytes as the audit does."""
-    return lean_state.read_any(event.topic, encode(event))
+    return stored_fields.read_any(event.topic, encode(event))
 
 
 def indexed(refund: Refund) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def test_what_settles_is_what_was_requested() -> None:
 def test_what_is_no_event_is_not_read() -> None:
     """Other topics, other fields' types and no JSON are nothing."""
     found = [
-        lean_state.read_any(*each)
+        stored_fields.read_any(*each)
         for each in (("paid", b"{}"), ("failed", b"{}"), ("failed", b"\xff"), ("failed", b"["))
     ]
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -17,8 +18,8 @@ from refundry.audit.publication.export import Part
 from refundry.audit.publication.report import report, safe_cell
 from refundry.errors import Invalid, StoreError
 from refundry.journal.stores import read_store
-from refundry.provider import ReviewReason
-from refundry.refund import Inquired, RaisedReview, Requested
+from refundry.provider import OutcomeKind, ReviewReason
+from refundry.refund import Channel, Failed, Inquired, NextStep, RaisedReview, Requested
 from tests.core.audit.made import AT, Life, Made, life, lives
 
 HOSTILE = '=HYPERLINK("http://evil")</td><script>alert(1)</script>\x1b[2J\u202e'
@@ -70,6 +71,22 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.words.append(data)
+
+
+def test_a_decision_against_the_provider_is_listed(tmp_path: Path) -> None:
+    """Both reports say who decided against what the provider reported, also after it was reviewed."""
+    path = tmp_path / "refunds.db"
+    each = life(1)
+    by: dict[str, Any] = {"at": AT, "channel": Channel.OPERATOR, "by": "ann", "why": "the bank says so"}
+    decided = Failed(code="OPERATOR", cause="c", advice="a", offline=True, against_evidence=True, **by)
+    reviewed = Inquired(outcome=OutcomeKind.RESUMED, next_step=NextStep.DONE, **by)
+    made = Made(path)
+    made.write([attrs.evolve(each, events=[*each.events, decided, reviewed])])
+    made.close()
+    rows = list(csv.DictReader(written(path, "all.csv").splitlines()))
+
+    assert [("", ""), ("True", "True"), ("", "")] == [(row["offline"], row["against_evidence"]) for row in rows[-3:]]
+    assert "ann decided against what the provider reported" in written(path, "all.html")
 
 
 # --- the table --------------------------------------------------------------------------------------------------------

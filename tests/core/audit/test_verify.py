@@ -26,7 +26,7 @@ from refundry.journal.sqlite.recorder import open_recorder
 from refundry.journal.sqlite.rows import REPLACE_ROW, whole_row
 from refundry.journal.stores import read_store
 from refundry.money import Money
-from refundry.refund import Settled, fold
+from refundry.refund import Channel, Failed, Settled, fold
 from tests.core.audit.made import AT, Life, Made, life, lives, make_store, new_key, refund_id, signed
 from tests.core.privilege import without_privilege
 
@@ -304,6 +304,34 @@ def test_invariants(path: Path, some: list[Life], invariant: str) -> None:
     texts = [finding.text for finding in audited(path, note).findings if finding.kind is FindingKind.INVARIANT]
 
     assert any(text.startswith(invariant) for text in texts), texts
+
+
+_REQUIRED: dict[type[Any], dict[str, Any]] = {
+    Failed: {"code": "OPERATOR", "cause": "c", "advice": "a"},
+    Settled: {"amount": Money(1233, "EUR", 2)},
+}
+
+
+@pytest.mark.parametrize(
+    ("kept", "decided", "listed"),
+    [
+        (5, Failed, "an operator recorded that it failed; the provider reported that it settled"),
+        (4, Failed, "an operator recorded that it failed; the provider reported that it is in process"),
+        (4, Settled, None),
+    ],
+    ids=["settled", "in process", "in process, settled"],
+)  # fmt: skip
+def test_a_decision_against_the_provider_is_listed(
+    path: Path, kept: int, decided: type[Any], listed: str | None
+) -> None:
+    """It is listed and is not a finding, whether or not the decision itself states that it contradicts the provider."""
+    each = life(1)
+    end: Any = decided(at=AT, channel=Channel.OPERATOR, by="ann", why="seen", **_REQUIRED[decided])
+    verdict = audited(path, made_of(path, attrs.evolve(each, events=[*each.events[:kept], end])))
+
+    assert verdict.clean
+    assert ([] if listed is None else [listed]) == [decision.text for decision in verdict.decisions]
+    assert verdict.as_json()["decisions_against_evidence"] == [attrs.asdict(each) for each in verdict.decisions]
 
 
 def test_a_failed_refund_may_be_replaced_once(path: Path) -> None:

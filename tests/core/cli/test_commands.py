@@ -449,15 +449,17 @@ def test_on_a_terminal_there_are_tables_and_nothing_raw(place: Path, run: Run, p
     assert not [mark for mark in kept if ord(mark) < 32 and mark not in "\r\n"]
 
 
-def on_a_terminal(place: Path, *arguments: str) -> str:
-    """Run the command line with a terminal as stdout, and give what it shows."""
+def on_a_terminal(place: Path, *arguments: str, typed: str | None = None) -> str:
+    """Run the command line with a terminal as stdout, or as stdin and stderr too if something is typed into it."""
     import pty
 
     ours, theirs = pty.openpty()
     try:
         command = [sys.executable, "-m", "refundry", *arguments]
         environment = os.environ | {"TERM": "xterm", "COLUMNS": "200"}
-        subprocess.run(command, cwd=place, stdout=theirs, env=environment, timeout=60, check=True)
+        others: dict[str, Any] = {} if typed is None else {"stdin": theirs, "stderr": theirs}
+        os.write(ours, (typed or "").encode())
+        subprocess.run(command, cwd=place, stdout=theirs, env=environment, timeout=60, check=typed is None, **others)
         os.set_blocking(ours, False)
         return os.read(ours, 65_536).decode()
     finally:
@@ -524,18 +526,46 @@ def test_inquire_asks_now(run: Run, provider: Provider) -> None:
 
 
 def test_a_decision_needs_a_name_and_a_reason(run: Run, provider: Provider) -> None:
-    """An operator's decision is recorded with its author and reason; one that lacks them or says both is refused."""
+    """A decision needs its author, its reason and the version that they saw, and is refused if it states both."""
     provider.fault("drop_response", operation="refund")
     run(*ASK, "--amount", "1", "--id", "R1")
     for missing in (["--by", "ann"], ["--why", "seen"], ["--by", "", "--why", "seen"], ["--by", "ann", "--why", ""]):
         assert is_refused(run("resolve", "R1", "--settled", *missing))
     both = run("resolve", "R1", "--settled", "--failed", "--by", "ann", "--why", "seen")
     assert is_refused(both, "--settled/--failed: exactly one of them is required")
-    settled = run("resolve", "R1", "--settled", "--by", "ann", "--why", "seen", "--json").one
-    failed = run("resolve", "R1", "--failed", "--by", "bob", "--why", "not seen", "--json").one
+    unseen = run("resolve", "R1", "--settled", "--by", "ann", "--why", "seen")
+    assert is_refused(unseen, "--version: is required unless a terminal can show the refund")
+    version = str(run("show", "R1", "--json").one["version"])
+    by_ann = ("--by", "ann", "--why", "seen", "--version", version)
+    asked = run("resolve", "R1", "--failed", *by_ann)
+    assert is_refused(asked, "against_evidence: the provider reported that the refund is settled")
+    assert is_refused(run("resolve", "R1", "--failed", *by_ann, "--against-evidence"), "not 3")
+    now = run("show", "R1", "--json").one
+    failed = run(
+        "resolve", "R1", "--failed", "--by", "bob", "--why", "not seen", "--version", str(now["version"]), "--json",
+        "--offline", "--against-evidence",
+    ).one  # fmt: skip
 
-    assert ("settled", "failed") == (settled["status"], failed["status"])
-    assert ("operator", "bob", "not seen") == tuple(failed["events"][-1][key] for key in ("channel", "by", "why"))
+    assert ("settled", "failed") == (now["status"], failed["status"])
+    keys = ("channel", "by", "why", "offline", "against_evidence")
+    assert ("operator", "bob", "not seen", True, True) == tuple(failed["events"][-1][key] for key in keys)
+    assert ["DECIDED_AGAINST_EVIDENCE"] == [review["code"] for review in failed["review"]]
+
+
+@pytest.mark.slow(seconds=2)
+def test_on_a_terminal_a_decision_shows_the_refund_and_asks(run: Run, place: Path, provider: Provider) -> None:
+    """Without --version, a terminal shows the state and asks; the answer no changes nothing."""
+    provider.fault("drop_request", operation="refund")
+    run(*ASK, "--amount", "1", "--id", "R1")
+    arguments = ("resolve", "R1", "--failed", "--offline", "--by", "ann", "--why", "seen")
+    refused = on_a_terminal(place, *arguments, typed="n\n")
+    before = run("show", "R1", "--json").one["status"]
+    decided = on_a_terminal(place, *arguments, typed="y\n")
+
+    assert "(version 3)" in refused
+    assert "Record that R1 will never be paid?" in refused
+    assert ("unknown", "failed") == (before, run("show", "R1", "--json").one["status"])
+    assert "failed (version 4)" in decided
 
 
 def test_what_blocked_is_resumed(run: Run, provider: Provider) -> None:

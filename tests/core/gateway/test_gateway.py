@@ -286,7 +286,11 @@ async def test_a_failure_that_changes_after_its_confirmation_is_not_replaced(
     async def then_settled(*asked: Any) -> Any:
         answered = await inquire(*asked)
         async with shop.reopened() as other:
-            await other.resolve(first.id, Operator(by="ada", why="it is in the settlement report"), settled=True)
+            seen = await other.get(first.id)
+            await other.resolve(
+                first.id, Operator(by="ada", why="it is in the settlement report"), settled=True, version=seen.version,
+                offline=True, against_evidence=True,
+            )  # fmt: skip
         return answered
 
     monkeypatch.setattr(shop.gateway, "_inquire", then_settled)
@@ -304,12 +308,14 @@ async def test_not_found_allows_a_new_id_only_after_an_operators_decision(shop: 
     first = await shop.request("R1")
     with pytest.raises(Invalid, match="resolve --failed"):
         await shop.request("R2", retry_of="R1")
-    await shop.gateway.resolve(first.id, Operator(by="ada", why="the provider said so on the telephone"), settled=False)
-    with pytest.raises(Invalid, match="does not confirm that it failed"):
+    by_phone = Operator(by="ada", why="the provider said so on the telephone")
+    seen = await shop.gateway.get(first.id)
+    await shop.gateway.resolve(first.id, by_phone, settled=False, version=seen.version)
+    with pytest.raises(Invalid, match="not_found, which does not confirm that it failed$"):
         await shop.request("R2", retry_of="R1")
     terms = shop.gateway.account("shop").terms
     shop.clock.move(terms.first_inquiry)
-    with pytest.raises(Invalid, match="does not confirm that it failed"):  # the call itself may still be running
+    with pytest.raises(Invalid, match="not_found"):  # the call itself may still be running
         await shop.request("R2", retry_of="R1")
     shop.clock.move(terms.timeout)
 
@@ -666,9 +672,12 @@ async def test_an_operator_decides_with_name_and_reason(slow_shop: Shop) -> None
     refund = await shop.request()
     for wrong in ({"by": "", "why": "seen"}, {"by": "ann", "why": ""}):
         with pytest.raises(Invalid):
-            await shop.gateway.resolve(refund.id, Operator(**wrong), settled=True)
-    settled = await shop.gateway.resolve(refund.id, Operator(by="ann", why="seen in the statement"), settled=True)
-    failed = await shop.gateway.resolve(refund.id, Operator(by="bob", why="ann was wrong"), settled=False)
+            await shop.gateway.resolve(refund.id, Operator(**wrong), settled=True, version=3)
+    ann, bob = Operator(by="ann", why="seen in the statement"), Operator(by="bob", why="ann was wrong")
+    settled = await shop.gateway.resolve(refund.id, ann, settled=True, version=refund.version)
+    failed = await shop.gateway.resolve(
+        refund.id, bob, settled=False, version=settled.version, offline=True, against_evidence=True
+    )
 
     assert (Status.SETTLED, Status.FAILED) == (settled.status, failed.status)
     last = (await events(shop, refund))[-1]

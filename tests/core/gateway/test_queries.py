@@ -44,7 +44,14 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
             await opened.later(await opened.gateway.get(f"R{number}"), 60)
         opened.clock.move(60)
         refund = await opened.gateway.get("R2")
-        await opened.gateway.resolve(refund.id, Operator(by="ops", why="stopped"), settled=False)
+        await opened.gateway.resolve(
+            refund.id,
+            Operator(by="ops", why="stopped"),
+            settled=False,
+            version=refund.version,
+            offline=True,
+            against_evidence=True,
+        )
         yield opened
 
 

@@ -22,6 +22,8 @@ from tests.core.shop import TERMS, Clock, open_shop, simulator, write_config
 
 TIMEOUT = 5.0
 
+ADA = Operator("ada", "not in the dashboard")
+
 
 class Ticks:
     """A monotonic clock that only moves when a test moves it."""
@@ -127,7 +129,7 @@ async def test_what_was_decided_before_the_first_byte_keeps_an_attempt_back(tmp_
             async def send(self, request: Request, timeout: float, delivery: Delivery) -> Any:
                 (row,) = await shop.gateway.list()
                 async with shop.reopened() as other:
-                    await other.resolve(row.id, Operator("ada", "not in the dashboard"), settled=False)
+                    await other.resolve(row.id, ADA, settled=False, version=row.version, offline=True)
                 return await plain.send(request, timeout, delivery)
 
         shop.gateway._caller._transport = Slow()
@@ -147,7 +149,7 @@ async def test_the_version_is_compared_after_the_connection_is_open(tmp_path: Pa
                 async def check() -> str | None:
                     (row,) = await shop.gateway.list()
                     async with shop.reopened() as other:
-                        await other.resolve(row.id, Operator("ada", "not in the dashboard"), settled=False)
+                        await other.resolve(row.id, ADA, settled=False, version=row.version, offline=True)
                     return await delivery.last_check()
 
                 return await plain.send(request, timeout, attrs.evolve(delivery, last_check=check))

@@ -112,7 +112,10 @@ async def test_a_resolved_refund_hides_no_refund_that_waits(tmp_path: Path, bug:
         asked = await shop.request("R1", submit=False)
         worker = await _work(shop)
         bug.undo()
-        await shop.gateway.resolve(asked.id, Operator(by="ada", why="not needed"), settled=False)
+        flagged = await shop.gateway.get(asked.id)
+        await shop.gateway.resolve(
+            asked.id, Operator(by="ada", why="not needed"), settled=False, version=flagged.version, offline=True
+        )
         await shop.request("R2", payment="P2")
 
         working = asyncio.create_task(worker.run(until_idle=True))

@@ -52,7 +52,13 @@ async def test_a_bank_that_takes_the_money_of_a_failed_refund(tmp_path: Path, ke
     async with open_shop(tmp_path, keys, app_gateway=box.url) as shop:
         shop.alipay.fault("answer", code="ACQ.SYSTEM_ERROR", work="do", operation="refund")
         refund = await shop.request()
-        await shop.gateway.resolve(refund.id, Operator(by="till 4", why="the customer waits"), settled=False)
+        await shop.gateway.resolve(
+            refund.id,
+            Operator(by="till 4", why="the customer waits"),
+            settled=False,
+            version=refund.version,
+            offline=True,
+        )
         shop.alipay.deposit_back("R1", "S")
         await box.wait_for(1)
         for _ in range(2):
@@ -74,7 +80,13 @@ async def test_a_new_number_waits_for_an_answer_that_counts(tmp_path: Path, keys
         shop.alipay.fault("drop_request", operation="refund")
         refund = await shop.request()
         late = shop.gateway.account("shop").provider.refund(policy.instruction_for(refund), shop.clock()).sign()
-        await shop.gateway.resolve(refund.id, Operator(by="till 4", why="the customer waits"), settled=False)
+        await shop.gateway.resolve(
+            refund.id,
+            Operator(by="till 4", why="the customer waits"),
+            settled=False,
+            version=refund.version,
+            offline=True,
+        )
         shop.clock.move(9)
         with pytest.raises(Invalid, match="not_found"):
             await shop.request("R2", retry_of=refund.id)

@@ -127,7 +127,9 @@ async def test_no_code_confirms_that_it_failed(shop: Shop, code: str) -> None:
     refund = await shop.request()
     shop.alphapay.fault("answer", operation="inquiry", code=code, times=None)
     refund = await shop.later(refund, times=4)
-    await shop.gateway.resolve(refund.id, Operator(by="ann", why="looked in the wrong place"), settled=False)
+    await shop.gateway.resolve(
+        refund.id, Operator(by="ann", why="looked in the wrong place"), settled=False, version=refund.version
+    )
     shop.clock.move(600)
 
     with pytest.raises(Invalid, match="retry_of: .* answers unknown, which does not confirm"):
@@ -145,7 +147,9 @@ async def test_resuming_makes_it_inquire(shop: Shop) -> None:
     assert waits_for_an_operator(refund)
     assert (0, 0) == (shop.came, shop.paid)
 
-    await shop.gateway.resolve(refund.id, Operator(by="ann", why="it is not in the dashboard"), settled=False)
+    await shop.gateway.resolve(
+        refund.id, Operator(by="ann", why="it is not in the dashboard"), settled=False, version=refund.version
+    )
     again = await shop.later(await shop.request("R2"))
     assert (Status.SETTLED, 1, 1) == (again.status, shop.came, shop.paid)
 

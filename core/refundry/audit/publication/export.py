@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from refundry.audit.export_format import FORMAT, content_path, line_of
 from refundry.audit.signing.signed_notes import BadNote, Checkpoint, Verifier, open_checkpoint
-from refundry.audit.verification import lean_state
+from refundry.audit.verification import stored_fields
 from refundry.errors import Invalid, StoreError, Tampered
 from refundry.journal.log_source import StoredEvent, StoreSource
 from refundry.journal.merkle import Frontier, TileNodes, Tiles, entry, inclusion_proof, leaf_hash, tile_path
@@ -186,7 +186,7 @@ class _Writer:
         with (self._folder / "events.jsonl").open("w", encoding="utf-8") as out:
             for events in self._source.events():
                 for event in events[: checkpoint.size - idx]:
-                    fields: Any = lean_state.read_any(event[3], event[4])
+                    fields: Any = stored_fields.read_any(event[3], event[4])
                     if fields is None or self._wanted(event, fields):
                         proof = None if self._part.whole else inclusion_proof(idx, checkpoint.size, nodes)
                         out.write(line_of(event, idx, proof))

@@ -33,7 +33,7 @@ PAGE_REFUNDS: Final = 2_000
 _COLUMNS: Final = (
     "position", "at", "refund", "account", "provider", "refund_request_id", "payment", "amount", "currency", "version",
     "event", "channel", "outcome", "code", "cause", "review", "provider_refund_id", "settled_at", "reason", "by",
-    "why", "plugin", "evidence",
+    "why", "offline", "against_evidence", "plugin", "evidence",
 )  # fmt: skip
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
@@ -191,6 +191,10 @@ def _section(history: History) -> Iterator[str]:
     yield f"<p>{_text(str(refund.status))} &middot; {_text(place)}</p>"
     for review in refund.review:
         yield f'<p class="look">Needs review since {moment(review.since)}: {_text(review.message)}</p>'
+    for recorded in history.events:
+        if getattr(recorded.event, "against_evidence", False):
+            text = f"{recorded.event.by} decided against what the provider reported: {recorded.event.why}"  # type: ignore[union-attr]  # only a decision has the field
+            yield f'<p class="look">{moment(recorded.event.at)}: {_text(text)}</p>'
     yield _timeline(history.events)
     yield "<table><tr><th>#</th><th>at</th><th>event</th><th>details</th></tr>"
     for number, recorded in enumerate(history.events, 1):

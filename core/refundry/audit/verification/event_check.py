@@ -4,18 +4,20 @@ The rule of this module: every event is read once. A violation is reported with 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from refundry.audit.verification import lean_state
+from refundry.audit.verification import lean_state, stored_fields
 from refundry.audit.verification.batches import place_of
 from refundry.audit.verification.evidence_check import EvidenceCheck
-from refundry.audit.verification.findings import FindingKind, Findings
+from refundry.audit.verification.findings import Decision, FindingKind, Findings
 from refundry.audit.verification.refund_states import RefundStates, check_replacement
 from refundry.journal.log_source import StoredEvent
 
 __all__ = ["EventCheck"]
+
+_ENDS: Final = frozenset({"settled", "failed"})
 
 
 class EventCheck:
@@ -26,17 +28,19 @@ class EventCheck:
         self._evidence = evidence
         self._findings = findings
         self.refunds = 0
+        self.decisions: list[Decision] = []
+        """Operators' decisions that contradict what the provider reported."""
 
     def take(self, events: Sequence[StoredEvent]) -> None:
         """Check a batch."""
-        cached, read, step = self._states.cached, lean_state.read, lean_state.step
+        cached, read, step = self._states.cached, stored_fields.read, lean_state.step
         named: list[str] = []
         for event in events:
             _, id, version, topic, content = event
             try:
                 fields = read[topic](content)
             except (msgspec.DecodeError, KeyError, TypeError):
-                fields = lean_state.read_any(topic, content)
+                fields = stored_fields.read_any(topic, content)
                 if fields is None:
                     self._findings.add(FindingKind.EVENT, place_of(event), "it is not an event that Refundry writes")
                     continue
@@ -48,6 +52,8 @@ class EventCheck:
                 violation = step[topic](state, fields)
                 if violation is not None:
                     self._report(event, *violation)
+            if topic in _ENDS:
+                self._list_decision(event, fields)
             if topic == "submitted":
                 named.append(fields.digest)
             elif topic != "requested" and fields.evidence is not None:
@@ -59,8 +65,8 @@ class EventCheck:
 
     def look_up(self, events: Sequence[StoredEvent]) -> None:
         """Check only what events name, because the histories of their refunds are not complete."""
-        found = [lean_state.read_any(topic, content) for _, _, _, topic, content in events]
-        named = [name for fields in found if fields is not None for name in lean_state.named_by(fields)]
+        found = [stored_fields.read_any(topic, content) for _, _, _, topic, content in events]
+        named = [name for fields in found if fields is not None for name in stored_fields.named_by(fields)]
         self._look_up(named, events)
 
     def _apply_out_of_order(self, event: StoredEvent, fields: Any) -> None:
@@ -89,6 +95,12 @@ class EventCheck:
             violation = check_replacement(state, self._states.before(state.retry_of, position))
             if violation is not None:
                 self._report(event, *violation)
+
+    def _list_decision(self, event: StoredEvent, fields: Any) -> None:
+        state = self._states.cached.get(event[1])
+        text = None if state is None else lean_state.against_provider(state, event[3], fields)
+        if text is not None:
+            self.decisions.append(Decision(place_of(event), text))
 
     def _report(self, event: StoredEvent, invariant: str, text: str) -> None:
         self._findings.add(FindingKind.INVARIANT, place_of(event), f"{invariant}: {text}")

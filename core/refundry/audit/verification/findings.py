@@ -14,7 +14,7 @@ import attrs
 
 from refundry.journal.log_source import Totals
 
-__all__ = ["Finding", "FindingKind", "Findings", "Limit", "LimitCode", "Verdict"]
+__all__ = ["Decision", "Finding", "FindingKind", "Findings", "Limit", "LimitCode", "Verdict"]
 
 KEPT: Final = 100
 """How many findings of each kind are kept."""
@@ -95,6 +95,14 @@ class Limit:
         return {"code": self.code.value, "text": self.text}
 
 
+@attrs.frozen
+class Decision:
+    """A decision of an operator that contradicts what the provider reported: permitted, and listed."""
+
+    where: str
+    text: str
+
+
 class Findings:
     """Collects findings: all are counted, the first of each kind are kept."""
 
@@ -136,6 +144,8 @@ class Verdict:
     """How many were erased according to a signed note."""
     totals: Sequence[Totals]
     findings: Sequence[Finding[FindingKind]]
+    decisions: Sequence[Decision]
+    """The operators' decisions against what the provider reported, in the order of the log. They are not findings."""
     limits: Sequence[Limit]
     """What this audit could not exclude."""
 
@@ -158,6 +168,7 @@ class Verdict:
             "erased": self.erased,
             "totals": [_total_as_json(*total) for total in self.totals],
             "findings": [finding.as_json() for finding in self.findings],
+            "decisions_against_evidence": [attrs.asdict(decision) for decision in self.decisions],
             "limits": [limit.as_json() for limit in self.limits],
         }
 

@@ -6,20 +6,24 @@ test compares the two folds on histories of every kind. The names of the invaria
 (docs/explanation/audit.md).
 """
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import msgspec
-
+from refundry.audit.verification.stored_fields import (
+    StoredFailed,
+    StoredInquired,
+    StoredRequested,
+    StoredSettled,
+    StoredSubmitted,
+)
 from refundry.journal.index import review_text, storable_text
 from refundry.journal.log_source import INDEX_FIELDS
 from refundry.provider import OutcomeKind
 from refundry.refund import AGAINST_EVIDENCE, FINAL, RECONCILIATION_REASONS, TRANSITIONS, Channel, NextStep, Status
 
-__all__ = ["LeanState", "Read", "Violation", "begin", "close", "columns", "named_by", "read", "read_any", "step"]
+__all__ = ["LeanState", "Violation", "against_provider", "begin", "close", "columns", "step"]
 
 # Plain strings, as they are stored: comparing them is faster than making members of them.
 _INFORMATIONAL: Final = str(OutcomeKind.INFORMATIONAL)
@@ -27,6 +31,7 @@ _NOT_SENT: Final = str(OutcomeKind.NOT_SENT)
 _RESUMED: Final = str(OutcomeKind.RESUMED)
 _UNKNOWN: Final = str(OutcomeKind.UNKNOWN)
 _BLOCKED: Final = str(OutcomeKind.BLOCKED)
+_REPORTS: Final = frozenset(map(str, (OutcomeKind.SUCCEEDED, OutcomeKind.PENDING, OutcomeKind.FAILED)))
 _REPLY: Final = str(Channel.REPLY)
 _OPERATOR: Final = str(Channel.OPERATOR)
 _FINAL: Final = frozenset(map(str, FINAL))
@@ -38,114 +43,18 @@ Violation = tuple[str, str]
 """An invariant that does not hold, and a sentence."""
 
 
-# --- the fields that are read -----------------------------------------------------------------------------------------
-
-
-class _Amount(msgspec.Struct, gc=False):
-    minor: int
-    currency: str
-    exponent: int
-
-
-class _Requested(msgspec.Struct, gc=False):
-    at: datetime
-    account: str
-    payment: str
-    amount: _Amount
-    refund_request_id: str
-    payment_total: _Amount | None = None
-    retry_of: str | None = None
-    private: str | None = None
-    possible_sender: str | None = None
-    inquire_at: datetime | None = None
-    corrects_total: bool = False
-
-
-class _Submitted(msgspec.Struct, gc=False):
-    at: datetime
-    attempt: int
-    digest: str
-    next_at: datetime
-    private: str | None = None
-
-
-class _Raised(msgspec.Struct, gc=False):
-    code: str
-    message: str
-
-
-class _Inquired(msgspec.Struct, gc=False):
-    at: datetime
-    channel: str
-    outcome: str
-    next_step: str
-    next_at: datetime | None = None
-    scope: str | None = None
-    review: tuple[_Raised, ...] = ()
-    evidence: str | None = None
-    private: str | None = None
-    apart: tuple[str, ...] = ()
-    by: str | None = None
-    why: str | None = None
-    payment_alias: str | None = None
-
-
-class _Settled(msgspec.Struct, gc=False):
-    at: datetime
-    channel: str
-    amount: _Amount
-    evidence: str | None = None
-    private: str | None = None
-    apart: tuple[str, ...] = ()
-    by: str | None = None
-    why: str | None = None
-    payment_alias: str | None = None
-    against_evidence: bool = False
-
-
-class _Failed(msgspec.Struct, gc=False):
-    at: datetime
-    channel: str
-    evidence: str | None = None
-    private: str | None = None
-    apart: tuple[str, ...] = ()
-    by: str | None = None
-    why: str | None = None
-    against_evidence: bool = False
-
-
-Read = _Requested | _Submitted | _Inquired | _Settled | _Failed
-_KINDS: Final[Mapping[str, type[Any]]] = {
-    "requested": _Requested, "submitted": _Submitted, "inquired": _Inquired, "settled": _Settled, "failed": _Failed,
-}  # fmt: skip
-read: Final[Mapping[str, Callable[[bytes], Any]]] = {
-    topic: msgspec.json.Decoder(kind).decode for topic, kind in _KINDS.items()
-}
-"""Decoders by topic, which raise `msgspec.DecodeError` for bytes that are not an event."""
-
-
-def read_any(topic: str, state: bytes) -> Read | None:
-    """Read an event even if half of a surrogate pair keeps it from being UTF-8; return None if it is not an event."""
-    try:
-        return cast("Read", read[topic](state))
-    except (KeyError, TypeError, msgspec.ValidationError):
-        return None
-    except msgspec.DecodeError:
-        try:
-            return cast("Read", msgspec.convert(json.loads(state), _KINDS[topic]))
-        except (ValueError, RecursionError):
-            return None
-
-
-def named_by(event: Any) -> list[str]:
-    """Return the digests that an event names."""
-    names = (getattr(event, name, None) for name in ("digest", "evidence", "private"))
-    return [name for name in names if name is not None]
-
-
 # --- the state of a refund --------------------------------------------------------------------------------------------
 
-_OTHERS: Final = ("attempts", "digest", "unresolved_attempt", "in_flight", "next_step", "blocked", "next_at")
+_OTHERS: Final = (
+    "attempts",
+    "digest",
+    "unresolved_attempt",
+    "in_flight",
+    "next_step",
+    "blocked",
+    "next_at",
+    "reported",
+)
 
 
 class LeanState:
@@ -181,6 +90,8 @@ class LeanState:
     next_step: str
     blocked: str | None
     next_at: Any
+    reported: str | None
+    """What the provider reported last of the refund itself: succeeded, pending or failed."""
 
     @property
     def ended(self) -> bool:
@@ -219,7 +130,7 @@ _MOVES: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-def begin(id: str, event: _Requested) -> LeanState:
+def begin(id: str, event: StoredRequested) -> LeanState:
     """Return the state of a refund after its first event."""
     state = LeanState()
     state.id = id
@@ -241,7 +152,7 @@ def begin(id: str, event: _Requested) -> LeanState:
     state.unresolved_attempt = state.in_flight = state.blocks_account = False
     state.next_step = "submit"
     state.next_at = state.requested_at
-    state.payment_alias = None
+    state.payment_alias = state.reported = None
     state.corrects_total = event.corrects_total
     if event.possible_sender is not None:
         state.status = "unknown"
@@ -251,11 +162,11 @@ def begin(id: str, event: _Requested) -> LeanState:
     return state
 
 
-def _again(state: LeanState, event: _Requested) -> Violation:
+def _again(state: LeanState, event: StoredRequested) -> Violation:
     return "I6", "a refund cannot be requested twice"
 
 
-def _submitted(state: LeanState, event: _Submitted) -> Violation | None:
+def _submitted(state: LeanState, event: StoredSubmitted) -> Violation | None:
     target = _MOVES[state.status].get("submitted")
     violation: Violation | None = None
     if target is None:
@@ -276,7 +187,7 @@ def _submitted(state: LeanState, event: _Submitted) -> Violation | None:
     return violation
 
 
-def _inquired(state: LeanState, event: _Inquired) -> Violation | None:
+def _inquired(state: LeanState, event: StoredInquired) -> Violation | None:
     outcome = event.outcome
     if outcome == _INFORMATIONAL:
         _raise(state, event)
@@ -290,6 +201,8 @@ def _inquired(state: LeanState, event: _Inquired) -> Violation | None:
             return "I6", f"a refund that is {before} cannot be inquired"
     state.status = target
     state.updated_at = event.at
+    if outcome in _REPORTS:
+        state.reported = outcome
     violation = _named(event) if outcome == _RESUMED else None
     if event.channel == _REPLY and not state.attempts:
         violation = _unsent()
@@ -309,7 +222,7 @@ def _inquired(state: LeanState, event: _Inquired) -> Violation | None:
     return violation
 
 
-def _raise(state: LeanState, event: _Inquired) -> None:
+def _raise(state: LeanState, event: StoredInquired) -> None:
     for raised in event.review:
         if state.review is None:
             state.review = {}
@@ -317,7 +230,7 @@ def _raise(state: LeanState, event: _Inquired) -> None:
         state.review[raised.code] = raised.message, event.at if known is None else known[1]
 
 
-def _find(state: LeanState, event: _Inquired, outcome: str) -> None:
+def _find(state: LeanState, event: StoredInquired, outcome: str) -> None:
     if outcome == _NOT_SENT:
         state.in_flight = state.unresolved_attempt
     elif outcome == _UNKNOWN:
@@ -331,7 +244,7 @@ def _find(state: LeanState, event: _Inquired, outcome: str) -> None:
         state.blocked = None
 
 
-def _settled(state: LeanState, event: _Settled) -> Violation | None:
+def _settled(state: LeanState, event: StoredSettled) -> Violation | None:
     violation = _ended(state, event, "settled")
     if event.payment_alias is not None:
         state.payment_alias = storable_text(event.payment_alias)
@@ -342,7 +255,7 @@ def _settled(state: LeanState, event: _Settled) -> Violation | None:
     return violation
 
 
-def _failed(state: LeanState, event: _Failed) -> Violation | None:
+def _failed(state: LeanState, event: StoredFailed) -> Violation | None:
     reasons = state.review
     violation = _ended(state, event, "failed")
     if reasons and event.channel != _OPERATOR:
@@ -351,7 +264,7 @@ def _failed(state: LeanState, event: _Failed) -> Violation | None:
     return violation
 
 
-def _ended(state: LeanState, event: _Settled | _Failed, topic: str) -> Violation | None:
+def _ended(state: LeanState, event: StoredSettled | StoredFailed, topic: str) -> Violation | None:
     violation: Violation | None = None
     moves = _MOVES[state.status]
     if event.channel == _OPERATOR:
@@ -359,6 +272,7 @@ def _ended(state: LeanState, event: _Settled | _Failed, topic: str) -> Violation
         target = moves.get(f"{topic} by an operator") or moves.get(topic)
     else:
         target = moves.get(topic)
+        state.reported = "succeeded" if topic == "settled" else "failed"
         if event.channel == _REPLY and not state.attempts:
             violation = _unsent()
     if target is None:
@@ -373,11 +287,26 @@ def _ended(state: LeanState, event: _Settled | _Failed, topic: str) -> Violation
     return violation
 
 
+def against_provider(state: LeanState, topic: str, event: Any) -> str | None:
+    """Return a sentence about a decision, just applied, that contradicts what the provider reported; or None."""
+    reported = _CONTRADICT[topic].get(state.reported)
+    if event.channel != _OPERATOR or reported is None:
+        return None
+    return f"an operator recorded that it {topic}; the provider reported that it {reported}"
+
+
+_CONTRADICT: Final[Mapping[str, Mapping[str | None, str]]] = {
+    "settled": {"failed": "failed"},
+    "failed": {"succeeded": "settled", "pending": "is in process"},
+}
+"""What a provider may have reported that a decision contradicts, and how a sentence says so."""
+
+
 def _unsent() -> Violation:
     return "I4", "an answer is recorded, but no attempt"
 
 
-def _named(event: _Inquired | _Settled | _Failed) -> Violation | None:
+def _named(event: StoredInquired | StoredSettled | StoredFailed) -> Violation | None:
     named = (event.by or "by" in event.apart) and (event.why or "why" in event.apart)
     return None if named else ("I6", "a decision is recorded without the operator's name and the reason")
 

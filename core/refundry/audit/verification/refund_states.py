@@ -8,7 +8,7 @@ index, which by then was compared with the log row by row.
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from refundry.audit.verification import lean_state
+from refundry.audit.verification import lean_state, stored_fields
 from refundry.audit.verification.lean_state import LeanState, Violation, close, columns
 from refundry.journal.log_source import LogSource, Totals
 
@@ -33,7 +33,7 @@ class RefundStates:
         if state is not None:
             return state
         for topic, content in self._source.history(id, position):
-            fields: Any = lean_state.read_any(topic, content)
+            fields: Any = stored_fields.read_any(topic, content)
             if fields is None:
                 continue
             if state is None:

@@ -202,7 +202,7 @@ class _Audit:
         return Verdict(
             origin=self._log.name, events=self._size, refunds=self._events.refunds, root=self._root,
             signed=self._signed, checkpoints=self._checked, contents=self._evidence.count, erased=self._erased,
-            totals=self._totals, findings=self._findings.all(), limits=self._limits,
+            totals=self._totals, findings=self._findings.all(), decisions=self._events.decisions, limits=self._limits,
         )  # fmt: skip
 
 

@@ -207,7 +207,11 @@ class _Demo:
         known = [item for item in ledger["refunds"] if item["refund_request_id"] == row.refund_request_id]
         settled = any(item["moved"] for item in known)
         found = "it was paid" if settled else "it was refused" if known else "the provider has no record of it"
-        await gateway.resolve(row.id, Operator(by="demo", why=found), settled=settled)
+        # The demo knows what the provider did, and injects faults into the answers.
+        await gateway.resolve(
+            row.id, Operator(by="demo", why=found), settled=settled, version=refund.version, offline=True,
+            against_evidence=True,
+        )  # fmt: skip
         if not known:
             # The customer is still owed the money: a new refund, with a new id, that names the one it replaces.
             again = RefundRequest(

@@ -39,9 +39,10 @@ sent again. There is a limit to the attempts, and none is made when the provider
 nothing moves it but a named operator; an answer that contradicts the end is recorded and flagged for review, once.
 Every inquiry about a final refund is recorded, as an operator asked for it.
 
-*Who may decide.* The provider, by a verified message. An operator, by name and with a reason. Never the clock: waiting
-too long escalates a refund to an operator and decides nothing. Never a plugin: it states what a message means, and the
-core decides what that proves.
+*Who may decide.* The provider, by a verified message. An operator, by name and with a reason, on top of the state that
+they saw; a decision against what the provider reported must state so, and stays flagged until it is reviewed
+(`resolved`). Never the clock: waiting too long escalates a refund to an operator and decides nothing. Never a plugin:
+it states what a message means, and the core decides what that proves.
 
 *What a review means.* A `Review` is a reason why an operator should look. Most reasons leave the plan as it is, and
 inquiries continue; a final answer closes them. A refund whose next step is a manual review is on hold: nothing happens
@@ -60,7 +61,15 @@ The parts
 """
 
 from refundry.refund.policy.interpretation import interpret, interpret_outcome, is_fresh
-from refundry.refund.policy.operator_actions import confirms_failure, escalated, flagged, resolved, resumed
+from refundry.refund.policy.operator_actions import (
+    Decision,
+    confirms_failure,
+    escalated,
+    flagged,
+    is_answered,
+    resolved,
+    resumed,
+)
 from refundry.refund.policy.planning import (
     Done,
     Inquire,
@@ -78,6 +87,7 @@ __all__ = [
     "attempt",
     "check_limits",
     "confirms_failure",
+    "Decision",
     "Done",
     "escalated",
     "flagged",
@@ -85,6 +95,7 @@ __all__ = [
     "instruction_for",
     "interpret",
     "interpret_outcome",
+    "is_answered",
     "is_fresh",
     "ManualReview",
     "next_step",

@@ -3,28 +3,97 @@
 The rule of this module: pure.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any, Final, assert_never
 
+import attrs
+
+from refundry.errors import Invalid
 from refundry.inputs import Operator
-from refundry.provider import DefinitiveFailure, NotFound, NotSent, Outcome, OutcomeKind, ReviewReason, Terms
-from refundry.refund import Channel, Failed, Inquired, NextStep, RaisedReview, Refund, Settled, Status
+from refundry.provider import DefinitiveFailure, NotFound, NotSent, Outcome, OutcomeKind, ReviewReason, Terms, Unknown
+from refundry.refund import (
+    Channel,
+    Event,
+    Failed,
+    Inquired,
+    NextStep,
+    RaisedReview,
+    Refund,
+    Requested,
+    Settled,
+    Status,
+    Submitted,
+)
 from refundry.refund.policy.planning import ManualReview, unanswered_until, with_next_step
 
 
-def resolved(refund: Refund, at: datetime, operator: Operator, *, settled: bool) -> Settled | Failed:
-    """Return the event that records an operator's decision: the refund was paid, or never will be."""
-    if settled:
-        return Settled(at=at, channel=Channel.OPERATOR, amount=refund.amount, by=operator.by, why=operator.why)
+@attrs.frozen(slots=True, kw_only=True)
+class Decision:
+    """What an operator decides about a refund, and how."""
+
+    operator: Operator
+    settled: bool
+    """True: it was paid. False: it was not, and never will be."""
+    offline: bool = False
+    """The provider is not asked first."""
+    against_evidence: bool = False
+    """The decision may contradict what the provider reported."""
+
+
+def resolved(refund: Refund, history: Sequence[Event], decision: Decision, at: datetime) -> Settled | Failed:
+    """Return the event that records an operator's decision: the refund was paid, or never will be.
+
+    Raises `Invalid` if the decision contradicts the provider and does not state so.
+    """
+    word = _provider_word(history)
+    against = word is OutcomeKind.FAILED if decision.settled else word in _PAYS
+    if against and not decision.against_evidence:
+        text = f"the provider reported that the refund is {_WORDS[word]}; decide so only if its report is wrong"
+        raise Invalid("against_evidence", text)
+    recorded: dict[str, Any] = {
+        "at": at, "channel": Channel.OPERATOR, "by": decision.operator.by, "why": decision.operator.why,
+        "offline": decision.offline, "against_evidence": against,
+    }  # fmt: skip
+    if decision.settled:
+        return Settled(amount=refund.amount, **recorded)
     return Failed(
-        at=at,
-        channel=Channel.OPERATOR,
         code="OPERATOR",
         cause="An operator decided that it will not pay.",
         advice="Request a new refund if one is still wanted.",
-        by=operator.by,
-        why=operator.why,
+        **recorded,
     )
+
+
+_PAYS: Final = frozenset({OutcomeKind.SUCCEEDED, OutcomeKind.PENDING})
+_WORDS: Final[Mapping[OutcomeKind | None, str]] = {
+    OutcomeKind.SUCCEEDED: "settled",
+    OutcomeKind.PENDING: "pending",
+    OutcomeKind.FAILED: "failed",
+}
+
+
+def _provider_word(history: Sequence[Event]) -> OutcomeKind | None:
+    """Return what the provider reported last of the refund itself, in a verified message; None if it did not."""
+    for event in reversed(history):
+        match event:
+            case Settled() if event.channel is not Channel.OPERATOR:
+                return OutcomeKind.SUCCEEDED
+            case Failed() if event.channel is not Channel.OPERATOR:
+                return OutcomeKind.FAILED
+            case Inquired() if event.outcome in _WORDS:
+                return event.outcome
+            case Requested() | Submitted() | Inquired() | Settled() | Failed():
+                continue
+            case _:
+                assert_never(event)
+    return None
+
+
+def is_answered(outcome: Outcome | NotSent, complete: bool) -> bool:
+    """Return whether an inquiry was answered by the provider: completely, and verifiably."""
+    unverified = isinstance(outcome, Unknown) and outcome.review is ReviewReason.UNVERIFIED_ANSWER
+    return complete and not unverified
 
 
 def resumed(refund: Refund, at: datetime, operator: Operator, terms: Terms) -> Inquired:
