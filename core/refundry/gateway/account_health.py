@@ -200,6 +200,18 @@ class HealthView:
         """Return True while a refund of the account blocks it."""
         return (await self._look_up(account)).blocked
 
+    async def room(self, account: str) -> int | None:
+        """Return how many refunds of the account are worth taking now; None if its health sets no limit.
+
+        There is no room while it is blocked or paused, and between two probes while it is unreachable.
+        """
+        known = await self._look_up(account)
+        if known.blocked or known.record.paused_at is not None:
+            return 0
+        if known.record.probe_at is None:
+            return None
+        return 1 if known.record.probe_at <= self._now() else 0
+
     async def all(self, accounts: Sequence[str]) -> Sequence[AccountHealth]:
         """Return the health of these accounts, as the store has it now."""
         records = {record.account: record for record in await self._reader.account_records()}

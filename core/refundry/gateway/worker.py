@@ -59,6 +59,8 @@ class Worker:
         self._on_advance = on_advance
         self._holder = gateway.ports.new_id()
         self._tasks: defaultdict[str, set[asyncio.Task[None]]] = defaultdict(set)
+        self._growing: dict[str, int] = {}
+        """The slots of accounts whose providers were unreachable until lately."""
         self._wake = asyncio.Event()
         self._stopping = False
         self._fatal: BaseException | None = None
@@ -132,7 +134,7 @@ class Worker:
 
     async def _take(self) -> int:
         journal, now = self._gateway.journal, self._gateway.ports.now()
-        room = {account: self._room(account) for account in await journal.due_accounts(now)}
+        room = {account: await self._room(account) for account in await journal.due_accounts(now)}
         room = {account: some for account, some in room.items() if some}
         if not room:
             return 0
@@ -146,18 +148,31 @@ class Worker:
                     started += 1
         return started
 
-    def _room(self, account: str) -> int:
+    async def _room(self, account: str) -> int:
         """Return how many refunds of an account to take: as many as have a slot and may begin a call."""
         if self._account not in (None, account):
             return 0
         if account not in self._gateway.accounts:
             self.unknown_accounts.add(account)
             return 0
-        free = self._concurrency - self.busy(account)
+        slots = self._concurrency
+        if (healthy := await self._gateway.monitor.room(account)) is not None:
+            # When the provider answers again, its backlog is spread: one refund, then two, four and so on.
+            slots = self._growing[account] = healthy
+        elif account in self._growing:
+            slots = min(slots, max(1, self._growing[account]))
+        free = slots - self.busy(account)
         # A few at a time: one small transaction for each refund would cost more than the refund.
-        if free < max(1, self._concurrency // 4):
+        if free < max(1, slots // 4):
             return 0
         return min(free, self._gateway.pacing.admits(account))
+
+    def _grow(self, account: str) -> None:
+        """Add a slot for each refund that was advanced since the provider answers again."""
+        if account in self._growing:
+            self._growing[account] += 1
+            if self._growing[account] >= self._concurrency:
+                del self._growing[account]
 
     def _start(self, account: str, refund_id: str) -> None:
         self._gateway.pacing.draw(account)
@@ -204,6 +219,7 @@ class Worker:
         else:
             self.failures.pop(refund_id, None)
             self.unreadable.pop(refund_id, None)
+            self._grow(refund.account)
             if self._on_advance is not None:
                 self._on_advance(refund)
 
@@ -233,10 +249,12 @@ class Worker:
             _log.exception("refund %s could not be flagged for review", refund_id)
 
     async def _is_idle(self) -> bool:
-        count = await self._gateway.journal.waiting(self._account)
-        for account in self.unknown_accounts:
-            count -= await self._gateway.journal.waiting(account)
-        count -= len(self.unreadable)
+        journal = self._gateway.journal
+        records = await journal.account_records(self._account)
+        paused = {record.account for record in records if record.paused_at is not None}
+        count = await journal.waiting(self._account) - len(self.unreadable)
+        for account in paused | self.unknown_accounts:
+            count -= await journal.waiting(account)
         if count > len(self.stuck):
             return False
         # Other processes may have resolved some of the refunds that this worker gave up on.

@@ -18,6 +18,7 @@ from refundry.outbound.transport import Delivery, HttpTransport, NoAnswer
 from refundry.ports import Ports
 from refundry.provider import Answer, NotSent, Request, ReviewReason
 from refundry.refund import Refund, Status
+from tests.core.gateway.test_account_health import AT, unanswered
 from tests.core.shop import TERMS, Clock, Shop, open_shop, write_config
 
 SLOTS = 4
@@ -65,7 +66,12 @@ class Street:
 
 
 @pytest.fixture
-async def street(tmp_path: Path) -> AsyncIterator[Street]:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def street(tmp_path: Path, clock: Clock) -> AsyncIterator[Street]:
     async with open_shop(tmp_path) as shop, HttpTransport() as http:
         place = tmp_path / "street"
         place.mkdir()
@@ -76,7 +82,7 @@ async def street(tmp_path: Path) -> AsyncIterator[Street]:
         text = config.read_text("utf-8").replace(limited, f"{limited}requests_per_second = 0.001\n")
         config.write_text(text, "utf-8")
         transport = Hanging(http, nowhere)
-        ports = Ports(now=Clock())
+        ports = Ports(now=clock)
         async with Gateway.open(config, ports=ports, transport=transport) as gateway:
             yield Street(gateway, transport, config)
 
@@ -120,6 +126,61 @@ async def test_a_worker_can_be_confined_to_an_account(street: Street) -> None:
     assert await street.statuses("hanging") == {Status.REQUESTED: 2}
     with pytest.raises(UnknownAccount):
         Worker(street.gateway, account="nothing")
+
+
+# --- an account that is unreachable -----------------------------------------------------------------------------------
+
+
+async def _rounds(worker: Worker, count: int) -> list[int]:
+    """Take and finish refunds so many times; return how many the worker takes each time."""
+    taken = []
+    for _ in range(count):
+        taken.append(await worker._take())
+        await asyncio.gather(*worker._in_progress())
+    return taken
+
+
+async def test_an_unreachable_account_is_probed_and_then_resumes_in_growing_steps(street: Street, clock: Clock) -> None:
+    """Between two probes nothing is taken or leased; after the first answer the backlog is taken at once, spread."""
+    await street.record("shop", 40)
+    await street.gateway.journal.change_account("shop", lambda record: unanswered(10, record))
+    worker = Worker(street.gateway, concurrency=16)
+
+    assert [0, 0] == await _rounds(worker, 2)
+    clock.move(61)
+    assert [1, 2, 4, 8] == await _rounds(worker, 4)
+    assert [16, 9, 0] == await _rounds(worker, 3)
+    assert await street.statuses("shop") == {Status.SETTLED: 40}
+
+
+async def test_an_unreachable_account_is_called_by_one_refund_at_a_time(street: Street, clock: Clock) -> None:
+    """While the probe is not answered, no other refund of the account is taken, however many are due."""
+    await street.record("hanging", 40)
+    await street.gateway.journal.change_account("hanging", lambda record: unanswered(10, record))
+    worker = Worker(street.gateway, concurrency=16)
+    clock.move(61)
+
+    first = await worker._take()
+    clock.move(61)
+    assert (1, 0, 1) == (first, await worker._take(), worker.busy("hanging"))
+
+    street.transport.released.set()
+    await asyncio.gather(*worker._in_progress())
+    assert [0, 0] == await _rounds(worker, 2)
+    assert 1 == street.transport.begun.total()
+
+
+async def test_a_worker_is_idle_while_an_account_is_paused(street: Street) -> None:
+    """What waits for `unpause` needs an operator: a worker processes the other accounts, and ends."""
+    await street.record("shop", 2)
+    await street.record("limited", 1)
+    await street.gateway.journal.change_account("shop", lambda record: attrs.evolve(record, paused_at=AT))
+
+    async with asyncio.timeout(60):
+        await Worker(street.gateway).run(until_idle=True)
+
+    assert await street.statuses("shop") == {Status.REQUESTED: 2}
+    assert await street.statuses("limited") == {Status.SETTLED: 1}
 
 
 # --- refunds that cannot be read --------------------------------------------------------------------------------------
