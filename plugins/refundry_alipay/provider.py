@@ -25,6 +25,7 @@ from refundry.provider import (
     Forged,
     Invalid,
     Notification,
+    OutcomeKind,
     ProviderCall,
     ProviderPlugin,
     RefundInstruction,
@@ -341,4 +342,5 @@ PLUGIN: Final = ProviderPlugin(
     ),
     reports=(TRADE_BILL,),
     notifications=True,
+    names_refund=MappingProxyType({"inquire": frozenset({OutcomeKind.SUCCEEDED})}),
 )

@@ -22,6 +22,7 @@ from refundry.provider import (
     Answer,
     Invalid,
     Outcome,
+    OutcomeKind,
     ProviderCall,
     ProviderPlugin,
     RefundInstruction,
@@ -208,4 +209,7 @@ PLUGIN: Final = ProviderPlugin(
     codes=MappingProxyType({"refund": REFUND_CODES, "inquire": INQUIRY_CODES}),
     terms=TERMS,
     notifications=True,
+    names_refund=MappingProxyType(
+        {"inquire": frozenset({OutcomeKind.SUCCEEDED, OutcomeKind.PENDING, OutcomeKind.FAILED})}
+    ),
 )

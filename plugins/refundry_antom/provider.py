@@ -21,6 +21,7 @@ from refundry.provider import (
     Answer,
     Invalid,
     Outcome,
+    OutcomeKind,
     ProviderCall,
     ProviderPlugin,
     RefundInstruction,
@@ -223,4 +224,10 @@ PLUGIN: Final = ProviderPlugin(
     terms=Terms(inquire_by=("refund_request_id",)),
     reports=(SETTLEMENT_DETAILS,),
     notifications=True,
+    names_refund=MappingProxyType(
+        {
+            "refund": frozenset({OutcomeKind.SUCCEEDED}),
+            "inquire": frozenset({OutcomeKind.SUCCEEDED, OutcomeKind.PENDING, OutcomeKind.FAILED}),
+        }
+    ),
 )

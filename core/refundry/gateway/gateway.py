@@ -217,7 +217,9 @@ class Gateway(OperatorCommands):
         async def is_current() -> bool:
             return await self.journal.version(refund.id) == after.version
 
-        outcome, evidence = await self._caller.call(account, call, deadline, record=record, is_current=is_current)
+        outcome, evidence = await self._caller.call(
+            account, "refund", call, deadline, record=record, is_current=is_current
+        )
         answered = await self._interpret(account, after, outcome, evidence, Channel.REPLY)
         await self.monitor.called(account.name, outcome)
         return answered
@@ -232,7 +234,7 @@ class Gateway(OperatorCommands):
         await self._caller.pace(account)
         deadline = Deadline(self.ports, account.terms.timeout)
         call = contained(partial(account.provider.inquire, policy.instruction_for(refund), deadline.began))
-        outcome, evidence = await self._caller.call(account, call, deadline)
+        outcome, evidence = await self._caller.call(account, "inquire", call, deadline)
         refund = await self._interpret(account, refund, outcome, evidence, Channel.INQUIRY)
         await self.monitor.called(account.name, outcome)
         return refund, outcome, evidence

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Final
+from typing import Final, Literal
 
 from refundry.config import Account
 from refundry.journal.evidence import keep_answer
@@ -28,6 +28,7 @@ from refundry.provider import (
 
 __all__ = ["Caller", "Deadline", "read_safely"]
 
+Operation = Literal["refund", "inquire"]
 _log = logging.getLogger("refundry")
 
 
@@ -78,6 +79,7 @@ class Caller:
     async def call(
         self,
         account: Account,
+        operation: Operation,
         call: ProviderCall,
         deadline: Deadline,
         *,
@@ -103,7 +105,8 @@ class Caller:
         left = deadline.left
         if left <= 0:
             return NotSent(_TOO_OLD, withheld=True), None
-        reply = await self._transport.send(request, left, Delivery(last_check=last_check))
+        shared = account.plugin.shares_connections(operation)
+        reply = await self._transport.send(request, left, Delivery(shared=shared, last_check=last_check))
         self._ports.step("answer received")
         if isinstance(reply, NotSent):
             return reply, None

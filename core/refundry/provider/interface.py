@@ -18,13 +18,14 @@ Durations are seconds.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
 from refundry.money import Money
 from refundry.provider.codes import Code
-from refundry.provider.outcomes import Outcome, Resend
+from refundry.provider.outcomes import Outcome, OutcomeKind, Resend
 
 Headers = Sequence[tuple[str, str]]
 
@@ -298,3 +299,12 @@ class ProviderPlugin:
     """The reports that `refundry reconcile` recognizes."""
     notifications: bool = False
     """Whether `build` returns a `NotificationHandler`; the contract checks it."""
+    names_refund: Mapping[str, frozenset[OutcomeKind]] = MappingProxyType({})
+    """For each operation (`refund` and `inquire`) the outcomes whose answers always name their refund: if such an
+    answer is read for another refund, it has another outcome. Any other answer could be a late answer to another call;
+    only its connection shows which call it answers. The contract checks it."""
+
+    def shares_connections(self, operation: str) -> bool:
+        """Return whether every answer that decides something names its refund, so that calls may share connections."""
+        named = self.names_refund.get(operation, frozenset())
+        return all(kind in named for kind in OutcomeKind if kind.decisive)

@@ -129,6 +129,16 @@ class OutcomeKind(StrEnum):
     RESUMED = "resumed"
     """No outcome of a provider: an operator resumed the refund. Only the engine records it."""
 
+    @property
+    def decisive(self) -> bool:
+        """Return whether an answer must not mean this unless it is certain which call it answers."""
+        return self in _DECISIVE
+
+
+_DECISIVE: Final = frozenset(
+    {OutcomeKind.SUCCEEDED, OutcomeKind.PENDING, OutcomeKind.FAILED, OutcomeKind.NOT_FOUND, OutcomeKind.BLOCKED}
+)
+
 
 @attrs.frozen(slots=True)
 class Quote:

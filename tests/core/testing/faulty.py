@@ -26,6 +26,7 @@ from refundry.provider import (
     NewId,
     Notification,
     Outcome,
+    OutcomeKind,
     Pending,
     ProviderCall,
     ProviderPlugin,
@@ -234,12 +235,20 @@ class FailedIsPayment(Acme):
 # --- matching ---------------------------------------------------------------------------------------------------------
 
 
-@caught_by("other-refund-not-trusted", "notification-matched")
+@caught_by("other-refund-not-trusted", "refund-named", "notification-matched")
 class IdNotCompared(Acme):
     """The id in the answer is not compared."""
 
     def same_id(self, instruction: RefundInstruction, content: Content) -> bool:
         return True
+
+
+@caught_by("refund-named")
+class FailuresNameNothing(Acme):
+    """The id is compared in every answer but a refusal, although all of them are declared to name their refund."""
+
+    def same_id(self, instruction: RefundInstruction, content: Content) -> bool:
+        return content.get("code") == "REFUSED" or super().same_id(instruction, content)
 
 
 @caught_by(
@@ -792,3 +801,4 @@ declares(
 declares("no time to answer", "terms-sane", terms=Terms(timeout=0.0))
 declares("an infinite term", "terms-sane", terms=Terms(escalate_after=float("inf")))
 declares("no version", "declared", version="")
+declares("an operation that does not exist", "refund-named", names_refund={"cancel": frozenset(OutcomeKind)})

@@ -32,6 +32,7 @@ from refundry.provider import (
     NotFound,
     Notification,
     Outcome,
+    OutcomeKind,
     Pending,
     ProviderCall,
     ProviderPlugin,
@@ -350,7 +351,14 @@ class Acme:
 def plugin(provider: type[Acme] = Acme, **changes: Any) -> ProviderPlugin:
     """Return the plugin of Acme or of a faulty subclass."""
     made = ProviderPlugin(
-        name="acme", version="1.0", settings=AcmeSettings, build=provider, codes=provider.codes, notifications=True
+        name="acme",
+        version="1.0",
+        settings=AcmeSettings,
+        build=provider,
+        codes=provider.codes,
+        notifications=True,
+        # Every answer of Acme's has the id of its refund.
+        names_refund={"refund": frozenset(OutcomeKind), "inquire": frozenset(OutcomeKind)},
     )
     return attrs.evolve(made, **changes)
 

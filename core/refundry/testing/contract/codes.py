@@ -23,16 +23,14 @@ from refundry.provider import (
 )
 from refundry.testing.contract.base import NotApplicable, check, require
 from refundry.testing.contract.environment import Environment, Sample, Subject
-from refundry.testing.contract.reading import ends_nothing, first_answer, not_trusted, read, shown
-
-_TABLES: Final = {"refund": "refund", "inquiry": "inquire"}
+from refundry.testing.contract.reading import TABLES, ends_nothing, first_answer, not_trusted, read, shown
 
 
 @check("codes-as-classified", "Every code of the tables is read as its class requires.")
 async def codes_as_classified(subject: Subject) -> None:
     """Answer with each code and its documented status."""
     async with subject.environment() as env:
-        for operation, table in _TABLES.items():
+        for operation, table in TABLES.items():
             for number, row in enumerate(subject.plugin.codes[table].values()):
                 outcome = read(await answered_with(env, operation, number, row.code, row.status))
                 wrong = unfit(row, outcome)
@@ -104,7 +102,7 @@ async def unlisted_codes(subject: Subject) -> None:
     """Answer with invented codes and every status of the table."""
     async with subject.environment() as env:
         number = 0
-        for operation, table in _TABLES.items():
+        for operation, table in TABLES.items():
             codes = subject.plugin.codes[table]
             for name, status in _unlisted(codes):
                 number += 1
@@ -140,7 +138,7 @@ async def code_and_status(subject: Subject) -> None:
     """Report failures as successes and vice versa, although the refund was paid."""
     async with subject.environment() as env:
         examined = 0
-        for operation, table in _TABLES.items():
+        for operation, table in TABLES.items():
             codes = subject.plugin.codes[table]
             by_status = {row.status: row for row in codes.values() if row.code != row.status}
             for row in {row.meaning: row for row in by_status.values()}.values():

@@ -261,11 +261,14 @@ class Environment:
 
     # --- through the provider alone -----------------------------------------------------------------------------------
 
+    def compose(self, operation: str, asked: RefundInstruction, provider: Provider | None = None) -> ProviderCall:
+        """Return the call that the provider composes."""
+        asker = provider or self.provider
+        return (asker.refund if operation == "refund" else asker.inquire)(asked, now())
+
     async def send(self, operation: str, asked: RefundInstruction, provider: Provider | None = None) -> Sample:
         """Send the call that the provider composes to the simulator, and keep the answer."""
-        asker = provider or self.provider
-        compose = asker.refund if operation == "refund" else asker.inquire
-        call = compose(asked, now())
+        call = self.compose(operation, asked, provider)
         request = call.sign()
         reply = await self.transport.send(request, 10.0)
         if isinstance(reply, NotSent):

@@ -4,19 +4,23 @@ The rule of this module: every answer is signed by the provider; only its conten
 value is decided by its bytes, because not every provider echoes everything.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
+
+import attrs
 
 from refundry.provider import (
     Blocked,
     DefinitiveFailure,
     NotFound,
+    OutcomeKind,
     Succeeded,
 )
 from refundry.testing.contract.base import NotApplicable, check, require
 from refundry.testing.contract.environment import MINOR, Environment, Sample, Subject
 from refundry.testing.contract.reading import (
     OPERATIONS,
+    TABLES,
     amount_texts,
     contains_word,
     first_answer,
@@ -66,6 +70,51 @@ def _not_about_ours(sample: Sample, plain: Sample, what: str) -> None:
 def _equally_silent(sample: Sample, plain: Sample) -> bool:
     """Return whether neither of two answers contains an amount, and both have the same type of outcome."""
     return not any(holds_amount(genuine(one)) for one in (sample, plain)) and type(read(sample)) is type(read(plain))
+
+
+@check("refund-named", "An answer that is declared to name its refund has another outcome for another refund.")
+async def refund_named(subject: Subject) -> None:
+    """Read answers of every class of code and in every state for another refund of the same payment and amount."""
+    declared = subject.plugin.names_refund
+    unknown = declared.keys() - TABLES.values()
+    require(not unknown, f"names_refund has operations that do not exist: {', '.join(sorted(unknown))}")
+    if not any(declared.values()):
+        raise NotApplicable("no answer is declared to name its refund")
+    slow: dict[str, Any] = {"mode": "async", "async_delay": "never"}
+    for answers, options in ((_answers_by_code, {}), (_answers_by_state, slow)):
+        async with subject.environment(**options) as env:
+            for operation, table in TABLES.items():
+                async for number, sample in answers(env, operation):
+                    kind = read(sample).kind
+                    if kind.decisive and kind in declared.get(table, frozenset()):
+                        _names_refund(env, sample, kind, number)
+
+
+def _names_refund(env: Environment, sample: Sample, kind: OutcomeKind, number: int) -> None:
+    other = env.instruction(90_000 + number, payment=sample.instruction.payment)
+    outcome = read(attrs.evolve(sample, call=env.compose(sample.operation, other)))
+    what = f"an answer to {sample.operation} that is {kind}"
+    require(outcome.kind is not kind, f"{what} does not name its refund: for another one it is {kind}, too")
+
+
+async def _answers_by_code(env: Environment, operation: str) -> AsyncIterator[tuple[int, Sample]]:
+    """Yield an answer without a fault, one about an unknown refund, and one of every class of code."""
+    first = 1 if operation == "refund" else 5_000
+    yield first, await first_answer(env, operation, env.instruction(first))
+    yield first, await env.send("inquiry", env.instruction(first + 1_000))
+    by_meaning = {row.meaning: row for row in env.subject.plugin.codes.get(TABLES[operation], {}).values()}
+    for number, row in enumerate(by_meaning.values(), first + 1):
+        fields = {"code": row.code, "status": row.status}
+        yield number, await first_answer(env, operation, env.instruction(number), "answer", **fields)
+
+
+async def _answers_by_state(env: Environment, operation: str) -> AsyncIterator[tuple[int, Sample]]:
+    """Yield answers about refunds while they are processed, and once they are settled or failed."""
+    for number, state in enumerate(("SUCCESS", "FAIL"), 1 if operation == "refund" else 5_000):
+        asked = env.instruction(number)
+        yield number, await first_answer(env, operation, asked)
+        await env.control.call("POST", f"refunds/{asked.refund_request_id}", {"status": state})
+        yield number, await env.send(operation, asked)
 
 
 @check("amount-compared", "An answer with another amount does not settle the refund.")

@@ -25,7 +25,9 @@ from refundry.testing.contract.base import Violation, fail, require
 from refundry.testing.contract.environment import MINOR, Environment, Sample, Subject
 
 _TRANSPORTS_OWN: Final = frozenset({"date", "server", "content-length", "connection", "transfer-encoding"})
-OPERATIONS: Final = ("refund", "inquiry")
+TABLES: Final = {"refund": "refund", "inquiry": "inquire"}
+"""The operations of a simulator, with the names under which a plugin declares them."""
+OPERATIONS: Final = tuple(TABLES)
 
 
 def read(sample: Sample, answer: Answer | None = None, what: str = "an answer") -> Outcome:
