@@ -15,9 +15,9 @@ from tests.system.shop import RefundInstruction
 # Python ignores SIGXFSZ, so what goes beyond the limit is an error of the write.
 _LIMITED: Final = """
 import os, resource, sys
-limit = int(sys.argv[1])
-resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-os.execv(sys.argv[2], sys.argv[2:])
+limit = int(sys.argv[2])
+resource.setrlimit(getattr(resource, sys.argv[1]), (limit, limit))
+os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
@@ -44,11 +44,17 @@ async def refundry(config: Path, *arguments: str, file_size: int | None = None) 
 
 @asynccontextmanager
 async def started(
-    config: Path, *arguments: str, file_size: int | None = None
+    config: Path, *arguments: str, file_size: int | None = None, files: int | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Start a command, and kill it at the end if it still runs."""
+    """Start a command, with a limit of the size or the number of its files, and kill it at the end if it still runs."""
+    limits = [("RLIMIT_FSIZE", file_size), ("RLIMIT_NOFILE", files)]
     # Without -B, Python would leave truncated bytecode behind, which every later process fails to import.
-    limited = [] if file_size is None else ["-c", _LIMITED, str(file_size), sys.executable, "-B"]
+    limited = [
+        word
+        for name, limit in limits
+        if limit is not None
+        for word in ("-c", _LIMITED, name, str(limit), sys.executable, "-B")
+    ]
     process = await asyncio.create_subprocess_exec(
         sys.executable, *limited, "-m", "refundry", "--config", str(config), *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

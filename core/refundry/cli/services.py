@@ -118,28 +118,20 @@ async def serve(config: str, as_json: bool, host: str, port: int) -> None:
     and passes the path and the body through unchanged.
     """
     import asyncio
-
-    from aiohttp import web
+    from contextlib import AsyncExitStack
 
     from refundry.formatting import os_reason
-    from refundry.web import init_app
+    from refundry.web.listener import listening
 
     stopped = asyncio.Event()
-    async with open_gateway(config) as gateway, until_signal(stopped.set):
-        # Signatures are over the bytes as they were received, so nothing is decompressed.
-        runner = web.AppRunner(init_app(web.Application(), gateway), access_log=None, auto_decompress=False)
-        await runner.setup()
+    async with open_gateway(config) as gateway, until_signal(stopped.set), AsyncExitStack() as stack:
         try:
-            try:
-                await web.TCPSite(runner, host, port).start()
-            except (OSError, UnicodeError) as error:
-                rule = os_reason(error) if isinstance(error, OSError) else "not an address of this machine"
-                raise Invalid("--host/--port", f"cannot listen on {host} port {port}: {rule}") from None
-            address = f"[{host}]" if ":" in host else host
-            _print_addresses(f"http://{address}:{runner.addresses[0][1]}", sorted(gateway.accounts), as_json)
-            await stopped.wait()
-        finally:
-            await runner.cleanup()
+            url = await stack.enter_async_context(listening(gateway, host, port))
+        except (OSError, UnicodeError) as error:
+            rule = os_reason(error) if isinstance(error, OSError) else "not an address of this machine"
+            raise Invalid("--host/--port", f"cannot listen on {host} port {port}: {rule}") from None
+        _print_addresses(url, sorted(gateway.accounts), as_json)
+        await stopped.wait()
 
 
 def _print_addresses(url: str, accounts: list[str], as_json: bool) -> None:
