@@ -23,7 +23,7 @@ PYTHONS = [
     for classifier in PROJECT["classifiers"]
     if (match := re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", classifier))
 ]
-FAST = ("-q", "-n", "2", "-m", "not slow")
+FAST = ("-q", "-n", "auto", "-m", "not slow")
 DAYS = (400, -400)
 """How far the session `clock` moves the system clock."""
 IS_MOVED = "import sys, time; sys.exit(abs(time.time() - float(sys.argv[2]) - 86400 * float(sys.argv[1])) > 60)"

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import HealthCheck, settings
 
-from tests.kept import keep_bytecode, keep_keys, keep_metadata
+from tests.kept import keep_bytecode, keep_keys, keep_metadata, keep_objects
 
 # A shared machine is slow at times: a deadline would make a timing into a test.
 _patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,6 +21,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.en
 keep_bytecode()
 keep_keys()
 keep_metadata()
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
+    """With `-n auto`, start one process more than there are cores: tests wait for a third of their time."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collected tests when garbage is looked for."""
+    keep_objects()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
