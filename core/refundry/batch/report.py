@@ -6,7 +6,6 @@ rule, and an amount is exact or refused.
 
 import csv
 import re
-import tomllib
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
@@ -15,6 +14,7 @@ from typing import Final, TextIO
 
 import attrs
 
+from refundry.config.settings import read_toml
 from refundry.errors import ConfigError, Invalid
 from refundry.money import Money
 from refundry.provider import ReportFormat
@@ -48,10 +48,7 @@ class Line:
 
 def read_format(path: Path) -> ReportFormat:
     """Read a mapping: a TOML file with the fields of `ReportFormat`; `ConfigError` names the key."""
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError("--mapping", f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    data = read_toml(path, "--mapping")
     fields = {field.name: field for field in attrs.fields(ReportFormat)}
     for key, value in data.items():
         if key not in fields:

@@ -67,16 +67,23 @@ def command(command: Command) -> Callable[..., None]:
     return shared(run)
 
 
-def config_in(arguments: Sequence[str]) -> str:
-    """Return the configuration that a command line names: it decides which plugins may load before anything else."""
-    chosen = os.environ.get("REFUNDRY_CONFIG") or _DEFAULT
+def configs_in(arguments: Sequence[str]) -> Sequence[str]:
+    """Return every configuration that a command line may name, while it is not known which options its command takes.
+
+    `--config` after another option may be a value of that option. Then the default counts as well, so that no way to
+    write a command line loads a plugin that the configuration does not allow.
+    """
+    found: list[str] = []
+    certain = others = False
     for word, after in pairwise([*arguments, ""]):
-        if word == "--":
-            break
         name, equals, value = word.partition("=")
         if name == "--config":
-            chosen = value if equals else after
-    return chosen or _DEFAULT
+            found.append(value if equals else after)
+            certain |= not others
+        else:
+            others |= word.startswith("-") and word != "--json"
+    default = os.environ.get("REFUNDRY_CONFIG") or _DEFAULT
+    return [config or default for config in (found if certain else [*found, default])]
 
 
 class Number(click.ParamType[float]):
@@ -108,8 +115,8 @@ def integer(metavar: str, minimum: int, maximum: int | None = None) -> Number:
 
 SECONDS: Final = Number("SECONDS", float, 0)
 PORT: Final = integer("PORT", 0, 65_535)
-POSITION: Final = integer("POSITION", 0)
-VERSION: Final = integer("VERSION", 1)
+POSITION: Final = integer("POSITION", 0, (1 << 63) - 1)
+VERSION: Final = integer("VERSION", 1, (1 << 63) - 1)
 
 
 def read_pairs(option: str, given: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import click
 
-from refundry.cli.base import config_in, warn
+from refundry.cli.base import configs_in, warn
 from refundry.errors import RefundryError
 
 __all__ = ["has_third_party_plugins", "plugin_commands"]
@@ -21,7 +21,7 @@ def plugin_commands(taken: Collection[str], arguments: Sequence[str]) -> Mapping
     from refundry.cli.plugins import plugins_of
 
     try:
-        found = plugins_of(config_in(arguments))
+        found = plugins_of(*configs_in(arguments))
     except RefundryError:
         return {}  # a command that needs the plugins reports it
     broken = len(found.errors)

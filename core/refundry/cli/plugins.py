@@ -24,11 +24,16 @@ from refundry.provider import ProviderPlugin, Terms
 _DEFAULT: Final = "refundry.toml"
 
 
-def plugins_of(config: str) -> Plugins:
-    """Load the plugins that a configuration allows; all of them where there is no refundry.toml and none was named."""
-    if config != _DEFAULT and not Path(config).exists():
-        raise ConfigError("config", f"there is no file {config}")
-    return load_plugins(allow=read_allow_list(config))
+def plugins_of(*configs: str) -> Plugins:
+    """Load the plugins that every one of the configurations allows; all of them where there is no refundry.toml."""
+    allowed: set[str] | None = None
+    for config in configs:
+        if config != _DEFAULT and not Path(config).exists():
+            raise ConfigError("config", f"there is no file {config}")
+        names = read_allow_list(config)
+        if names is not None:
+            allowed = set(names) if allowed is None else allowed & set(names)
+    return load_plugins(allow=allowed)
 
 
 # --- list -------------------------------------------------------------------------------------------------------------

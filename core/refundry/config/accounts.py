@@ -7,14 +7,13 @@ error shows the value of a secret.
 import math
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
-from refundry.config.settings import read_settings, refuse_unknown
+from refundry.config.settings import read_settings, read_toml, refuse_unknown
 from refundry.errors import ConfigError, Invalid, PluginError
 from refundry.plugin_host import Plugins
 from refundry.provider import Provider, ProviderPlugin, Terms
@@ -107,14 +106,7 @@ def _allow_list(data: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def _read_toml(file: Path) -> dict[str, Any] | None:
-    try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("config", f"{file} cannot be read: {type(error).__name__}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError("config", f"{file} is not TOML: {error}") from None
+    return read_toml(file, "config") if file.exists() else None
 
 
 def open_accounts(config: Config, plugins: Plugins, *, keys: bool = True) -> Mapping[str, Account]:

@@ -4,6 +4,7 @@ The rule of this module: what is not understood is rejected, and no error shows 
 """
 
 import os
+import tomllib
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,7 +17,25 @@ import attrs
 from refundry.errors import ConfigError
 from refundry.provider import HttpUrl, PublicKeyPem, Secret
 
-__all__ = ["check_url", "is_loopback", "read_reference", "read_settings", "refuse_unknown"]
+__all__ = ["check_url", "is_loopback", "read_reference", "read_settings", "read_toml", "refuse_unknown"]
+
+
+def read_toml(path: Path, field: str) -> dict[str, Any]:
+    """Read a TOML file; raise `ConfigError` with the field and what is wrong with the file."""
+    try:
+        # Anything but a regular file could block without end, as a pipe does.
+        if path.exists() and not path.is_file():
+            raise ConfigError(field, f"{path} is not a regular file")
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(field, f"there is no file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError(field, f"{path} cannot be read: {reason}") from None
+    except RecursionError:
+        raise ConfigError(field, f"{path} nests values too deeply") from None
+    except ValueError as error:  # also an integer of too many digits, which has no error of its own
+        raise ConfigError(field, f"{path} is not TOML: {error}") from None
 
 
 def read_settings(kind: type, section: Mapping[str, Any], where: str, base: Path, keys: bool) -> Any:

@@ -19,7 +19,7 @@ Durations are seconds.
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import attrs
 
@@ -192,6 +192,10 @@ class Secret:
 
     def __repr__(self) -> str:
         return "Secret(...)"
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied: a pickle would show the bytes."""
+        raise TypeError("a Secret cannot be pickled or copied")
 
 
 class PublicKeyPem(bytes):

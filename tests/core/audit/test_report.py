@@ -22,6 +22,7 @@ from refundry.provider import OutcomeKind, ReviewReason
 from refundry.refund import Channel, Failed, Inquired, NextStep, RaisedReview, Requested
 from tests.core.audit.made import AT, Life, Made, life, lives
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 HOSTILE = '=HYPERLINK("http://evil")</td><script>alert(1)</script>\x1b[2J\u202e'
 
 
@@ -106,18 +107,34 @@ def test_no_cell_is_a_formula(path: Path) -> None:
     text = written(path, "all.csv")
     cells = [cell for row in csv.reader(text.splitlines()) for cell in row]
 
-    assert [] == [cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "\t", "\r")]
+    assert [] == [cell for cell in cells if cell.startswith(FORMULA)]
     assert {"'+1", "'@SUM(1)", "'-2+3"} <= set(cells)
     assert not re.search("[\x00-\x09\x0b\x0c\x0e-\x1f\u202e]", text)
 
 
 @given(st.text())
 def test_a_cell_keeps_its_text(text: str) -> None:
-    """A text that begins like a formula gets an apostrophe; any other is unchanged."""
+    """A text gets nothing but apostrophes, and no part of it begins like a formula."""
     safe = safe_cell(text)
 
-    assert safe in (text, f"'{text}")
-    assert not safe.startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert text.replace("'", "") == safe.replace("'", "")
+    assert not any(cell.strip(" \u3000").startswith(FORMULA) for cell in safe.split(";"))
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("=1+1", "'=1+1"),
+        ("＝1+1", "'＝1+1"),
+        (" =1", "' =1"),
+        ("a;=1;-2", "a;'=1;'-2"),
+        ("a=1; b-2", "a=1; b-2"),
+        ("ann@shop.example", "ann@shop.example"),
+    ],
+)
+def test_a_formula_is_recognized_wherever_a_spreadsheet_does(text: str, safe: str) -> None:
+    """Full-width signs count, as do leading spaces and a semicolon, which separates columns in many countries."""
+    assert safe == safe_cell(text)
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ import refundry.cli.plugins
 import refundry.gateway.gateway
 import refundry.testing.contract as contract
 from refundry.cli import main
-from refundry.cli.base import config_in
+from refundry.cli.base import configs_in
+from refundry.cli.plugins import plugins_of
 from refundry.errors import PluginError
 from refundry.plugin_host import hookimpl, load_plugins
 from refundry.provider import ProviderPlugin
@@ -260,22 +261,34 @@ def test_an_unknown_name_in_the_list_is_one_line(run: Run, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "found"),
     [
-        ([], "refundry.toml"),
-        (["list"], "refundry.toml"),
-        (["--config", "a", "list"], "a"),
-        (["list", "--config=a"], "a"),
-        (["--config", "a", "list", "--config", "b"], "b"),
-        (["list", "--", "--config", "a"], "refundry.toml"),
-        (["list", "--config"], "refundry.toml"),
+        ([], ["refundry.toml"]),
+        (["list"], ["refundry.toml"]),
+        (["--config", "a", "list"], ["a"]),
+        (["list", "--json", "--config=a"], ["a"]),
+        (["--config", "a", "list", "--config", "b"], ["a", "b"]),
+        (["list", "--reason", "--config", "b"], ["b", "refundry.toml"]),
+        (["list", "--pair", "a", "--config", "b"], ["b", "refundry.toml"]),
+        (["list", "--", "--config", "a"], ["a", "refundry.toml"]),
+        (["list", "--reason", "--", "--config", "a"], ["a", "refundry.toml"]),
+        (["list", "--config"], ["refundry.toml"]),
     ],
 )
-def test_the_configuration_is_found_before_the_command(
-    arguments: list[str], found: str, monkeypatch: pytest.MonkeyPatch
+def test_every_configuration_that_may_be_meant_is_found(
+    arguments: list[str], found: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same file is found as the command itself will use."""
+    """The file that the command will use is among those found, whatever options a plugin's command has."""
     monkeypatch.delenv("REFUNDRY_CONFIG", raising=False)
 
-    assert found == config_in(arguments)
+    assert found == configs_in(arguments)
+
+
+def test_a_plugin_needs_the_permission_of_every_configuration(tmp_path: Path) -> None:
+    """Of two files that a command line may name, both must allow a plugin."""
+    first, second = tmp_path / "a.toml", tmp_path / "b.toml"
+    first.write_text('plugins = ["antom", "alipay"]')
+    second.write_text('plugins = ["alipay", "alphapay"]')
+
+    assert {"alipay"} == {one.name for one in plugins_of(str(first), str(second)).loaded if one.allowed}
 
 
 # --- commands of plugins ----------------------------------------------------------------------------------------------

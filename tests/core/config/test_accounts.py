@@ -1,6 +1,9 @@
 """refundry.toml: what is not understood is refused, and no secret is shown."""
 
+import copy
 import os
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from refundry.config import Account, check_url, open_accounts, read_config
 from refundry.errors import ConfigError
 from refundry.plugin_host import load_plugins
+from refundry.provider import Secret
 from tests.core.shop import keys
 
 HEAD = '[accounts.shop]\nprovider = "antom"\n'
@@ -230,11 +234,42 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
     broken.write_bytes(b"\xff\xfe")
     for path, expected in (
         (tmp_path / "none.toml", "there is no file"),
-        (tmp_path, "cannot be read"),
-        (broken, "cannot be"),
+        (tmp_path, "is not a regular file"),
+        (broken, "cannot be read: it is not UTF-8 text"),
     ):
         with pytest.raises(ConfigError, match=expected):
             read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (f"x = {'[' * 5000}{']' * 5000}", "nests values too deeply"),
+        (f"x = {'1' * 5000}", "is not TOML"),
+        ("x = ", "is not TOML"),
+    ],
+)
+def test_a_hostile_file_is_one_clear_error(tmp_path: Path, content: str, expected: str) -> None:
+    """What the TOML parser cannot take, however it fails, is an error that names the file."""
+    file = tmp_path / "refundry.toml"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=f"refundry.toml {expected}"):
+        read_config(file)
+
+
+def test_a_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
+    """A configuration file that is a named pipe would block permanently, so it is refused."""
+    pipe = tmp_path / "refundry.toml"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match="is not a regular file"):
+        read_config(pipe)
+
+
+@pytest.mark.parametrize("carry", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_secret_cannot_leave_the_process(carry: Callable[[Secret], object]) -> None:
+    """A secret refuses to be pickled or copied, which would write its bytes somewhere."""
+    with pytest.raises(TypeError, match="a Secret cannot be pickled"):
+        carry(Secret(b"canary"))
 
 
 @pytest.mark.parametrize("store", ["postgresql://user@host/db", "sqlite://", "sqlite:///", "refunds.db"])

@@ -6,6 +6,7 @@ markup, and the page loads nothing and runs nothing. A report proves nothing: `a
 
 import csv
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -35,7 +36,8 @@ _COLUMNS: Final = (
     "event", "channel", "outcome", "code", "cause", "review", "provider_refund_id", "settled_at", "reason", "by",
     "why", "offline", "against_evidence", "plugin", "evidence",
 )  # fmt: skip
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = re.compile("(^|;)([ \u3000]*[=+@\t\r\uff1d\uff0b\uff0d\uff20-])")
+"""How a formula begins, also in full width, and after a semicolon, which separates columns in many countries."""
 
 
 @attrs.frozen
@@ -106,7 +108,7 @@ def _within(at: datetime, part: Part) -> bool:
 
 def safe_cell(text: str) -> str:
     """Return a text that spreadsheets do not interpret as a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return _FORMULA.sub(r"\1'\2", text)
 
 
 def _write_csv(out: TextIO, histories: Iterator[History]) -> int:
