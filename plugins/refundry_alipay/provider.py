@@ -40,7 +40,7 @@ from refundry.provider import (
     validation,
 )
 from refundry.provider.signed import SignedProvider
-from refundry_alipay import __version__, interpretation, request_fields, signing
+from refundry_alipay import __version__, charsets, interpretation, request_fields, signing
 from refundry_alipay.codes import INQUIRY_CODES, REFUND_CODES
 from refundry_alipay.interpretation import BEIJING
 from refundry_alipay.messages import (
@@ -213,14 +213,17 @@ class AlipayProvider(SignedProvider[AlipaySettings]):
     # --- notifications ------------------------------------------------------------------------------------------------
 
     def parse_notification(self, notification: Notification) -> VerifiedNotification:
-        """Verify and read a form that Alipay posts, in the charset that it names.
+        """Verify the raw values of a form that Alipay posts, and read it in the charset that it names.
 
         A message of Alipay's about something else (a payment, a trade that timed out) names no refund: it is
         acknowledged, because Alipay would repeat it for a day.
         """
-        charset = signing.form_charset(notification.body, self.settings.charset)
-        params = signing.read_form(notification.body, charset)
-        signed = self._verify_form(params, charset)
+        raw = signing.form_fields(notification.body)
+        signed = self._verified_of(_contents(raw), raw.get("sign", b"").decode("latin-1"))
+        named = raw.get("charset", b"").decode("latin-1")
+        in_header = charsets.named_in(notification.header("content-type"))
+        params = charsets.decoded(raw, named, in_header, self.settings.charset)
+        self._check_names(params)
         fields = {name: value for name, value in params.items() if value}
         if fields.get("msg_method") == DEPOSIT_BACK:
             return _deposit_back(fields, signed)
@@ -230,11 +233,10 @@ class AlipayProvider(SignedProvider[AlipaySettings]):
         at = interpretation.moment(message.notify_time)
         return VerifiedNotification(refund, at, partial(interpretation.notified, message), ACKNOWLEDGEMENT, signed)
 
-    def _verify_form(self, params: Mapping[str, str], charset: str) -> bytes:
-        """Return what Alipay signed of a form; raise `Forged` unless it is for our certificate, app and seller."""
+    def _check_names(self, params: Mapping[str, str]) -> None:
+        """Raise `Forged` unless a form is signed as documented, with our certificate, for our app and seller."""
         if params.get("sign_type", signing.SIGN_TYPE) != signing.SIGN_TYPE:
             raise Forged(f"it is not signed with {signing.SIGN_TYPE}")
-        signed = self._verified_of(_contents(params, charset), params.get("sign"))
         named = (
             ("app_id", self.settings.app_id, "another app"),
             ("seller_id", self.settings.seller_id or params.get("seller_id"), "another seller"),
@@ -245,9 +247,8 @@ class AlipayProvider(SignedProvider[AlipaySettings]):
                 raise Forged(f"it names {other}")
         if "app_id" not in params:
             raise Forged("it names no app")
-        return signed
 
-    def _verified_of(self, contents: list[bytes], signature: str | None) -> bytes:
+    def _verified_of(self, contents: list[bytes], signature: str) -> bytes:
         *others, last = contents
         for content in others:
             with suppress(Forged):
@@ -276,16 +277,22 @@ _APP_REFUSED: Final = frozenset(
 assumed for an app whose key it does not have."""
 
 
-def _contents(params: Mapping[str, str], charset: str) -> list[bytes]:
-    """Return what may have been signed: with and without what has no value, and the name of the certificate.
+def _contents(params: Mapping[str, bytes]) -> list[bytes]:
+    """Return what may have been signed: with and without what has no value, the name of the certificate, and sign_type.
 
-    An undocumented name without a value does not justify leaving it out: a flipped bit makes such names.
+    Where sign_type is signed, everything is: the name of the certificate too. An undocumented name without a value does
+    not justify leaving it out: a flipped bit makes such names.
     """
     without = {name: value for name, value in params.items() if name != "alipay_cert_sn"}
     known = messages.described(TradeNotification)
     keeps = (True, False) if all(value or name in known for name, value in params.items()) else (True,)
-    forms = [(form, keep) for form in (params, without) for keep in keeps]
-    return list(dict.fromkeys(signing.notification_content(form, charset, keep) for form, keep in forms))
+    forms = ((params, False), (without, False), (params, True))
+    contents = (
+        signing.notification_content(form, keep_empty=keep, with_sign_type=with_sign_type)
+        for form, with_sign_type in forms
+        for keep in keeps
+    )
+    return list(dict.fromkeys(contents))
 
 
 def _deposit_back(fields: Mapping[str, str], signed: bytes) -> VerifiedNotification:

@@ -9,7 +9,6 @@ import binascii
 import json
 import re
 from collections.abc import Collection, Mapping
-from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -20,36 +19,17 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key, l
 from refundry.errors import Forged, Invalid
 from refundry.provider import signatures
 from refundry.provider.strict_json import MAX_BYTES, Unreadable, read_object
+from refundry_alipay.charsets import codec_of, masked, text_of
 
 SIGN_TYPE: Final = "RSA2"
 """The only algorithm that is accepted (SHA-256), whatever a message names."""
 ERROR_NODE: Final = "error_response"
 MAX_FIELDS: Final = 200
 
-_CHARSETS: Final = MappingProxyType({"utf-8": "utf-8", "utf8": "utf-8", "gbk": "gbk", "gb2312": "gbk"})
 _ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _JSON: Final = json.JSONDecoder()
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/\s]++=*+\s*+")
-
-
-# --- charsets ---------------------------------------------------------------------------------------------------------
-
-
-def codec_of(charset: str) -> str:
-    """Return the codec of a charset that Alipay takes, however it is written; `Unreadable` for any other."""
-    codec = _CHARSETS.get(charset.lower())
-    if codec is None:
-        raise Unreadable("a charset that Alipay does not document")
-    return codec
-
-
-def text_of(data: bytes, charset: str) -> str:
-    """Decode bytes; `Unreadable` if they are not in that charset."""
-    try:
-        return data.decode(codec_of(charset))
-    except UnicodeDecodeError:
-        raise Unreadable(f"not {charset}") from None
 
 
 # --- what is signed ---------------------------------------------------------------------------------------------------
@@ -57,20 +37,21 @@ def text_of(data: bytes, charset: str) -> str:
 
 def request_content(params: Mapping[str, str], charset: str) -> bytes:
     """Return the bytes that are signed in a request: all that has a value but `sign`, raw, ordered by code point."""
-    return _joined({name: value for name, value in params.items() if name != "sign" and value}, charset)
+    kept = sorted(name for name, value in params.items() if name != "sign" and value)
+    return "&".join(f"{name}={params[name]}" for name in kept).encode(codec_of(charset))
 
 
-def notification_content(params: Mapping[str, str], charset: str, keep_empty: bool = True) -> bytes:
-    """Return the bytes that are signed in a notification: `sign_type` is left out too.
+def notification_content(
+    params: Mapping[str, bytes], *, keep_empty: bool = True, with_sign_type: bool = False
+) -> bytes:
+    """Return the bytes that are signed in a notification: the values as they were sent, whatever their charset.
 
-    Alipay's SDKs keep parameters without a value; other code that works leaves them out.
+    `sign_type` is not documented to be signed, and sometimes is. Alipay's SDKs keep parameters without a value; other
+    code that works leaves them out.
     """
-    left = {name: value for name, value in params.items() if name not in ("sign", "sign_type")}
-    return _joined({name: value for name, value in left.items() if value or keep_empty}, charset)
-
-
-def _joined(params: Mapping[str, str], charset: str) -> bytes:
-    return "&".join(f"{name}={params[name]}" for name in sorted(params)).encode(codec_of(charset))
+    unsigned = ("sign",) if with_sign_type else ("sign", "sign_type")
+    kept = sorted(name for name, value in params.items() if name not in unsigned and (value or keep_empty))
+    return b"&".join(name.encode() + b"=" + params[name] for name in kept)
 
 
 def sign(key: RSAPrivateKey, content: bytes) -> str:
@@ -107,16 +88,17 @@ def read_answer(body: bytes, method: str, charset: str = "utf-8") -> Envelope:
     """Find the one node that answers `method`, or reports an error; raise `Unreadable` unless there is exactly one.
 
     The body is first read as a whole, so that a name that appears twice is refused wherever it is, however escaped.
+    `charset` is that of the account; a gateway in trouble answers in another one.
     """
     if len(body) > MAX_BYTES:
         raise Unreadable(f"longer than {MAX_BYTES} bytes")
-    text = text_of(body, charset)
+    codec, text = text_of(body, charset)
     root = read_object(text.encode())
     found = [name for name in (node_name(method), ERROR_NODE) if name in root]
     if len(found) != 1 or type(root[found[0]]) is not dict:
         raise Unreadable(f"not one {node_name(method)}")
-    node = _members(text)[found[0]].encode(codec_of(charset))
-    return Envelope(found[0], node, _text(root, "sign"), _text(root, "alipay_cert_sn"))
+    start, end = _members(masked(body, codec))[found[0]]
+    return Envelope(found[0], body[start:end], _text(root, "sign"), _text(root, "alipay_cert_sn"))
 
 
 def response_node(body: bytes, method: str, charset: str = "utf-8") -> tuple[str, bytes]:
@@ -130,18 +112,19 @@ def read_node(node: bytes, charset: str = "utf-8", strings: Collection[str] = ()
 
     The fields that `strings` names must be strings: a number with a fraction, which is read as its text, is not one.
     """
-    text = text_of(node, charset)
+    codec, text = text_of(node, charset)
     read = read_object(text.encode())
-    raw = _members(text)
+    raw = masked(node, codec)
+    members = _members(raw)
     for name in strings:
-        if isinstance(read.get(name), str) and not raw[name].startswith('"'):
+        if isinstance(read.get(name), str) and raw[members[name][0]] != '"':
             raise Unreadable(f"{name}: not a string")
     return read
 
 
-def _members(text: str) -> dict[str, str]:
-    """Return the raw text of every value of a JSON object that was found to be one."""
-    found: dict[str, str] = {}
+def _members(text: str) -> dict[str, tuple[int, int]]:
+    """Return where every value of a JSON object that was found to be one begins and ends."""
+    found: dict[str, tuple[int, int]] = {}
     at = _skip(text, _skip(text, 0) + 1)
     while text[at] != "}":
         if text[at] == ",":
@@ -149,7 +132,7 @@ def _members(text: str) -> dict[str, str]:
         name, at = _JSON.raw_decode(text, at)
         start = _skip(text, _skip(text, at) + 1)
         _, end = _JSON.raw_decode(text, start)
-        found[name] = text[start:end]
+        found[name] = (start, end)
         at = _skip(text, end)
     return found
 
@@ -170,17 +153,15 @@ def _text(root: Mapping[str, object], name: str) -> str | None:
 
 
 def read_form(body: bytes, charset: str) -> dict[str, str]:
-    """Read a form; `Unreadable` if it is long, escapes badly, is not in `charset` or says something twice."""
-    return {name: text_of(value, charset) for name, value in _fields(body).items()}
+    """Read a form in one charset; `Unreadable` if it is in another, or as `form_fields`."""
+    try:
+        return {name: value.decode(codec_of(charset)) for name, value in form_fields(body).items()}
+    except UnicodeDecodeError:
+        raise Unreadable(f"not {charset}") from None
 
 
-def form_charset(body: bytes, otherwise: str) -> str:
-    """Return the charset that a form names itself, or the one that is given."""
-    named = _fields(body).get("charset", b"").decode("latin-1")
-    return named or otherwise
-
-
-def _fields(body: bytes) -> dict[str, bytes]:
+def form_fields(body: bytes) -> dict[str, bytes]:
+    """Return the raw values of a form; `Unreadable` if it is long, escapes badly or says something twice."""
     if len(body) > MAX_BYTES:
         raise Unreadable(f"longer than {MAX_BYTES} bytes")
     if not body.isascii():

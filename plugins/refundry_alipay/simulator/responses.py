@@ -46,7 +46,7 @@ def beijing(moment: datetime) -> str:
 
 
 def answer(settings: AlipaySettings, draft: Draft) -> bytes:
-    """Write an answer in the charset of its request, without its signature."""
+    """Write an answer, in the charset of its request unless a setting names one, without its signature."""
     parsed, code = request_of(draft), code_of(draft)
     gateway = draft.status or gateway_code(code)
     node = result(code, gateway, parsed.signed)
@@ -57,7 +57,12 @@ def answer(settings: AlipaySettings, draft: Draft) -> bytes:
         node |= {"out_trade_no": _order_number(draft.payment), "refund_fee": "0.00", "send_back_fee": "0.00"}
     at_the_gateway = gateway not in (SUCCESS, "40004")
     name = "error_response" if not parsed.known or (settings.error_response and at_the_gateway) else _name(parsed)
-    return compact({name: node}).encode(CHARSETS[parsed.charset.lower()], "replace")
+    return compact({name: node}).encode(CHARSETS[charset_of(settings, parsed).lower()], "replace")
+
+
+def charset_of(settings: AlipaySettings, parsed: AlipayRequest) -> str:
+    """Return the charset of the answer to a request."""
+    return parsed.charset if settings.answer_charset == "requested" else settings.answer_charset
 
 
 def _name(parsed: AlipayRequest) -> str:

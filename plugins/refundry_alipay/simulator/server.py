@@ -24,19 +24,20 @@ from refundry.testing.simulator.registration import simulator_plugin
 from refundry.testing.simulator.server import Action, Simulator
 from refundry.testing.simulator.settings import text
 from refundry.testing.simulator.wire import RsaWire
-from refundry_alipay.signing import notification_content, read_form, sign, verify
+from refundry_alipay.signing import form_fields, notification_content, sign, verify
 from refundry_alipay.simulator.keys import APP_ID, AlipayKeys, cert_sn, make_keys, root_sn
 from refundry_alipay.simulator.requests import AlipayRequest, Sent
 from refundry_alipay.simulator.responses import (
     DEPOSIT_BACK,
     answer,
     beijing,
+    charset_of,
     code_of,
     deposit_back,
     request_of,
     trade_changed,
 )
-from refundry_alipay.simulator.settings import CHARSETS, AlipaySettings
+from refundry_alipay.simulator.settings import CHARSETS, NOTIFY_CHARSETS, AlipaySettings
 
 _UNDECLARED_AMOUNT: Final = 99_999_999_99
 """The fen of a payment that was not declared: the most that a price(11) can hold."""
@@ -124,8 +125,8 @@ class AlipayWire(RsaWire[AlipaySettings]):
         if draft.operation == "notification":
             charset = self.settings.notify_charset
             kind = f"application/x-www-form-urlencoded; charset={charset}"
-            return [("content-type", kind)], self._signed_form(body, charset, flaw)
-        charset = request_of(draft).charset
+            return [("content-type", kind)], self._signed_form(body, flaw)
+        charset = charset_of(self.settings, request_of(draft))
         headers = [("content-type", f"text/html;charset={charset}")]
         node = _first_node(body, charset)
         if node is None or flaw is SignatureFlaw.UNSIGNED or code_of(draft) in _UNSIGNED:
@@ -135,17 +136,17 @@ class AlipayWire(RsaWire[AlipaySettings]):
             signed += b',"alipay_cert_sn":"' + self._own_serial.encode() + b'"'
         return headers, signed + b"}"
 
-    def _signed_form(self, body: bytes, charset: str, flaw: SignatureFlaw | None) -> bytes:
+    def _signed_form(self, body: bytes, flaw: SignatureFlaw | None) -> bytes:
         try:
-            fields = read_form(body, charset)
+            fields = form_fields(body)
         except Unreadable:
             return body
         if flaw is SignatureFlaw.UNSIGNED:
             return body
         if flaw is SignatureFlaw.NO_TIME:
             fields.pop("notify_time", None)
-        fields["sign"] = self._sign(notification_content(fields, charset), flaw)
-        return urlencode(fields, encoding=CHARSETS[charset]).encode()
+        content = notification_content(fields, with_sign_type=self.settings.sign_type_signed)
+        return urlencode(fields | {"sign": self._sign(content, flaw).encode()}).encode()
 
     def _sign(self, content: bytes, flaw: SignatureFlaw | None) -> str:
         return with_flaw(sign(self.signing_key(flaw), content), flaw)
@@ -170,12 +171,12 @@ class AlipayWire(RsaWire[AlipaySettings]):
             # Every attempt of a notification has the same.
             "notify_id": hashlib.md5(about.encode(), usedforsecurity=False).hexdigest(),
             "app_id": self._app_id,
-            "charset": charset,
+            **({"charset": charset} if self.settings.charset_in == "form" else {}),
             "version": "1.0",
             "sign_type": "RSA2",
             **write(draft, draft.refund, draft.payment, at),
         }
-        return urlencode(fields, encoding=CHARSETS[charset]).encode()
+        return urlencode(fields, encoding=NOTIFY_CHARSETS[charset]).encode()
 
 
 def _refused(parsed: AlipayRequest, code: str) -> Draft:

@@ -13,6 +13,8 @@ from refundry_alipay.simulator.keys import APP_ID, AlipayKeys
 
 CHARSETS: Final = {"utf-8": "utf-8", "gbk": "gbk", "gb2312": "gbk"}
 """The charsets that Alipay takes, in lower case, and what Python calls them."""
+NOTIFY_CHARSETS: Final = CHARSETS | {"gb18030": "gb18030"}
+"""The charsets of notifications; GB18030 was seen."""
 
 
 @attrs.frozen(kw_only=True)
@@ -31,7 +33,13 @@ class AlipaySettings(Settings):
     """Report everything that some products report: royalties, vouchers, charges, two fund channels."""
     deposit_back: str = "none"
     """The state of the bank's part of each refund that succeeded: `P`, `S` or `F`; `S` and `F` are also notified."""
+    answer_charset: str = "requested"
+    """The charset of answers: that of the request, or whatever a gateway in trouble uses."""
     notify_charset: str = "utf-8"
+    charset_in: str = "form"
+    """Where a notification names its charset: in the `form` and the Content-Type header, or in the `header` alone."""
+    sign_type_signed: bool = False
+    """The signature of a notification covers `sign_type`, which no document says; both forms were seen."""
     app_gateway: str | None = None
     """Where messages about deposit-backs go; None: to `notify_url`."""
     own_notify_url: bool = True
@@ -46,7 +54,10 @@ class AlipaySettings(Settings):
         "accepted": choice("N", "absent"),
         "details": flag,
         "deposit_back": choice("none", "P", "S", "F"),
-        "notify_charset": choice(*CHARSETS),
+        "answer_charset": choice("requested", *CHARSETS),
+        "notify_charset": choice(*NOTIFY_CHARSETS),
+        "charset_in": choice("form", "header"),
+        "sign_type_signed": flag,
         "app_gateway": Settings.OPTIONS["notify_url"],
         "own_notify_url": flag,
         "error_response": flag,

@@ -160,14 +160,24 @@ def read_inquiry(node: bytes, instruction: RefundInstruction = INSTRUCTION) -> O
     return plain().inquire(instruction, AT).read(answer(signed(QUERY, node)))
 
 
+def raw_values(params: Mapping[str, str], charset: str = "utf-8") -> dict[str, bytes]:
+    """Return the values of a form as its bytes."""
+    return {name: value.encode(charset) for name, value in params.items()}
+
+
 def form(params: Mapping[str, str], charset: str = "utf-8", keep_empty: bool = True) -> bytes:
     """Write a form as Alipay posts it, signed."""
-    content = signing.notification_content(params, charset, keep_empty)
-    return urlencode({**params, "sign": signing.sign(provider_key(), content)}, encoding=charset).encode()
+    return signed_form(raw_values(params, charset), keep_empty=keep_empty)
 
 
-def notification(raw: bytes) -> Notification:
-    headers = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")]
+def signed_form(values: Mapping[str, bytes], **signed: bool) -> bytes:
+    """Write a form of raw values, signed as `signing.notification_content` describes."""
+    content = signing.notification_content(values, **signed)
+    return urlencode({**values, "sign": signing.sign(provider_key(), content)}).encode()
+
+
+def notification(raw: bytes, content_type: str = "application/x-www-form-urlencoded") -> Notification:
+    headers = [("content-type", content_type)]
     return Notification("POST", "/notifications/shop-cn", headers, raw)
 
 

@@ -208,13 +208,19 @@ async def test_bank_refuses_after_settlement(tmp_path: Path, keys: AlipayKeys, b
     assert ("informational", "DBACK_F") == (late_answer.outcome, late_answer.code)
 
 
-@pytest.mark.parametrize("charset", ["utf-8", "gbk"])
-async def test_settled_by_a_notification(tmp_path: Path, keys: AlipayKeys, box: Letterbox, charset: str) -> None:
-    """A notification, in either charset, settles a refund whose answer was lost; received twice it changes nothing."""
-    async with open_shop(tmp_path, keys, notify_url=box.url, notify_sync=True, notify_charset=charset) as shop:
+@pytest.mark.parametrize(
+    "form",
+    [{}, {"notify_charset": "gbk"}, {"notify_charset": "gb18030", "charset_in": "header", "sign_type_signed": True}],
+    ids=["usual", "gbk", "unusual"],
+)
+async def test_settled_by_a_notification(
+    tmp_path: Path, keys: AlipayKeys, box: Letterbox, form: dict[str, Any]
+) -> None:
+    """A notification, however it is written, settles a refund whose answer was lost; a repetition changes nothing."""
+    async with open_shop(tmp_path, keys, notify_url=box.url, notify_sync=True, **form) as shop:
         shop.alipay.fault("drop_response", operation="refund")
         refund = await shop.request()
-        await box.wait_for(1, charset)
+        await box.wait_for(1, form.get("notify_charset", "utf-8"))
         for _ in range(2):
             assert b"success" == (await shop.gateway.receive_notification("shop", _posted(box.got[0]))).body
         settled = await shop.gateway.get(refund.id)
@@ -223,9 +229,11 @@ async def test_settled_by_a_notification(tmp_path: Path, keys: AlipayKeys, box: 
     assert (Status.UNKNOWN, Status.SETTLED, 1) == (refund.status, settled.status, len(ends))
 
 
-async def test_gbk(tmp_path: Path, keys: AlipayKeys) -> None:
-    """An account in GBK refunds, and reads answers in GBK, with a reason that is not ASCII."""
-    async with open_shop(tmp_path, keys, account='charset = "gbk"\n', details=True) as shop:
+@pytest.mark.parametrize(("account", "answers"), [("gbk", "requested"), ("utf-8", "gbk"), ("gbk", "utf-8")])
+async def test_gbk(tmp_path: Path, keys: AlipayKeys, account: str, answers: str) -> None:
+    """A refund with a reason that is not ASCII is settled, whether Alipay answers in the account's charset or not."""
+    options: dict[str, Any] = {"details": True, "answer_charset": answers}
+    async with open_shop(tmp_path, keys, account=f'charset = "{account}"\n', **options) as shop:
         shop.alipay.fault("drop_response", operation="refund")
         refund = await shop.later(await shop.request(reason="正常退款"))
 

@@ -36,13 +36,16 @@ from tests.plugins.alipay.given import (
     provider,
     provider_key,
     public_pem,
+    raw_values,
     read_notification,
     sample_fields,
+    signed_form,
 )
 
 PARTIAL = sample_fields("notification_partial")
 RAW = form(PARTIAL)
 ALIPAY = provider()
+IN_GBK = provider(charset="gbk")
 
 
 # --- refunds ----------------------------------------------------------------------------------------------------------
@@ -208,25 +211,60 @@ def test_the_vectors(index: int) -> None:
         ALIPAY.parse_notification(notification(raw))
 
 
-@pytest.mark.parametrize("charset", ["utf-8", "GBK", "gbk", "gb2312", "UTF-8"])
-def test_charsets(charset: str) -> None:
-    """A form is read in the charset that it names, whatever the account's is."""
-    params = PARTIAL | {"charset": charset, "subject": "退款测试"}
-
-    for account in (ALIPAY, provider(charset="gbk")):
-        assert (
-            INSTRUCTION.refund_request_id
-            == account.parse_notification(notification(form(params, charset))).refund_request_id
-        )
+SUBJECT = "退款测试"
 
 
-def test_no_charset() -> None:
-    """A form that names no charset is read in the account's."""
-    params = {name: value for name, value in PARTIAL.items() if name != "charset"} | {"subject": "退款测试"}
+@pytest.mark.parametrize("named", ["utf-8", "GBK", "gb2312", "GB18030", "UTF-8", "rot13", None])
+@pytest.mark.parametrize("written", ["utf-8", "gbk", "gb18030"])
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain; charset=GBK", ""])
+def test_charsets(named: str | None, written: str, content_type: str) -> None:
+    """A genuine form is read whatever charset it is in, names, or names only in its Content-Type."""
+    given_names = {name: value for name, value in PARTIAL.items() if name != "charset"}
+    params = given_names | ({} if named is None else {"charset": named}) | {"subject": SUBJECT}
+    raw = form(params, written)
 
-    assert provider(charset="gbk").parse_notification(notification(form(params, "gbk"))).refund_request_id
-    with pytest.raises((Forged, Unreadable)):
-        ALIPAY.parse_notification(notification(form(params, "gbk")))
+    for account in (ALIPAY, IN_GBK):
+        found = account.parse_notification(notification(raw, content_type))
+        assert isinstance(found.read(INSTRUCTION), Succeeded)
+        with pytest.raises(Forged):
+            account.parse_notification(notification(raw.replace(b"refund_fee=12.33", b"refund_fee=99.00")))
+
+
+@pytest.mark.parametrize("charset", ["GBK", "GB18030"])
+def test_the_euro_sign_in_one_byte(charset: str) -> None:
+    """The euro sign as Windows writes it in GBK, 0x80, neither makes a form unreadable nor its signature wrong."""
+    values = raw_values(PARTIAL | {"charset": charset, "subject": SUBJECT}, "gbk")
+    raw = signed_form(values | {"subject": values["subject"] + b" 5\x80 \x81\x80"})
+
+    assert isinstance(ALIPAY.parse_notification(notification(raw)).read(INSTRUCTION), Succeeded)
+
+
+def test_a_form_in_no_charset() -> None:
+    """A form whose bytes are text in no charset of Alipay is unreadable, although it is signed."""
+    with pytest.raises(Unreadable):
+        ALIPAY.parse_notification(notification(signed_form(raw_values(PARTIAL) | {"subject": b"\xff\xff"})))
+
+
+SERIAL = "a" * 32
+
+
+@pytest.mark.parametrize("certificate", [{}, {"alipay_cert_sn": SERIAL}])
+@pytest.mark.parametrize("keep_empty", [True, False])
+def test_the_signature_may_cover_sign_type(certificate: dict[str, str], keep_empty: bool) -> None:
+    """A form is accepted whether its signature covers sign_type or not."""
+    values = raw_values(PARTIAL | certificate)
+    for with_sign_type in (True, False):
+        raw = signed_form(values, keep_empty=keep_empty, with_sign_type=with_sign_type)
+        assert isinstance(ALIPAY.parse_notification(notification(raw)).read(INSTRUCTION), Succeeded)
+
+
+def test_no_mixture_of_the_forms_that_are_signed() -> None:
+    """If the signature covers sign_type, it covers the name of the certificate too, and sign_type is the signed one."""
+    signed = signed_form(raw_values(PARTIAL), with_sign_type=True)
+
+    for mixed in (signed + b"&alipay_cert_sn=" + SERIAL.encode(), signed.replace(b"sign_type=RSA2&", b"")):
+        with pytest.raises(Forged):
+            ALIPAY.parse_notification(notification(mixed))
 
 
 def test_an_undocumented_name_without_a_value_is_not_left_out() -> None:
@@ -261,7 +299,7 @@ def test_certificate_mode() -> None:
 
 
 def signed_by(key: object, params: dict[str, str]) -> bytes:
-    content = signing.notification_content(params, "utf-8")
+    content = signing.notification_content(raw_values(params))
     return urlencode({**params, "sign": signing.sign(key, content)}).encode()  # type: ignore[arg-type]
 
 
@@ -307,12 +345,11 @@ def test_another_seller() -> None:
         RAW + b"&r%65fund_fee=12.33",
         RAW + b"&a=%",
         RAW + b"&a=%zz",
-        RAW.replace(b"charset=utf-8", b"charset=rot13"),
         RAW + b"&a=" + b"x" * 65_536,
     ],
 )
 def test_two_meanings(raw: bytes) -> None:
-    """A form that says something twice, escapes badly, or names another charset has no one meaning."""
+    """A form that says something twice, escapes badly or is too long has no one meaning."""
     with pytest.raises(Unreadable):
         ALIPAY.parse_notification(notification(raw))
 
@@ -363,5 +400,5 @@ def test_the_right_key_signs_the_right_words() -> None:
     """The test's own signature is the one that a genuine form has: nothing else makes it acceptable."""
     params = signing.read_form(RAW, "utf-8")
 
-    expected = signing.sign(provider_key(), signing.notification_content(PARTIAL, "utf-8"))
+    expected = signing.sign(provider_key(), signing.notification_content(raw_values(PARTIAL)))
     assert expected == params["sign"]

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from refundry.errors import Forged, Invalid
 from refundry.provider.strict_json import MAX_BYTES, Unreadable
-from refundry_alipay import signing
+from refundry_alipay import charsets, signing
 from refundry_alipay.provider import QUERY, REFUND
-from tests.plugins.alipay.given import HERE, body, merchant_key, private_pem, provider_key, public_pem
+from tests.plugins.alipay.given import HERE, body, merchant_key, private_pem, provider_key, public_pem, raw_values
 
 VECTORS = json.loads((HERE / "vectors.json").read_bytes())
 PUBLIC = json.loads((HERE / "vector_keys.json").read_bytes())
@@ -59,12 +59,13 @@ def test_answers_of_the_official_sdk(vector: dict[str, Any]) -> None:
 def test_notifications_of_the_official_sdk(vector: dict[str, Any]) -> None:
     """A form is read in the charset that it names, GBK as well as UTF-8, and its signature verifies."""
     raw = vector["raw_form_body"].encode()
-    charset = signing.form_charset(raw, "utf-8")
-    params = signing.read_form(raw, charset)
+    fields = signing.form_fields(raw)
+    charset = fields["charset"].decode()
+    params = charsets.decoded(fields, charset)
 
     assert vector["charset"] == charset
     assert vector["params"] == params
-    content = signing.notification_content(params, charset)
+    content = signing.notification_content(fields)
     assert vector["content_signed"].encode(charset) == content
     signing.verify(PROVIDER, params["sign"], content)
 
@@ -73,7 +74,7 @@ def test_notifications_of_the_official_sdk(vector: dict[str, Any]) -> None:
 def test_tampered_notifications(vector: dict[str, Any]) -> None:
     """A changed amount does not verify."""
     with pytest.raises(Forged):
-        signing.verify(PROVIDER, vector["params"]["sign"], signing.notification_content(vector["params"], "utf-8"))
+        signing.verify(PROVIDER, vector["params"]["sign"], signing.notification_content(raw_values(vector["params"])))
 
 
 # --- contents ---------------------------------------------------------------------------------------------------------
@@ -87,18 +88,20 @@ def test_what_a_request_signs() -> None:
 
 
 def test_what_a_notification_signs() -> None:
-    """Neither `sign` nor `sign_type`; what is empty is kept or left out as asked."""
-    params = {"b": "退", "sign": "x", "a": "", "sign_type": "RSA2"}
+    """Never `sign`, and `sign_type` and what is empty as asked; the values are the bytes that were sent."""
+    params = {"b": b"\x80\xff", "sign": b"x", "a": b"", "sign_type": b"RSA2"}
 
-    assert "a=&b=退".encode("gbk") == signing.notification_content(params, "GBK")
-    assert "b=退".encode() == signing.notification_content(params, "utf-8", keep_empty=False)
+    assert b"a=&b=\x80\xff" == signing.notification_content(params)
+    assert b"b=\x80\xff" == signing.notification_content(params, keep_empty=False)
+    assert b"a=&b=\x80\xff&sign_type=RSA2" == signing.notification_content(params, with_sign_type=True)
 
 
 @pytest.mark.parametrize("charset", ["latin-1", "utf-16", "rot13", "", "gb18030", "utf_8"])
 def test_charsets_that_alipay_does_not_take(charset: str) -> None:
-    """No other charset is looked up: a message could otherwise name any codec."""
+    """No request is written in another charset, and no message is read by any codec that it may name."""
     with pytest.raises(Unreadable, match="charset"):
-        signing.codec_of(charset)
+        charsets.codec_of(charset)
+    assert charsets.text_of(b"\xcd\xcb", charset) == ("gb18030", "退")
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -133,6 +136,37 @@ def test_gbk_bytes_that_look_like_ascii() -> None:
     raw = json.dumps({"sub_msg": unusual}, ensure_ascii=False).encode("gbk")
 
     assert raw == signing.response_node(body(REFUND, raw), REFUND, "gbk")[1]
+
+
+@pytest.mark.parametrize("account", ["utf-8", "gbk"])
+@pytest.mark.parametrize("written", ["utf-8", "gbk"])
+def test_an_answer_in_another_charset(account: str, written: str) -> None:
+    """An answer in GBK is read although the account is in UTF-8, and the other way around."""
+    raw = '{"code":"40004","sub_msg":"业务处理失败，请重试"}'.encode(written)  # Alipay's own comma
+
+    found = signing.response_node(body(REFUND, raw), REFUND, account)[1]
+    assert raw == found
+    assert "40004" == signing.read_node(found, account)["code"]
+
+
+@given(
+    st.text(st.characters(codec="gbk")),
+    st.text(st.characters(codec="gbk")),
+    st.sampled_from(["utf-8", "gbk"]),
+    st.sampled_from(["utf-8", "gbk"]),
+)
+def test_no_text_adds_a_field_in_another_charset(first: str, second: str, written: str, account: str) -> None:
+    """Whatever texts an answer has, read in another charset it has the same fields, or it is unreadable."""
+    node = {"code": "40004", "first": first, "second": second, "z": "1"}
+    raw = json.dumps(node, ensure_ascii=False).encode(written)
+    try:
+        found = signing.response_node(body(REFUND, raw), REFUND, account)[1]
+        read = signing.read_node(found, account)
+    except Unreadable:
+        return
+    assert raw == found
+    assert list(node) == list(read)
+    assert ("40004", "1") == (read["code"], read["z"])
 
 
 def test_the_node_of_an_error() -> None:
@@ -234,23 +268,18 @@ def test_forms_that_are_refused(raw: bytes) -> None:
         signing.read_form(raw, "utf-8")
 
 
-def test_form_charset() -> None:
-    """The charset is the form's own, and another's only where it names none."""
-    assert ("GBK", "utf-8", "gbk") == (
-        signing.form_charset(b"charset=GBK&a=%cd%cb", "utf-8"),
-        signing.form_charset(b"a=1", "utf-8"),
-        signing.form_charset(b"charset=", "gbk"),
-    )
-
-
 @given(st.binary(max_size=200), st.sampled_from(["utf-8", "gbk"]))
 def test_reading_any_form(raw: bytes, charset: str) -> None:
     """Any bytes at all are a form or unreadable; nothing else is raised."""
+    with suppress(Unreadable):
+        signing.read_form(raw, charset)
     try:
-        params = signing.read_form(raw, charset)
+        fields = signing.form_fields(raw)
     except Unreadable:
         return
-    signing.notification_content(params, charset)
+    signing.notification_content(fields)
+    with suppress(Unreadable):
+        charsets.decoded(fields, charset)
 
 
 # --- signatures and keys ----------------------------------------------------------------------------------------------
