@@ -39,6 +39,8 @@ def as_json_value(value: object) -> Any:
     if isinstance(value, SettlementFacts):
         facts = {name: as_json_value(getattr(value, name)) for name in attrs.fields_dict(SettlementFacts)}
         return {name: fact for name, fact in facts.items() if fact is not None}
+    if isinstance(value, Mapping):
+        return {name: as_json_value(item) for name, item in value.items()}
     if isinstance(value, tuple):
         return [as_json_value(item) for item in value]
     return value

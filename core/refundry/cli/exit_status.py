@@ -21,6 +21,6 @@ class ExitStatus(IntEnum):
     NOT_FINAL = 4
     """`request --wait`: no final result in time; workers continue."""
     DIFFERENCE = 5
-    """A check found a difference."""
+    """A check found a difference, or a problem."""
     INTERRUPTED = 130
     """Interrupted, or canceled at a prompt."""

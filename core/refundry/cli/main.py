@@ -41,6 +41,7 @@ COMMANDS: Final = (
     LazyCommand("resume", "refundry.cli.operators:resume", "Resume refunds on hold after fixing the cause.", _OPERATE),
     LazyCommand("work", "refundry.cli.services:work", "Process refunds that are due, until SIGTERM.", _RUN),
     LazyCommand("serve", "refundry.cli.services:serve", "Receive provider notifications, until SIGTERM.", _RUN),
+    LazyCommand("status", "refundry.cli.status:status", "Show accounts, workers, audit and store on one screen.", _RUN),
     LazyCommand("events", "refundry.cli.queries:events", "Print the log: of one refund, or all of it.", _AUDIT),
     LazyCommand(
         "evidence",

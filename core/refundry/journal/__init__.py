@@ -29,7 +29,7 @@ from refundry.journal.values import (
     UnmatchedNotification,
     Write,
 )
-from refundry.journal.working import AccountRecord, Backlog, WorkerRecord
+from refundry.journal.working import AccountRecord, Backlog, StoreRecord, WorkerRecord
 
 __all__ = [
     "AccountRecord",
@@ -53,6 +53,7 @@ __all__ = [
     "Selection",
     "StoredCheckpoint",
     "StoreReader",
+    "StoreRecord",
     "TreeStore",
     "UnmatchedNotification",
     "UnmatchedNotifications",

@@ -34,7 +34,7 @@ from refundry.journal.values import (
     UnmatchedNotification,
     Write,
 )
-from refundry.journal.working import AccountRecord, Backlog, WorkerRecord
+from refundry.journal.working import AccountRecord, Backlog, StoreRecord, WorkerRecord
 from refundry.refund import Review
 
 __all__ = [
@@ -190,6 +190,9 @@ class HealthReader(Protocol):
 
     async def workers(self) -> Sequence[WorkerRecord]:
         """Return the workers that run or were killed within a day, oldest first."""
+
+    async def store_record(self) -> StoreRecord:
+        """Return how much there is in the store, and how far the log was signed and delivered."""
 
 
 class HealthStore(HealthReader, Protocol):

@@ -1,14 +1,15 @@
-"""Working data: what the processes on one store share about accounts and workers.
+"""Working data: what the processes on one store share about accounts, workers and the store itself.
 
 The rule of this module: values only. None of it is part of the log, and no decision about money reads it: without it a
 few more calls are made, and a status is less precise.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import attrs
 
-__all__ = ["AccountRecord", "Backlog", "WorkerRecord"]
+__all__ = ["AccountRecord", "Backlog", "StoreRecord", "WorkerRecord"]
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -64,3 +65,18 @@ class Backlog:
     """When the first of them is or was due."""
     blocked_since: datetime | None = None
     """Since when a refund blocks the account; None if none does."""
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class StoreRecord:
+    """How much there is in a store, and how far the log was signed and delivered."""
+
+    events: int
+    refunds: int
+    needs_review: int
+    unmatched: int
+    signed: int
+    """How many events the last checkpoint covers."""
+    signed_at: datetime | None
+    observers: Mapping[str, int]
+    """Events that are not delivered yet, by observer."""

@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from refundry.errors import StoreError, UnreadableEvent
-from refundry.journal import AccountRecord, Backlog, Recorded, Row, Selection, UnmatchedNotification, WorkerRecord
+from refundry.journal import (
+    AccountRecord,
+    Backlog,
+    Recorded,
+    Row,
+    Selection,
+    StoreRecord,
+    UnmatchedNotification,
+    WorkerRecord,
+)
 from refundry.journal.sqlite import index, working
 from refundry.journal.sqlite.connections import ReadConnection, check_readable, connect_to_read
 from refundry.journal.sqlite.events import load, load_each, load_entries, load_page, read_evidence
@@ -131,6 +140,10 @@ class SqliteReader:
     async def workers(self) -> Sequence[WorkerRecord]:
         """Return the workers that run or were killed within a day, oldest first."""
         return await self._read(working.read_workers)
+
+    async def store_record(self) -> StoreRecord:
+        """Return how much there is in the store, and how far the log was signed and delivered."""
+        return await self._read(working.read_store)
 
     # --- evidence and unmatched notifications -------------------------------------------------------------------------
 

@@ -13,11 +13,11 @@ import attrs
 
 from refundry.journal.index import storable_text
 from refundry.journal.sqlite.rows import WORK_AT, from_micros, to_micros
-from refundry.journal.working import AccountRecord, Backlog, WorkerRecord
+from refundry.journal.working import AccountRecord, Backlog, StoreRecord, WorkerRecord
 
 __all__ = [
-    "TABLES", "change_account", "check_writable", "keep_worker", "read_accounts", "read_backlog", "read_workers",
-    "remove_worker",
+    "TABLES", "change_account", "check_writable", "keep_worker", "read_accounts", "read_backlog", "read_store",
+    "read_workers", "remove_worker",
 ]  # fmt: skip
 
 TABLES: Final = (
@@ -47,6 +47,11 @@ _KEEP_WORKER: Final = f"REPLACE INTO worker ({','.join(_WORKER)}) VALUES ({','.j
 _WAITING: Final = f"""SELECT account, count(*), min({WORK_AT}) FROM refund_index
     WHERE due_at IS NOT NULL AND unreadable IS NULL GROUP BY account"""
 _BLOCKED: Final = "SELECT account, min(updated_at) FROM refund_index WHERE blocks_account = 1 GROUP BY account"
+
+_STORE: Final = """SELECT (SELECT coalesce(max(rowid), 0) FROM stored_events), (SELECT count(*) FROM refund_index),
+    (SELECT count(*) FROM refund_index WHERE review IS NOT NULL), (SELECT count(*) FROM unmatched_notifications)"""
+_SIGNED: Final = "SELECT size, at FROM audit_checkpoint ORDER BY size DESC LIMIT 1"
+_OBSERVERS: Final = "SELECT observer, position FROM observed ORDER BY observer"
 
 
 def read_accounts(connection: sqlite3.Connection | sqlite3.Cursor, account: str | None = None) -> list[AccountRecord]:
@@ -87,6 +92,23 @@ def read_workers(connection: sqlite3.Connection) -> list[WorkerRecord]:
         WorkerRecord(**values | {"unknown_accounts": tuple(json.loads(values["unknown_accounts"]))})
         for values in (_values(_WORKER, row) for row in connection.execute(_READ_WORKERS))
     ]
+
+
+def read_store(connection: sqlite3.Connection) -> StoreRecord:
+    """Return how much there is in the store, and how far the log was signed and delivered."""
+    observed = connection.execute(_OBSERVERS).fetchall()
+    size, at = connection.execute(_SIGNED).fetchone() or (0, None)
+    # Counted last, so that nothing seems to be signed or delivered that is not recorded.
+    events, refunds, needs_review, unmatched = connection.execute(_STORE).fetchone()
+    return StoreRecord(
+        events=events,
+        refunds=refunds,
+        needs_review=needs_review,
+        unmatched=unmatched,
+        signed=size,
+        signed_at=None if at is None else from_micros(at),
+        observers={name: events - position for name, position in observed},
+    )
 
 
 def keep_worker(worker: WorkerRecord, cursor: sqlite3.Cursor) -> None:
