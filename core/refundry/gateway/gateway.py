@@ -177,6 +177,8 @@ class Gateway(OperatorCommands):
                     return await self._decide(refund, policy.escalated(refund, step, now)) if due else refund
                 case policy.Submit() | policy.Inquire() if step.at > now or not await self.monitor.may_call(account):
                     return refund
+                case policy.Submit() | policy.Inquire() if wrong := policy.other_provider(refund, account.plugin.name):
+                    return await self._decide(refund, policy.refusal_of_provider(refund, wrong, now))
                 case policy.Inquire():
                     return (await self._inquire(account, refund))[0]
                 case policy.Submit():
@@ -231,6 +233,8 @@ class Gateway(OperatorCommands):
 
     async def _inquire(self, account: Account, refund: Refund) -> tuple[Refund, Outcome | NotSent, bytes | None]:
         """Ask the provider and record the answer; return the refund afterwards, the outcome and the evidence."""
+        if wrong := policy.other_provider(refund, account.plugin.name):
+            raise Invalid("account", wrong)
         await self._caller.pace(account)
         deadline = Deadline(self.ports, account.terms.timeout)
         call = contained(partial(account.provider.inquire, policy.instruction_for(refund), deadline.began))
@@ -300,14 +304,14 @@ class Gateway(OperatorCommands):
         now = self.ports.now()
         kept = keep_notification(notification)
         refund_id = await self.journal.find(account, verified.refund_request_id)
-        if refund_id is None:
+        refund = None if refund_id is None else await self.get(refund_id)
+        if refund is None or policy.other_provider(refund, receiver.plugin.name) is not None:
             unmatched = UnmatchedNotification(now, account, verified.refund_request_id, digest_of(kept))
             await self.journal.keep_unmatched(unmatched, kept, verified.signed)
             _log.warning(
                 "account %s received a notification about the unknown refund %r", account, verified.refund_request_id
             )
         else:
-            refund = await self.get(refund_id)
             fresh = policy.is_fresh(verified.at, now, receiver.terms)
             outcome = read_safely(lambda: verified.read(policy.instruction_for(refund)))
             await self._interpret(receiver, refund, outcome, kept, Channel.NOTIFICATION, fresh=fresh)

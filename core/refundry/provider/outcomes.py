@@ -79,6 +79,8 @@ class ReviewReason(StrEnum):
     """The bytes of the first attempt are gone, and the plugin would now write others."""
     DIFFERENT_SENDER = "DIFFERENT_SENDER"
     """An attempt of another identity may still be in the provider's hands."""
+    DIFFERENT_PROVIDER = "DIFFERENT_PROVIDER"
+    """The account is now configured for another provider than the one that the refund was requested from."""
 
     # Raised after the end.
     SETTLED_AFTER_FAILURE = "SETTLED_AFTER_FAILURE"

@@ -565,6 +565,19 @@ async def test_a_notification_before_the_reply_is_accepted(tmp_path: Path) -> No
         assert Channel.NOTIFICATION is recorded[-1].channel
 
 
+async def test_a_notification_from_another_provider_settles_nothing(shop: Shop) -> None:
+    """If the account has moved to another plugin, its notification about the same id is kept as unmatched."""
+    shop.antom.fault("drop_response", operation="refund")
+    refund = await shop.request()
+    async with shop.reopened() as gateway:
+        account = gateway.accounts["shop"]
+        gateway.accounts = {"shop": attrs.evolve(account, plugin=attrs.evolve(account.plugin, name="another"))}
+        await gateway.receive_notification("shop", await notice(shop, "R1"))
+
+    assert refund == await shop.gateway.get(refund.id)
+    assert ["R1"] == [unmatched.refund_request_id for unmatched in await shop.gateway.unmatched()]
+
+
 async def test_an_old_notification_only_makes_it_due(slow_shop: Shop) -> None:
     """An old notification may be a replay: it makes an inquiry due, and changes nothing else."""
     shop = slow_shop

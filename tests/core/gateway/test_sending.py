@@ -8,17 +8,20 @@ from typing import Any
 import attrs
 import pytest
 
+from refundry.errors import Invalid
 from refundry.gateway import Gateway
 from refundry.gateway.request import RefundRequest
 from refundry.inputs import Operator
 from refundry.outbound.transport import Delivery
 from refundry.ports import Ports
-from refundry.provider import OutcomeKind, Request
-from refundry.refund import Inquired, Refund, Status, Submitted
+from refundry.provider import OutcomeKind, Request, ReviewReason
+from refundry.refund import Channel, Inquired, Refund, Status, Submitted
 from refundry.refund.policy import Submit
+from refundry_alphapay.simulator import PLUGIN as ALPHAPAY
+from refundry_alphapay.simulator import AlphaPaySettings, AlphaPaySimulator
 from refundry_antom.provider import AntomProvider
 from refundry_antom.simulator import AntomSimulator
-from tests.core.shop import TERMS, Clock, open_shop, simulator, write_config
+from tests.core.shop import TERMS, Clock, keys, open_shop, simulator, write_config
 
 TIMEOUT = 5.0
 
@@ -159,6 +162,34 @@ async def test_the_version_is_compared_after_the_connection_is_open(tmp_path: Pa
 
         assert {} == shop.antom.ledger.refunds
         assert Status.FAILED is refund.status
+
+
+# --- another provider -------------------------------------------------------------------------------------------------
+
+
+async def test_a_refund_is_not_taken_to_another_provider(tmp_path: Path) -> None:
+    """When an account moves to another plugin, its refunds are flagged, and the other provider gets no call."""
+    async with open_shop(tmp_path) as shop, AlphaPaySimulator(AlphaPaySettings(keys=keys())) as alphapay:
+        shop.antom.fault("drop_response", operation="refund")
+        sent, unsent = await shop.request("R1"), await shop.request("R2", submit=False)
+        moved = tmp_path / "moved.toml"
+        section = ALPHAPAY.account_section("shop", alphapay.url, keys().directory, None)
+        moved.write_text(f'store = "sqlite:///refunds.db"\n{section}', "utf-8")
+        shop.clock.move(60)
+        async with shop.reopened(moved) as gateway:
+            for refund in (sent, unsent):
+                after = await gateway.advance(refund.id)
+                assert Channel.OPERATOR is (await _last(gateway, refund)).channel
+                assert [ReviewReason.DIFFERENT_PROVIDER] == [review.code for review in after.review]
+                assert after == await gateway.advance(refund.id)
+                with pytest.raises(Invalid, match="requested from antom"):
+                    await gateway.inquire(refund.id)
+        assert {} == alphapay.ledger.refunds
+
+        for refund in (sent, unsent):
+            await shop.gateway.resume(refund.id, Operator("ada", "the account is restored"))
+            assert Status.SETTLED is (await shop.later(refund, 5)).status
+        assert ["R1", "R2"] == [movement.refund_request_id for movement in shop.antom.ledger.movements]
 
 
 # --- signing ----------------------------------------------------------------------------------------------------------

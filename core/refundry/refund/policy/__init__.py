@@ -81,7 +81,14 @@ from refundry.refund.policy.planning import (
     with_next_step,
 )
 from refundry.refund.policy.recording import Source
-from refundry.refund.policy.sending import attempt, check_limits, instruction_for, refusal_to_send
+from refundry.refund.policy.sending import (
+    attempt,
+    check_limits,
+    instruction_for,
+    other_provider,
+    refusal_of_provider,
+    refusal_to_send,
+)
 
 __all__ = [
     "attempt",
@@ -99,6 +106,8 @@ __all__ = [
     "is_fresh",
     "ManualReview",
     "next_step",
+    "other_provider",
+    "refusal_of_provider",
     "refusal_to_send",
     "resolved",
     "resumed",

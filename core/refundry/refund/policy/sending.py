@@ -76,6 +76,25 @@ def refusal_to_send(
         text = f"an attempt of {refund.sender} may be in flight, so {sender} must not send it again"
     else:
         return None
+    return _refused(refund, code, text, at, plugin)
+
+
+def other_provider(refund: Refund, provider: str) -> str | None:
+    """Return what is wrong if a refund was requested from another provider than this one; None if nothing is.
+
+    The other provider does not know its id, or knows another refund by it.
+    """
+    if refund.provider == provider:
+        return None
+    return f"it was requested from {refund.provider}, and the account {refund.account!r} is now one at {provider}"
+
+
+def refusal_of_provider(refund: Refund, wrong: str, at: datetime) -> Inquired:
+    """Return the event that records that a refund waits, because of what `other_provider` found wrong."""
+    return _refused(refund, ReviewReason.DIFFERENT_PROVIDER, wrong, at, None)
+
+
+def _refused(refund: Refund, code: ReviewReason, text: str, at: datetime, plugin: str | None) -> Inquired:
     return Inquired(
         at=at,
         channel=Channel.OPERATOR,
