@@ -196,7 +196,7 @@ async def test_a_record_that_is_missing_without_a_note_is_an_error(journal: Sqli
     connection.execute("DELETE FROM evidence")
     connection.close()
 
-    with pytest.raises(StoreError, match="position 1 is missing"):
+    with pytest.raises(StoreError, match="position 1 has lost its private text"):
         await journal.load(write.refund.id)
 
 

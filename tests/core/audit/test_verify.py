@@ -212,7 +212,7 @@ def test_a_file_that_is_not_a_store(path: Path) -> None:
         ("UPDATE refund_index SET id='x' WHERE refund_request_id='refund-000000000002'", "index", "refund "),
         ("UPDATE refund_index SET lease_until=0", "storage", "refund "),
         ("DROP INDEX refund_due", "storage", "tables"),
-        ("INSERT INTO unmatched_notifications VALUES (0,'a','r',x'00')", "storage", "unmatched"),
+        ("INSERT INTO unmatched_notifications VALUES (0,'a','r',x'00',x'01')", "storage", "unmatched"),
         ("INSERT INTO erased VALUES (x'00','r','no note')", "tombstone", "00"),
     ],
 )  # fmt: skip

@@ -629,11 +629,13 @@ def test_import_records_for_the_workers(run: Run, place: Path, provider: Provide
     first, again = run("import", name, "--by", "ann"), run("import", name, "--json")
 
     totals = [{"value": "45.00", "currency": "EUR"}]
-    counts = {"rows": 30, "recorded": 0, "known": 0, "dry_run": True}
+    sha256 = hashlib.sha256((place / name).read_bytes()).hexdigest()
+    counts = {"rows": 30, "recorded": 0, "known": 0, "dry_run": True, "sha256": sha256}
     assert (counts | {"totals": totals}, 0) == (dry.one, stored)
     assert ("30 refunds recorded, 0 already existed\n", "", 0) == (first.out, first.err, first.status)
     assert counts | {"known": 30, "dry_run": False, "totals": totals} == again.one
-    assert "30 rows OK (dry run, nothing stored): 45.00 EUR\n" == run("import", name, "--dry-run").out
+    checked = f"30 rows OK (dry run, nothing stored): 45.00 EUR; SHA-256 {sha256}\n"
+    assert checked == run("import", name, "--dry-run").out
     assert [] == provider.movements()
 
 
