@@ -76,7 +76,7 @@ def _check_pair(private: Path, public: Path) -> None:
         if public.exists():
             raise Invalid("keys", f"{public} is there, but {private.name} is not; give both or neither")
         return
-    key = _load_private(private).public_key()
+    key = load_private_key(private).public_key()
     if not public.exists():
         return
     try:
@@ -96,14 +96,15 @@ def _make_pair(private: Path, public: Path) -> None:
         _create(private, pem, 0o600)
     if not public.exists():
         pem = (
-            _load_private(private)
+            load_private_key(private)
             .public_key()
             .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         )
         _create(public, pem, 0o644)
 
 
-def _load_private(private: Path) -> rsa.RSAPrivateKey:
+def load_private_key(private: Path) -> rsa.RSAPrivateKey:
+    """Read a private key file of a simulator; `Invalid` names it."""
     try:
         # Checking the primes takes most of a start, and the public key next to it is compared anyway.
         key = serialization.load_pem_private_key(private.read_bytes(), None, unsafe_skip_rsa_key_validation=True)

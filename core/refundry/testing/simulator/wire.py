@@ -16,11 +16,11 @@ import attrs
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from refundry.errors import Forged, Invalid
-from refundry.provider.signatures import load_private_key, load_public_key
+from refundry.provider.signatures import load_public_key
 from refundry.provider.strict_json import Unreadable, read_object
 from refundry.testing.simulator.ledger import ParsedRequest
 from refundry.testing.simulator.messages import Call, Draft, Headers, Refusal, SignatureFlaw, with_flaw
-from refundry.testing.simulator.settings import Settings, text
+from refundry.testing.simulator.settings import Settings, load_private_key, text
 
 S = TypeVar("S", bound=Settings)
 FieldReader = Callable[[Mapping[str, Any]], ParsedRequest]
@@ -37,8 +37,8 @@ class RsaWire(Generic[S]):
         keys = settings.keys
         self.settings = settings
         self.merchant_key = load_public_key(keys.merchant_public.read_bytes(), keys.merchant_public.name)
-        self._key = load_private_key(keys.provider.read_bytes(), keys.provider.name)
-        self._wrong_key = load_private_key(keys.merchant.read_bytes(), keys.merchant.name)
+        self._key = load_private_key(keys.provider)
+        self._wrong_key = load_private_key(keys.merchant)
 
     def signing_key(self, flaw: SignatureFlaw | None) -> RSAPrivateKey:
         """Return the provider's private key, or another one if a fault requires it."""
