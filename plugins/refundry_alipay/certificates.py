@@ -57,7 +57,7 @@ def _is_rsa(certificate: Certificate) -> bool:
 
 def _load_all(pem: bytes, field: str) -> list[Certificate]:
     try:
-        found = [load_pem_x509_certificate(block) for block in _BLOCK.findall(pem)]
+        found = [load_pem_x509_certificate(block) for block in _BLOCK.findall(signatures.pem_text(pem))]
     except ValueError:
         raise Invalid(field, "holds a certificate that cannot be read") from None
     if not found:

@@ -324,7 +324,7 @@ def build(settings: AlipaySettings, terms: Terms) -> AlipayProvider:
     """Make the provider of an account; `Invalid` names the setting that is wrong."""
     check_settings(settings)
     secret = settings.private_key
-    private = None if secret is None else signing.load_private_key(secret.reveal(), "private_key")
+    private = None if secret is None else signatures.load_private_key(secret.reveal(), "private_key")
     return AlipayProvider(settings, terms, private, *load_keys(settings, private))
 
 

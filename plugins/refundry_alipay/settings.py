@@ -16,9 +16,10 @@ from refundry.provider import (
     Invalid,
     PublicKeyPem,
     Secret,
+    signatures,
     validation,
 )
-from refundry_alipay import certificates, request_fields, signing
+from refundry_alipay import certificates, request_fields
 from refundry_alipay.request_fields import QUERY_OPTIONS
 
 _GATEWAY: Final = "/gateway.do"
@@ -74,7 +75,8 @@ def load_keys(settings: AlipaySettings, private: RSAPrivateKey | None) -> tuple[
     if settings.provider_public_key is not None:
         if given:
             raise Invalid(given[0], "is for certificate mode; provider_public_key is set, which is the other mode")
-        public = signing.load_public_key(bytes(settings.provider_public_key), "provider_public_key")
+        public = signatures.load_public_key(bytes(settings.provider_public_key), "provider_public_key")
+        signatures.check_provider_key(public, None if private is None else private.public_key(), "provider_public_key")
         return public, Certificates()
     if not given:
         raise Invalid("provider_public_key", "is missing; or set app_cert, provider_cert and root_cert")
@@ -90,12 +92,14 @@ def _certified(pems: Mapping[str, bytes], private: RSAPrivateKey | None) -> tupl
     ours = certificates.public_key(app, "app_cert")
     if private is not None and private.public_key().public_numbers() != ours.public_numbers():
         raise Invalid("app_cert", "is not the certificate of private_key")
+    theirs = certificates.public_key(provider, "provider_cert")
+    signatures.check_provider_key(theirs, ours, "provider_cert")
     names = Certificates(
         certificates.serial_number(app),
         certificates.serial_number(provider),
         certificates.root_serial_number(pems["root_cert"], "root_cert"),
     )
-    return certificates.public_key(provider, "provider_cert"), names
+    return theirs, names
 
 
 def check_settings(settings: AlipaySettings) -> None:

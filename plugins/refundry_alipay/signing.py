@@ -4,8 +4,6 @@ The rule of this module: what is verified is the text that was transmitted, neve
 Sources: Alipay Open Platform, "Sign" and "Verify asynchronously returned results", and its official SDKs, which agree.
 """
 
-import base64
-import binascii
 import json
 import re
 from collections.abc import Collection, Mapping
@@ -14,9 +12,8 @@ from urllib.parse import unquote_to_bytes
 
 import attrs
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
 
-from refundry.errors import Forged, Invalid
+from refundry.errors import Forged
 from refundry.provider import signatures
 from refundry.provider.strict_json import MAX_BYTES, Unreadable, read_object
 from refundry_alipay.charsets import codec_of, masked, text_of
@@ -29,7 +26,6 @@ MAX_FIELDS: Final = 200
 _ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _JSON: Final = json.JSONDecoder()
-_BASE64: Final = re.compile(rb"[A-Za-z0-9+/\s]++=*+\s*+")
 
 
 # --- what is signed ---------------------------------------------------------------------------------------------------
@@ -182,45 +178,3 @@ def _decoded(text: str) -> bytes:
     if _ESCAPE.search(text):
         raise Unreadable("a percent sign that escapes nothing")
     return unquote_to_bytes(text.replace("+", " "))
-
-
-# --- keys -------------------------------------------------------------------------------------------------------------
-
-
-def load_private_key(data: bytes, field: str) -> RSAPrivateKey:
-    """Read our key: PEM, or bare base64 as Alipay's key tool writes it (PKCS#8 or PKCS#1)."""
-    der = _bare(data)
-    if der is None:
-        return signatures.load_private_key(data, field)
-    try:
-        key = load_der_private_key(der, password=None)
-    except Exception:  # The library raises several kinds, some of them quoting the input.
-        raise Invalid(field, "is neither PEM nor the base64 of a private key without a password") from None
-    if not isinstance(key, RSAPrivateKey):
-        raise Invalid(field, "is not an RSA key")
-    signatures.check_size(key.key_size, field)
-    return key
-
-
-def load_public_key(data: bytes, field: str) -> RSAPublicKey:
-    """Read Alipay's key: PEM, or bare base64 as Alipay's console shows it."""
-    der = _bare(data)
-    if der is None:
-        return signatures.load_public_key(data, field)
-    try:
-        key = load_der_public_key(der)
-    except Exception:
-        raise Invalid(field, "is neither PEM nor the base64 of a public key") from None
-    if not isinstance(key, RSAPublicKey):
-        raise Invalid(field, "is not an RSA key")
-    signatures.check_size(key.key_size, field)
-    return key
-
-
-def _bare(data: bytes) -> bytes | None:
-    if _BASE64.fullmatch(data) is None:
-        return None
-    try:
-        return base64.b64decode(b"".join(data.split()), validate=True)
-    except binascii.Error:
-        return None

@@ -7,7 +7,8 @@ quotes a key. What is signed, and in which header it travels, is for each provid
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final, TypeVar
 from urllib.parse import quote_plus
 
@@ -16,7 +17,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
+from cryptography.x509 import load_der_x509_certificate, load_der_x509_csr
 
 from refundry.errors import Forged, Invalid
 from refundry.provider.interface import Answer, Notification, Secret
@@ -182,11 +184,29 @@ def verify_either_path(
 
 # --- keys -------------------------------------------------------------------------------------------------------------
 
+_BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+_LOADERS: Final[Mapping[str, Callable[[bytes], object]]] = MappingProxyType(
+    {
+        "a private key": lambda der: load_der_private_key(der, None),
+        "a public key": load_der_public_key,
+        "a certificate": load_der_x509_certificate,
+        "a certificate request": load_der_x509_csr,
+    }
+)
+
 
 def load_keys(private_key: Secret | None, public_key: bytes) -> tuple[RSAPrivateKey | None, RSAPublicKey]:
     """Return the keys of an account from `private_key`, if it has one, and `provider_public_key`."""
     private = None if private_key is None else load_private_key(private_key.reveal(), "private_key")
-    return private, load_public_key(bytes(public_key), "provider_public_key")
+    public = load_public_key(bytes(public_key), "provider_public_key")
+    check_provider_key(public, None if private is None else private.public_key(), "provider_public_key")
+    return private, public
+
+
+def check_provider_key(provider: RSAPublicKey, merchant: RSAPublicKey | None, field: str) -> None:
+    """Raise `Invalid` if the provider's key is the merchant's own: every answer would then be "not signed"."""
+    if merchant is not None and provider.public_numbers() == merchant.public_numbers():
+        raise Invalid(field, "is the merchant's own public key, that of private_key; the provider has another one")
 
 
 def require_private_key(key: RSAPrivateKey | None) -> RSAPrivateKey:
@@ -196,30 +216,56 @@ def require_private_key(key: RSAPrivateKey | None) -> RSAPrivateKey:
     return key
 
 
-def load_private_key(pem: bytes, field: str) -> RSAPrivateKey:
-    """Read an RSA private key (PKCS#8 or PKCS#1, unencrypted); `Invalid` names `field` and never shows the key."""
-    try:
-        key = load_pem_private_key(pem, password=None)
-    except TypeError:
-        raise Invalid(field, "must be a PEM private key without a password") from None
-    except Exception:  # The library raises four kinds for what is not a key, some of them quoting the input.
-        raise Invalid(field, "is not a PEM private key (BEGIN PRIVATE KEY or BEGIN RSA PRIVATE KEY)") from None
+def load_private_key(data: bytes, field: str) -> RSAPrivateKey:
+    """Read an RSA private key without a password: PKCS#8 or PKCS#1, in PEM with either label or in bare base64.
+
+    `Invalid` names `field` and what it holds instead, and never shows the key.
+    """
+    key = _load(data, field, "a private key")
     if not isinstance(key, RSAPrivateKey):
         raise Invalid(field, "is not an RSA key")
     check_size(key.key_size, field)
     return key
 
 
-def load_public_key(pem: bytes, field: str) -> RSAPublicKey:
-    """Read an RSA public key; `Invalid` names `field`."""
-    try:
-        key = load_pem_public_key(pem)
-    except Exception:
-        raise Invalid(field, "is not a PEM public key (BEGIN PUBLIC KEY)") from None
+def load_public_key(data: bytes, field: str) -> RSAPublicKey:
+    """Read an RSA public key: SPKI or PKCS#1, in PEM with either label or in bare base64; `Invalid` names `field`."""
+    key = _load(data, field, "a public key")
     if not isinstance(key, RSAPublicKey):
         raise Invalid(field, "is not an RSA key")
     check_size(key.key_size, field)
     return key
+
+
+def pem_text(data: bytes) -> bytes:
+    """Return PEM as it was meant: line ends that an environment variable holds as two characters become line ends."""
+    return data.replace(b"\\r", b"").replace(b"\\n", b"\n").removeprefix(b"\xef\xbb\xbf").strip()
+
+
+def _load(data: bytes, field: str, wanted: str) -> object:
+    """Return what the DER holds. Its label is not read: tools mix labels up."""
+    text = pem_text(data)
+    blocks: list[tuple[bytes, bytes]] = _BLOCK.findall(text)
+    if any(b"ENCRYPTED" in label or b"ENCRYPTED" in body for label, body in blocks):
+        raise Invalid(field, f"needs a password; it must be {wanted} without a password")
+    bodies = [body for _, body in blocks] or [text]
+    # The wanted kind first: whatever else is there only serves the message.
+    for kind in sorted(_LOADERS, key=lambda kind: kind != wanted):
+        found = next((value for body in bodies if (value := _read_as(kind, body)) is not None), None)
+        if found is not None and kind != wanted:
+            raise Invalid(field, f"is {kind}; it must be {wanted}")
+        if found is not None:
+            return found
+    if blocks:
+        raise Invalid(field, f"has a block {blocks[0][0].decode('ascii')} that is not {wanted} and cannot be read")
+    raise Invalid(field, f"is neither PEM nor the base64 of {wanted}")
+
+
+def _read_as(kind: str, body: bytes) -> object:
+    try:
+        return _LOADERS[kind](base64.b64decode(b"".join(body.split()), validate=True))
+    except Exception:  # The library raises several kinds, some of them quoting the input.
+        return None
 
 
 def check_size(bits: int, field: str) -> None:

@@ -1,12 +1,15 @@
 """RSA keys come from PEM, unlocked and long enough; a signature has one spelling and one meaning."""
 
 from base64 import b64encode
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -15,11 +18,12 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
 from refundry.errors import Forged, Invalid
-from refundry.provider import signatures
+from refundry.provider import Secret, signatures
 
 
 @cache
@@ -83,18 +87,79 @@ EC = ec.generate_private_key(ec.SECP256R1())
 SMALL = load_pem_private_key(private_pem(generate_private_key(65537, 1024)), None)
 
 
-@pytest.mark.parametrize("pem", [private_pem(merchant_key()), PKCS1], ids=["pkcs8", "pkcs1"])
-def test_private_key_forms(pem: bytes) -> None:
-    """Both PEM forms of an RSA key are read."""
-    assert 2048 == signatures.load_private_key(pem, "private_key").key_size
+LOCKED_PKCS1 = merchant_key().private_bytes(
+    Encoding.PEM, PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"x")
+)
+FROM, UNTIL = datetime(2020, 1, 1, tzinfo=UTC), datetime(2049, 1, 1, tzinfo=UTC)
+NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Acme")])
+CERTIFICATE = (
+    x509.CertificateBuilder(NAME, NAME, merchant_key().public_key(), 1, FROM, UNTIL)
+    .sign(merchant_key(), SHA256())
+    .public_bytes(Encoding.PEM)
+)
+
+
+def bare(pem: bytes) -> bytes:
+    return b"".join(line for line in pem.splitlines() if not line.startswith(b"-----"))
+
+
+def labeled(label: bytes, pem: bytes) -> bytes:
+    return b"-----BEGIN %b-----\n%b\n-----END %b-----\n" % (label, bare(pem), label)
+
+
+def forms(pem: bytes, *labels: bytes) -> list[bytes]:
+    """Return a key under each label, and as consoles, editors and environment variables write it."""
+    return [
+        pem,
+        bare(pem),
+        bare(pem) + b"\r\n",
+        pem.replace(b"\n", b"\r\n"),
+        pem.replace(b"\n", b"\\n"),
+        pem.replace(b"\n", b"\\r\\n"),
+        b"\xef\xbb\xbf" + pem,
+        b"Bag Attributes\n" + pem,
+        *(labeled(label, pem) for label in labels),
+    ]
+
+
+@pytest.mark.parametrize("kind", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
+def test_private_key_forms(kind: PrivateFormat) -> None:
+    """A private key is read in PKCS#8 and PKCS#1, under either label, as bare base64 and with escaped line ends."""
+    for data in forms(private_pem(merchant_key(), kind), b"PRIVATE KEY", b"RSA PRIVATE KEY"):
+        assert merchant_key().private_numbers() == signatures.load_private_key(data, "private_key").private_numbers()
+
+
+@pytest.mark.parametrize("kind", [PublicFormat.SubjectPublicKeyInfo, PublicFormat.PKCS1])
+def test_public_key_forms(kind: PublicFormat) -> None:
+    """A public key is read in the same forms."""
+    expected = merchant_key().public_key()
+    for data in forms(expected.public_bytes(Encoding.PEM, kind), b"PUBLIC KEY", b"RSA PUBLIC KEY"):
+        assert expected.public_numbers() == signatures.load_public_key(data, "provider_public_key").public_numbers()
+
+
+def test_the_merchants_own_key_is_not_the_providers() -> None:
+    """The public key of `private_key` is refused as the provider's by the name of its setting."""
+    secret = Secret(private_pem(merchant_key()))
+    with pytest.raises(Invalid, match="merchant's own public key") as refused:
+        signatures.load_keys(secret, public_pem(merchant_key()))
+
+    assert "provider_public_key" == refused.value.field
+    assert signatures.load_keys(None, public_pem(merchant_key()))[0] is None
 
 
 @pytest.mark.parametrize(
     ("pem", "rule"),
     [
-        (b"", "is not a PEM"),
-        (b"canary-7f3a", "is not a PEM"),
-        (public_pem(merchant_key()), "is not a PEM private key"),
+        (b"", "is neither PEM nor the base64 of a private key"),
+        (b"canary-7f3a", "is neither PEM nor the base64"),
+        (b64encode(b"canary7f3a"), "is neither PEM nor the base64"),
+        (private_pem(merchant_key())[:400], "is neither PEM nor the base64"),
+        (public_pem(merchant_key()), "is a public key; it must be a private key"),
+        (bare(public_pem(merchant_key())), "is a public key; it must be a private key"),
+        (labeled(b"CERTIFICATE", public_pem(merchant_key())), "is a public key"),
+        (labeled(b"OPENSSH PRIVATE KEY", b"canary7f3a"), "block OPENSSH PRIVATE KEY"),
+        (private_pem(merchant_key()).replace(b"M", b"!"), "block PRIVATE KEY"),
+        (LOCKED_PKCS1, "without a password"),
         (LOCKED, "without a password"),
         (private_pem(EC), "is not an RSA key"),
         (private_pem(SMALL), "1024 bits"),
@@ -112,8 +177,10 @@ def test_private_keys_that_are_refused(pem: bytes, rule: str) -> None:
 @pytest.mark.parametrize(
     ("pem", "rule"),
     [
-        (b"", "is not a PEM"),
-        (private_pem(merchant_key()), "is not a PEM public key"),
+        (b"", "is neither PEM nor the base64 of a public key"),
+        (private_pem(merchant_key()), "is a private key; it must be a public key"),
+        (bare(private_pem(merchant_key())), "is a private key; it must be a public key"),
+        (CERTIFICATE, "is a certificate; it must be a public key"),
         (public_pem(EC), "is not an RSA key"),
         (public_pem(SMALL), "1024 bits"),
     ],

@@ -1,27 +1,25 @@
 """What is signed is what was sent: against the vectors of Alipay's own SDK, and against forgeries."""
 
-import base64
 import json
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refundry.errors import Forged, Invalid
+from refundry.errors import Forged
+from refundry.provider import signatures
 from refundry.provider.strict_json import MAX_BYTES, Unreadable
 from refundry_alipay import charsets, signing
 from refundry_alipay.provider import QUERY, REFUND
-from tests.plugins.alipay.given import HERE, body, merchant_key, private_pem, provider_key, public_pem, raw_values
+from tests.plugins.alipay.given import HERE, body, merchant_key, provider_key, raw_values
 
 VECTORS = json.loads((HERE / "vectors.json").read_bytes())
 PUBLIC = json.loads((HERE / "vector_keys.json").read_bytes())
-MERCHANT = signing.load_public_key(PUBLIC["merchant"]["public_spki_pem"].encode(), "merchant")
-PROVIDER = signing.load_public_key(PUBLIC["provider"]["public_spki_b64"].encode(), "provider")
+MERCHANT = signatures.load_public_key(PUBLIC["merchant"]["public_spki_pem"].encode(), "merchant")
+PROVIDER = signatures.load_public_key(PUBLIC["provider"]["public_spki_b64"].encode(), "provider")
 METHODS = {signing.node_name(method): method for method in (REFUND, QUERY)}
 
 
@@ -307,45 +305,3 @@ def test_another_key() -> None:
     """Our own signature is not Alipay's."""
     with pytest.raises(Forged):
         signing.verify(provider_key().public_key(), signing.sign(merchant_key(), b"x"), b"x")
-
-
-def bare(pem: bytes) -> bytes:
-    return b"".join(line for line in pem.splitlines() if not line.startswith(b"-----"))
-
-
-@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
-def test_private_keys_as_alipay_gives_them(form: PrivateFormat) -> None:
-    """A private key is taken in PEM and as bare base64, PKCS#8 and PKCS#1, with a line's end after it."""
-    pem = private_pem(merchant_key(), form)
-    numbers = merchant_key().private_numbers()
-
-    for data in (pem, bare(pem), bare(pem) + b"\n"):
-        assert numbers == signing.load_private_key(data, "private_key").private_numbers()
-
-
-def test_public_keys_as_alipay_gives_them() -> None:
-    """Alipay's key is taken in PEM and as the bare base64 that its console shows."""
-    pem = public_pem(provider_key())
-    numbers = provider_key().public_key().public_numbers()
-
-    for data in (pem, bare(pem)):
-        assert numbers == signing.load_public_key(data, "provider_public_key").public_numbers()
-
-
-def elliptic() -> tuple[bytes, bytes]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    return (
-        key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
-        key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
-    )
-
-
-def test_keys_that_are_none() -> None:
-    """Anything but an RSA key is refused with the name of its setting, and never shown."""
-    private, public = map(base64.b64encode, elliptic())
-    for data in (b"", b"canary7f3a", b"canary-7f3a", base64.b64encode(b"canary7f3a"), private, public):
-        for load in (signing.load_private_key, signing.load_public_key):
-            with pytest.raises(Invalid) as caught:
-                load(data, "the_key")
-            assert "the_key" == caught.value.field
-            assert "canary" not in str(caught.value)
