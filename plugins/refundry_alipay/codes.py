@@ -74,7 +74,10 @@ def _fail_new(code: str, cause: str, advice: str) -> Code:
 
 
 def _unknown(status: str, code: str, cause: str) -> Code:
-    advice = "Wait: Refundry inquires, and sends it again with the same number if Alipay has no record of it."
+    advice = (
+        "Wait: Refundry inquires, and sends it again with the same number if Alipay has no record of it."
+        f" {_SUPPORT} if it keeps happening."
+    )
     return Code(
         code=code, status=status, meaning=CodeClass.RETRY, cause=cause, advice=advice, same_id=SameId.AFTER_INQUIRY
     )
@@ -88,7 +91,7 @@ def _later(status: str, code: str, cause: str) -> Code:
 
 
 def _unchanged(status: str, code: str, cause: str) -> Code:
-    advice = "Nothing is known about the refund from this; the query is repeated."
+    advice = f"Wait: Refundry repeats the query. {_SUPPORT} if it keeps happening."
     return Code(code=code, status=status, meaning=CodeClass.UNCHANGED, cause=cause, advice=advice)
 
 
@@ -333,8 +336,9 @@ NOT_DONE: Final = Code(
 def find(table: Mapping[str, Code], code: str, sub_code: str | None) -> Code | None:
     """Return the row of an answer, or None for one that Alipay does not document.
 
-    A business code counts with and without its prefix. The row's `status` may be another gateway code than the answer
-    has: the answer then contradicts itself, unless it only says that the gateway is not available.
+    A business code counts with and without its prefix, in upper and in lower case. The row's `status` may be another
+    gateway code than the answer has: the answer then contradicts itself, unless it only says that the gateway is not
+    available.
     """
     row = table.get(code) if not sub_code else _named(table, sub_code)
     if code == UNAVAILABLE and (row is None or row.status != code):
@@ -343,5 +347,7 @@ def find(table: Mapping[str, Code], code: str, sub_code: str | None) -> Code | N
 
 
 def _named(table: Mapping[str, Code], sub_code: str) -> Code | None:
-    row = table.get(sub_code) or table.get(_PREFIX + sub_code)
+    # Alipay's pages print business codes in lower case as well, its SDKs in upper case; gateway codes only in lower.
+    written = sub_code.upper()
+    row = table.get(sub_code) or table.get(written) or table.get(_PREFIX + written)
     return row if row is not None and row.code != row.status else None

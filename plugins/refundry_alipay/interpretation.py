@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from refundry.errors import Invalid
 from refundry.money import Money
@@ -66,6 +66,10 @@ def named(payment: str) -> tuple[str, str]:
 
 def refunded(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
     """Return what an answer to `alipay.trade.refund` means."""
+    return _explained(_refunded(instruction, answer), instruction, answer)
+
+
+def _refunded(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
     wrong = _wrong_trade(instruction, answer) or _wrong_currency(answer)
     if wrong is not None:
         return wrong
@@ -82,9 +86,10 @@ def refunded(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
 
 
 def _by_fund_change(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
-    if answer.fund_change == "Y":
+    change = (answer.fund_change or "").upper()
+    if change == "Y":
         return _moved(instruction, answer)
-    if answer.fund_change in (None, "", "N"):
+    if change in ("", "N"):
         # Also what the repetition of a refund that is done is answered with: only the query can tell.
         return Unknown("Alipay answered that no money moved by this call")
     text = f"a fund_change that Alipay does not document: {validation.shown(answer.fund_change)}"
@@ -96,8 +101,7 @@ def _moved(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
     # others. That the answer is about this refund and no other of the trade is known from the call alone
     # (Alipay does not echo out_request_no here); a smaller sum proves that it is not.
     if not answer.refund_fee or not _names_trade(instruction, answer):
-        text = "Alipay says that money moved, and does not say of which trade and how much"
-        return Unknown(text, resend=Resend.NEVER)
+        return codes.incomplete("Alipay says that money moved, and does not say of which trade and how much")
     total = _yuan(answer.refund_fee)
     if total is None or total.minor < instruction.amount.minor:
         return _too_little(instruction, answer.refund_fee)
@@ -109,6 +113,10 @@ def _moved(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
 
 def queried(instruction: RefundInstruction, answer: QueryResponse) -> Outcome:
     """Return what an answer to `alipay.trade.fastpay.refund.query` means."""
+    return _explained(_queried(instruction, answer), instruction, answer)
+
+
+def _queried(instruction: RefundInstruction, answer: QueryResponse) -> Outcome:
     if (answer.out_request_no or instruction.refund_request_id) != instruction.refund_request_id:
         return matching.other_refund(answer.out_request_no)
     wrong = _wrong_trade(instruction, answer) or _wrong_amount(instruction, answer)
@@ -137,7 +145,7 @@ def _by_refund_status(instruction: RefundInstruction, answer: QueryResponse) -> 
         )
     if not (answer.out_request_no and answer.refund_amount and _names_trade(instruction, answer)):
         text = "Alipay reports a success and does not say of which refund, trade and amount"
-        return Unknown(text, validation.as_code(status), resend=Resend.NEVER)
+        return codes.incomplete(text, validation.as_code(status))
     return _settled(instruction, answer, answer.gmt_refund_pay)
 
 
@@ -161,14 +169,15 @@ def notified(message: TradeNotification, instruction: RefundInstruction) -> Outc
     wrong = _wrong_trade(instruction, message)
     if wrong is not None:
         return wrong
-    if message.trade_status not in _REFUNDED_IN:
+    if (message.trade_status or "").upper() not in _REFUNDED_IN:
         return codes.contradiction(f"a refund of a trade in the state {validation.shown(message.trade_status)}")
     total = _yuan(message.refund_fee)
     if total is None or total.minor < instruction.amount.minor or not _names_trade(instruction, message):
         return _too_little(instruction, message.refund_fee)
     if total.minor > instruction.amount.minor:
         # The sum of several refunds: it does not say how much of it this one is.
-        return Pending(cause="Alipay reports this refund among others of the trade; it is asked about.")
+        cause = "Alipay reports this refund among others of the trade; it is asked about."
+        return Pending(cause=cause, details=_further(instruction, message) or None)
     return _settled(instruction, message, message.gmt_refund)
 
 
@@ -222,16 +231,45 @@ _PERSONAL: Final = frozenset(
 _LEFT_OUT: Final = _CONSUMED | _TRANSPORT | _PERSONAL
 
 
+def _explained(outcome: Outcome, instruction: RefundInstruction, answer: RefundResponse | QueryResponse) -> Outcome:
+    """Return an outcome with what Alipay wrote besides: its sub-code and sub-message, and the fields of a failure."""
+    if answer.code == SUCCESS:
+        return codes.explained(outcome, None, _further(instruction, answer))
+    text = answer.sub_msg or answer.msg
+    if text is not None and any(name in text for name in _ECHOED):
+        text = None
+    message = validation.provider_message(answer.sub_code, text)
+    return codes.explained(outcome, message, _further(instruction, answer))
+
+
+_ECHOED: Final = ("app_auth_token", "biz_content")
+"""What a sub-message contains if it repeats the signed request, with a token and the reason of the refund."""
+
+
+def _further(
+    instruction: RefundInstruction, answer: RefundResponse | QueryResponse | TradeNotification
+) -> dict[str, Any]:
+    """Return all other fields of a message. A reason that only repeats ours can be erased, and an event cannot."""
+    left_out = _LEFT_OUT | {named(instruction.payment)[0]}
+    left = {name: value for name, value in to_wire(answer).items() if name not in left_out}
+    if left.get("refund_reason") == instruction.reason:
+        left.pop("refund_reason", None)
+    for share in left.get("refund_royaltys", ()):
+        if isinstance(share, dict) and not share.get("royalty_type"):
+            # "Empty is the ordinary type, transfer."
+            share["royalty_type"] = "transfer"
+    if not isinstance(answer, TradeNotification) and _bank_refused(answer):
+        left["bank_return"] = DBACK_FAILED
+    return left
+
+
 def _settled(
     instruction: RefundInstruction, answer: RefundResponse | QueryResponse | TradeNotification, paid_at: str | None
 ) -> Succeeded:
-    left_out = _LEFT_OUT | {named(instruction.payment)[0]}
-    left = {name: value for name, value in to_wire(answer).items() if name not in left_out}
+    left = _further(instruction, answer)
     settled_at = with_offset(paid_at)
     if settled_at is not None:
         del left["gmt_refund" if isinstance(answer, TradeNotification) else "gmt_refund_pay"]
-    if not isinstance(answer, TradeNotification) and _bank_refused(answer):
-        left["bank_return"] = DBACK_FAILED
     return Succeeded(amount=instruction.amount, settled_at=settled_at, details=left or None)
 
 

@@ -54,11 +54,12 @@ class FundBill(Message):
 class DepositBack(Message):
     """How the buyer's bank took the money: S, F (it went to the buyer's Alipay balance) or P (DepositBackInfo)."""
 
-    has_deposit_back: str | None = None
-    dback_status: str | None = None
-    dback_amount: str | None = None
-    bank_ack_time: str | None = None
-    est_bank_receipt_time: str | None = None
+    has_deposit_back: Any = None
+    """`true` as a string, or as JSON writes it."""
+    dback_status: str | None = informs()
+    dback_amount: str | None = informs()
+    bank_ack_time: str | None = informs()
+    est_bank_receipt_time: str | None = informs()
 
 
 @attrs.frozen(slots=True, kw_only=True)

@@ -32,6 +32,10 @@ _About = RefundResponse | InquiryResponse | RefundNotification
 
 def read_refund(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
     """Return the outcome of an answer to `refund`."""
+    return _explained(_read_refund(instruction, answer), instruction, answer)
+
+
+def _read_refund(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
     result = answer.result
     wrong = _wrong_echo(instruction, answer) or codes.wrong_status(
         "AlphaPay", REFUND_CODES, result.result_code, result.result_status
@@ -40,7 +44,7 @@ def read_refund(instruction: RefundInstruction, answer: RefundResponse) -> Outco
         return wrong
     row, code = REFUND_CODES[result.result_status], validation.as_code(result.result_code)
     if row.status == "F":
-        text = f"AlphaPay refuses the refund ({describe(result)})"
+        text = f"AlphaPay refuses the refund ({_reported(result)})"
         return Unknown(text, code, resend=Resend.NEVER, review=ReviewReason.UNCONFIRMED_REFUSAL, advice=row.advice)
     refund_id = answer.refund_id if answer.refund_request_id is not None else None
     # Who does not know yet, and has given the refund an id, has taken it.
@@ -51,6 +55,10 @@ def read_refund(instruction: RefundInstruction, answer: RefundResponse) -> Outco
 
 def read_inquiry(instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
     """Return the outcome of an answer to `inquiryRefund`."""
+    return _explained(_read_inquiry(instruction, answer), instruction, answer)
+
+
+def _read_inquiry(instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
     result = answer.result
     wrong = _wrong_echo(instruction, answer) or codes.wrong_status(
         "AlphaPay", INQUIRY_CODES, result.result_code, result.result_status
@@ -68,29 +76,37 @@ def read_inquiry(instruction: RefundInstruction, answer: InquiryResponse) -> Out
             settled=partial(_settled, instruction, answer),
         )
     if row.status == "U":
-        return Unknown(f"{row.cause} ({describe(result)})", code)
+        return Unknown(f"{row.cause} ({_reported(result)})", code, advice=row.advice)
     if answer.refund_status is not None or answer.refund_id is not None:
         return codes.contradiction("the answer says that the inquiry failed, but describes the refund", code)
     # No code is documented to say that the refund does not exist: whatever F comes with, it proves nothing about it.
-    return codes.undocumented(f"{row.cause} ({describe(result)})", code or row.code, Resend.AFTER_NOT_FOUND)
+    return codes.undocumented(f"{row.cause} ({_reported(result)})", code or row.code, Resend.AFTER_NOT_FOUND)
 
 
 def _settled(instruction: RefundInstruction, answer: _About) -> Outcome:
     # Whether a refundRequestId is unique among all payments, or within its own, no page says.
     if answer.refund is None or answer.refund.refund_amount is None or answer.payment_id is None:
-        text = "AlphaPay reports a success and does not say of which amount and payment"
-        return Unknown(text, "SUCCESS", resend=Resend.NEVER)
+        return codes.incomplete("AlphaPay reports a success and does not say of which amount and payment", "SUCCESS")
     return Succeeded(
         amount=instruction.amount,
         provider_refund_id=answer.refund_id,
-        details=_details(answer) or None,
+        details=_details(instruction, answer) or None,
     )
 
 
-def _details(answer: _About) -> dict[str, Any]:
-    """Return the fields that are not described, each in its place, and refundTime.
+def _explained(outcome: Outcome, instruction: RefundInstruction, answer: RefundResponse | InquiryResponse) -> Outcome:
+    """Return an outcome with everything that AlphaPay wrote besides; an id counts if the answer names our refund."""
+    result = answer.result
+    message = None if result.result_status == "S" else validation.provider_message(result.result_message)
+    refund_id = answer.refund_id if answer.refund_request_id is not None else None
+    return codes.explained(outcome, message, _details(instruction, answer), refund_id)
 
-    refundTime is not the time of settlement: the official SDK's comments call it the time of initiation.
+
+def _details(instruction: RefundInstruction, answer: _About) -> dict[str, Any]:
+    """Return everything that no other field of an outcome has, each in its place.
+
+    refundTime is not the time of settlement: the official SDK's comments call it the time of initiation. A description
+    that only repeats the reason is left out: the reason can be erased, and an event cannot.
     """
     left = dict(answer.extra)
     if answer.refund_time is not None:
@@ -102,6 +118,10 @@ def _details(answer: _About) -> dict[str, Any]:
     if refund is not None:
         amount = refund.refund_amount
         inside = dict(refund.extra)
+        if refund.description not in (None, instruction.reason):
+            inside["description"] = refund.description
+        if refund.notify_url is not None:
+            inside["notifyUrl"] = refund.notify_url
         if amount is not None and amount.extra:
             inside["refundAmount"] = dict(amount.extra)
         if inside:
@@ -131,7 +151,11 @@ def _wrong_echo(instruction: RefundInstruction, answer: _About) -> Outcome | Non
     )
 
 
+def _reported(result: Result) -> str:
+    return f"{validation.shown(result.result_status)}/{validation.shown(result.result_code)}"
+
+
 def describe(result: Result) -> str:
     """Return a result as one line; only its message explains a failure."""
-    text = f"{validation.shown(result.result_status)}/{validation.shown(result.result_code)}"
+    text = _reported(result)
     return text if result.result_message is None else f"{text}: {validation.shown(result.result_message)}"

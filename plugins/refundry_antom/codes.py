@@ -27,23 +27,21 @@ def _conf(code: str, cause: str, advice: str) -> Code:
     )
 
 
-def _bug(code: str, cause: str, advice: str, same_id: SameId = SameId.NEVER) -> Code:
+def _bug(code: str, cause: str, advice: str) -> Code:
     return Code(
         code=code,
         status="F",
         meaning=CodeClass.BAD_REQUEST,
         cause=cause,
         advice=advice,
-        same_id=same_id,
+        same_id=SameId.AFTER_FIX,
         new_id=NewId.MANUAL,
         breaker=Breaker.REQUEST,
     )
 
 
-def _fail(code: str, cause: str, advice: str, new_id: NewId = NewId.MANUAL, same_id: SameId = SameId.NEVER) -> Code:
-    return Code(
-        code=code, status="F", meaning=CodeClass.FAILED, cause=cause, advice=advice, same_id=same_id, new_id=new_id
-    )
+def _fail(code: str, cause: str, advice: str, new_id: NewId = NewId.MANUAL) -> Code:
+    return Code(code=code, status="F", meaning=CodeClass.FAILED, cause=cause, advice=advice, new_id=new_id)
 
 
 def _fail_new(code: str, cause: str, advice: str) -> Code:
@@ -59,7 +57,7 @@ def _fail_check(code: str, cause: str, advice: str) -> Code:
 
 
 def _unchanged(code: str, status: str, cause: str) -> Code:
-    advice = "This adds no information about the refund; Refundry repeats the inquiry."
+    advice = f"Wait: Refundry repeats the inquiry. {_SUPPORT} if it keeps happening."
     return Code(code=code, status=status, meaning=CodeClass.UNCHANGED, cause=cause, advice=advice)
 
 
@@ -149,7 +147,6 @@ REFUND_CODES: Final = table_of(
         "ORDER_STATUS_INVALID",
         "The payment cannot be refunded in its current state: it is in process, failed, not captured or disputed.",
         f"Wait until the payment succeeds, then {_NEW}. A failed payment needs no refund.",
-        same_id=SameId.AFTER_FIX,
     ),
     _fail(
         "MULTIPLE_REFUNDS_NOT_SUPPORTED",
@@ -171,23 +168,23 @@ REFUND_CODES: Final = table_of(
     _bug(
         "ORDER_NOT_EXIST",
         "Antom has no record of the payment for this account.",
-        f"Check the payment id and the account, then {_NEW} for the right one.",
+        "Check the account; if it was the wrong one, correct it and resume the refund. If the payment id is wrong,"
+        f" resolve the refund as failed, then {_NEW} with a new id and the right payment.",
     ),
     _bug(
         "PARAM_ILLEGAL",
         "Antom does not accept a field of the request.",
         "Compare the request with Antom's documentation; while on hold, it can be resumed with the same id and amount.",
-        same_id=SameId.AFTER_FIX,
     ),
     _fail(
         "CURRENCY_NOT_SUPPORT",
         "The payment cannot be refunded in this currency.",
         f"Refund in the currency of the payment: {_NEW}. {_SUPPORT} if it is that currency.",
     ),
-    _conf(
+    _bug(
         "INVALID_CONTRACT",
-        "The request does not match the contract with Antom.",
-        f"Compare the contract with the payment; {_GO_ON}.",
+        "The contract with Antom does not cover this transaction.",
+        f"Compare the contract with the payment; once it covers it, resume the refund. {_SUPPORT} if they match.",
     ),
     _conf("INVALID_MERCHANT_STATUS", "Antom has restricted the merchant.", f"{_SUPPORT}; {_GO_ON}."),
     _conf("MERCHANT_NOT_REGISTERED", "The merchant is not registered at Antom.", f"Register it; {_GO_ON}."),
@@ -263,6 +260,16 @@ INQUIRY_CODES: Final = table_of(
     _unchanged("UNKNOWN_EXCEPTION", "U", "The inquiry failed at Antom for an unknown reason."),
 )
 """The answers of `inquiryRefund` about the inquiry: the five codes of its page and those of the API description."""
+
+NO_RECORD: Final = Code(
+    code="NO_RECORD",
+    status="S",
+    meaning=CodeClass.NOT_FOUND,
+    cause="Antom has no record of the refund: its answer describes none.",
+    advice="Wait: Refundry inquires again, as the terms require, before the refund counts as not received.",
+    same_id=SameId.AFTER_INQUIRY,
+)
+"""Not a code: the meaning of a successful inquiry in which every field of the refund is null."""
 
 STATUS_FAIL: Final = Code(
     code="FAIL",

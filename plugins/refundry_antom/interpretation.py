@@ -25,7 +25,7 @@ from refundry.provider import (
     messages,
     validation,
 )
-from refundry_antom.codes import INQUIRY_CODES, REFUND_CODES, REFUND_STATUS, STATUS_FAIL
+from refundry_antom.codes import INQUIRY_CODES, NO_RECORD, REFUND_CODES, REFUND_STATUS, STATUS_FAIL
 from refundry_antom.messages import (
     InquiryResponse,
     RefundNotification,
@@ -52,6 +52,10 @@ def exponent(currency: str) -> int:
 
 def read_refund(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
     """Return the outcome of an answer to `refund`."""
+    return _explained(_read_refund(instruction, answer), answer)
+
+
+def _read_refund(instruction: RefundInstruction, answer: RefundResponse) -> Outcome:
     result = answer.result
     wrong = _wrong_echo(instruction, answer) or codes.wrong_status(
         "Antom", REFUND_CODES, result.result_code, result.result_status
@@ -68,6 +72,10 @@ def read_refund(instruction: RefundInstruction, answer: RefundResponse) -> Outco
 
 def read_inquiry(instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
     """Return the outcome of an answer to `inquiryRefund`."""
+    return _explained(_read_inquiry(instruction, answer), answer)
+
+
+def _read_inquiry(instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
     result = answer.result
     wrong = _wrong_echo(instruction, answer) or codes.wrong_status(
         "Antom", INQUIRY_CODES, result.result_code, result.result_status
@@ -79,6 +87,8 @@ def read_inquiry(instruction: RefundInstruction, answer: InquiryResponse) -> Out
         reported = f"{result.result_status}/{validation.shown(result.result_code)}"
         text = f"the inquiry was answered with {reported}, a code that Antom does not document"
         return codes.undocumented(text, validation.as_code(result.result_code), Resend.AFTER_NOT_FOUND)
+    if code.meaning is CodeClass.SUCCESS and all(getattr(answer, name) is None for name in _OF_A_REFUND):
+        return codes.outcome_of(NO_RECORD)
     if code.meaning is CodeClass.SUCCESS:
         return codes.by_state(
             "Antom",
@@ -93,8 +103,16 @@ def read_inquiry(instruction: RefundInstruction, answer: InquiryResponse) -> Out
     return codes.outcome_of(code)
 
 
+_OF_A_REFUND: Final = ("refund_request_id", "refund_id", "refund_amount", "refund_time", "refund_status")
+"""The fields that are null "when the refund record cannot be found"."""
+
+
 def read_notification(message: RefundNotification, instruction: RefundInstruction) -> Outcome:
     """Return the outcome of a notification."""
+    return _explained(_read_notification(message, instruction), message)
+
+
+def _read_notification(message: RefundNotification, instruction: RefundInstruction) -> Outcome:
     result, status = message.result, message.refund_status
     wrong = _wrong_echo(instruction, message)
     if wrong is not None:
@@ -113,13 +131,13 @@ def read_notification(message: RefundNotification, instruction: RefundInstructio
 
 def _settled(instruction: RefundInstruction, answer: _About) -> Outcome:
     if answer.refund_request_id is None or answer.refund_amount is None:
-        text = "Antom reports a success and does not say of which refund and amount"
-        return Unknown(text, "SUCCESS", resend=Resend.NEVER)
-    left = messages.to_wire(answer, without=_CONSUMED)
+        return codes.incomplete("Antom reports a success and does not say of which refund and amount", "SUCCESS")
+    settled_at = validation.iso_8601(answer.refund_time)
+    left = messages.to_wire(answer, without=_CONSUMED | ({"refundTime"} if settled_at is not None else set()))
     return Succeeded(
         amount=instruction.amount,
         provider_refund_id=answer.refund_id,
-        settled_at=answer.refund_time,
+        settled_at=settled_at,
         settlement_amount=_settlement_amount(answer, left),
         quote=_quote(answer, left),
         details=_details(answer, left),
@@ -127,8 +145,16 @@ def _settled(instruction: RefundInstruction, answer: _About) -> Outcome:
 
 
 _CONSUMED: Final = frozenset(
-    {"result", "refundAmount", "refundRequestId", "refundId", "paymentId", "refundTime", "refundStatus", "notifyType"}
+    {"result", "refundAmount", "refundRequestId", "refundId", "paymentId", "refundStatus", "notifyType"}
 )
+
+
+def _explained(outcome: Outcome, answer: _About) -> Outcome:
+    """Return an outcome with everything that Antom wrote besides; an id counts if the answer names our refund."""
+    result = answer.result
+    message = None if result.result_status == "S" else validation.provider_message(result.result_message)
+    refund_id = answer.refund_id if answer.refund_request_id is not None else None
+    return codes.explained(outcome, message, _details(answer, messages.to_wire(answer, without=_CONSUMED)), refund_id)
 
 
 def _details(answer: _About, left: dict[str, Any]) -> Mapping[str, Any] | None:

@@ -105,10 +105,14 @@ class AntomSettings(Settings):
     key_version: str = "1"
     balance_shows_processing: bool = False
     """An inquiry shows PROCESSING after MERCHANT_BALANCE_NOT_ENOUGH: Antom, Refund, "Explanation of refundStatus"."""
+    missing_shows_nulls: bool = False
+    """An inquiry about an unknown refund is answered `S` with every field null: Antom, inquiryRefund, "null when the
+    refund record cannot be found"."""
 
     OPTIONS: ClassVar[Mapping[str, Check]] = {
         **Settings.OPTIONS,
         "balance_shows_processing": flag,
+        "missing_shows_nulls": flag,
     }
 
 
@@ -157,6 +161,9 @@ class AntomWire(SignedJsonWire[AntomSettings]):
     def body(self, draft: Draft, at: datetime) -> bytes:
         """Write a response or a notification, with the fields each is documented to have."""
         code = self.code_of(draft)
+        if code == _CODES[Verdict.NOT_FOUND] and draft.operation == "inquiry" and self.settings.missing_shows_nulls:
+            result = {"resultCode": "SUCCESS", "resultStatus": "S", "resultMessage": "success."}
+            return json_bytes({"result": result, **dict.fromkeys(_NULLED)})
         status, message = _MESSAGES.get(code, ("F", "Failed."))
         status = draft.status or status
         fields: dict[str, Any] = {
@@ -194,6 +201,9 @@ class AntomWire(SignedJsonWire[AntomSettings]):
             return status == 200 and read_object(body) == _ACKNOWLEDGED
         except Unreadable:
             return False
+
+
+_NULLED: Final = ("refundId", "refundRequestId", "refundAmount", "refundStatus")
 
 
 def _header_safe(value: str | None) -> str | None:

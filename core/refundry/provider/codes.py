@@ -7,19 +7,21 @@ class alone, so that two plugins can never treat the same class differently.
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import assert_never
+from typing import Any, assert_never
 
 import attrs
 
 from refundry.provider.outcomes import (
     Blocked,
     DefinitiveFailure,
+    Informational,
     NotFound,
     Outcome,
     Pending,
     Resend,
     ReviewReason,
     Scope,
+    Succeeded,
     Unknown,
 )
 from refundry.provider.validation import as_code, shown
@@ -121,7 +123,7 @@ def outcome_of(row: Code, provider_refund_id: str | None = None) -> Outcome:
             return Pending(row.code, row.cause, provider_refund_id)
         case CodeClass.RETRY:
             resend = Resend.SAME if row.same_id is SameId.AFTER_BACKOFF else Resend.AFTER_NOT_FOUND
-            return Unknown(row.cause, row.code, resend=resend)
+            return Unknown(row.cause, row.code, resend=resend, advice=row.advice)
         case CodeClass.FAILED | CodeClass.FAILED_NEW_ID:
             return failure(row)
         case CodeClass.INDETERMINATE | CodeClass.FAILED_UNCONFIRMED:
@@ -134,7 +136,7 @@ def outcome_of(row: Code, provider_refund_id: str | None = None) -> Outcome:
         case CodeClass.NOT_FOUND:
             return NotFound(row.code, row.cause)
         case CodeClass.UNCHANGED:
-            return Unknown(row.cause, row.code)
+            return Unknown(row.cause, row.code, advice=row.advice)
         case _:
             assert_never(row.meaning)
 
@@ -165,9 +167,10 @@ def by_state(
 ) -> Outcome:
     """Return the outcome of an answer that shows the state of the refund that it names; `settled` reads a success."""
     if state is None:
-        return Unknown(f"{provider} answered without the state of the refund")
+        return incomplete(f"{provider} answered without the state of the refund", resend=Resend.AFTER_NOT_FOUND)
     if refund_request_id is None:
-        return Unknown(f"{provider}'s answer does not name the refund", as_code(state))
+        text = f"{provider}'s answer does not name the refund"
+        return incomplete(text, as_code(state), resend=Resend.AFTER_NOT_FOUND)
     row = states.get(state)
     if row is None:
         return Unknown(f"the refund is in a state that {provider} does not document: {shown(state)}")
@@ -180,6 +183,37 @@ def contradiction(text: str, code: str | None = None) -> Unknown:
     Money may have moved that was not requested: the id is never sent again, and the refund is flagged for review.
     """
     return Unknown(text, code, resend=Resend.NEVER, review=ReviewReason.CONTRADICTORY_ANSWER)
+
+
+def incomplete(text: str, code: str | None = None, resend: Resend = Resend.NEVER) -> Unknown:
+    """Return the outcome of an answer that may report a success and does not show of what: it needs review."""
+    advice = "Compare the refund with the provider's dashboard, then resolve it."
+    return Unknown(text, code, resend=resend, review=ReviewReason.INCOMPLETE_ANSWER, advice=advice)
+
+
+def explained(
+    outcome: Outcome,
+    provider_message: str | None,
+    details: Mapping[str, Any] | None = None,
+    provider_refund_id: str | None = None,
+) -> Outcome:
+    """Return an outcome with what the provider wrote besides: its message, and the further fields of a failure."""
+    match outcome:
+        case DefinitiveFailure():
+            return attrs.evolve(
+                outcome,
+                provider_message=provider_message,
+                details=details or None,
+                provider_refund_id=provider_refund_id or outcome.provider_refund_id,
+            )
+        case Pending():
+            return attrs.evolve(outcome, provider_message=provider_message, details=details or None)
+        case NotFound() | Unknown() | Blocked():
+            return attrs.evolve(outcome, provider_message=provider_message)
+        case Succeeded() | Informational():
+            return outcome
+        case _:
+            assert_never(outcome)
 
 
 def failure(row: Code) -> DefinitiveFailure:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import attrs
 
-from refundry.provider import OutcomeKind, Resend
+from refundry.provider import OutcomeKind, Resend, ReviewReason
 from refundry.refund.events import Channel, Event, Failed, Inquired, NextStep, Requested, Settled, Submitted
 from refundry.refund.reviews import AGAINST_EVIDENCE, Review, unreconciled, with_raised
 from refundry.refund.settlement import SettlementFacts
@@ -41,6 +41,8 @@ _SUBMITTED_LAST: Final = Last.SUBMITTED
 _INQUIRE: Final = NextStep.INQUIRE
 _DONE: Final = NextStep.DONE
 _SETTLED_LAST: Final = Last.SETTLED
+_UNKNOWN_LAST: Final = Last.UNKNOWN
+_REPEATED: Final = ReviewReason.REPEATED_ERROR
 _FAILED_LAST: Final = Last.FAILED
 
 
@@ -165,6 +167,10 @@ def _inquired(state: _State, event: Inquired) -> None:
     _add_facts(state, event)
     if before in FINAL:
         return
+    if _repeats_error(state, event):
+        state["repeated_errors"] = state.get("repeated_errors", 0) + 1
+    elif "repeated_errors" in state:
+        state["repeated_errors"] = 0
     state.update(last=_LAST[outcome], code=event.code, next_step=event.next_step, next_at=event.next_at)
     state["provider_message"] = event.provider_message
     if event.resend is _NEVER:
@@ -196,6 +202,11 @@ def _raise_reviews(state: _State, event: Inquired) -> None:
         state["review"] = with_raised(state.get("review", ()), event.review, event.at)
 
 
+def _repeats_error(state: _State, event: Inquired) -> bool:
+    inquired = event.outcome is _UNKNOWN and event.channel is _INQUIRY and event.code is not None
+    return inquired and state.get("last") is _UNKNOWN_LAST and state.get("code") == event.code
+
+
 def _add_facts(state: _State, event: Inquired) -> None:
     """Add what a message states about the settlement: to the settlement, or for the time when the refund settles."""
     if state["status"] in FINAL and state.get("provider_refund_id") is None:
@@ -219,7 +230,7 @@ _FACTS: Final = tuple(field.name for field in attrs.fields(SettlementFacts))
 def _count_inquiry(state: _State, event: Inquired) -> None:
     state["inquiries"] = state.get("inquiries", 0) + 1
     state["inquired_as"] = event.sender
-    inconsistent = event.review and event.outcome is _UNKNOWN
+    inconsistent = event.outcome is _UNKNOWN and any(raised.code is not _REPEATED for raised in event.review)
     state["inconsistent_answers"] = state.get("inconsistent_answers", 0) + 1 if inconsistent else 0
 
 

@@ -119,6 +119,8 @@ class Refund:
     """The identity that inquired last."""
     inconsistent_answers: int = 0
     """How many inquiries in a row were answered with something that needs an operator."""
+    repeated_errors: int = 0
+    """How many inquiries in a row were answered with the same error as the answer before."""
     inquiries: int = 0
     """How many inquiries were answered since the last attempt."""
     backoffs: int = 0

@@ -243,7 +243,7 @@ def test_waiting_ends_with_what_became_of_it(run: Run, provider: Provider) -> No
     """With --wait the exit status is 0 if settled, 3 if failed or in need of an operator, 4 if not final in time."""
     provider.fault("drop_response", operation="refund", refund_request_id="SETTLES")
     provider.fault("answer", operation="refund", code="RISK_REJECT", refund_request_id="FAILS")
-    provider.fault("answer", operation="refund", code="INVALID_CONTRACT", refund_request_id="BLOCKS")
+    provider.fault("answer", operation="refund", code="INVALID_MERCHANT_STATUS", refund_request_id="BLOCKS")
     provider.fault("drop_response", operation="refund", refund_request_id="WAITS")
     settles = run(*ASK, "--amount", "1", "--id", "SETTLES", "--wait", "20", "--json")
     fails = run(*ASK, "--amount", "1", "--id", "FAILS", "--wait", "20", "--json")
@@ -260,7 +260,7 @@ def test_waiting_ends_with_what_became_of_it(run: Run, provider: Provider) -> No
 
 def test_a_blocked_account_is_reported(run: Run, provider: Provider) -> None:
     """A refund on hold for its account only is reported so, as text and as JSON; waiting for it ends with 3 at once."""
-    provider.fault("answer", operation="refund", code="INVALID_CONTRACT", refund_request_id="BLOCKS")
+    provider.fault("answer", operation="refund", code="INVALID_MERCHANT_STATUS", refund_request_id="BLOCKS")
     run(*ASK, "--amount", "1", "--id", "BLOCKS")
     waits = run(*ASK, "--amount", "1", "--id", "WAITS", "--wait", "20", "--json")
     shown = run("show", "WAITS").out
@@ -345,7 +345,7 @@ def test_show_has_the_documented_keys(run: Run, provider: Provider) -> None:
 
 def test_lists_and_events_are_one_object_per_line(run: Run, provider: Provider) -> None:
     """A program reads line by line; people see a table whose rows stay whole in a pipe."""
-    provider.fault("answer", operation="refund", code="INVALID_CONTRACT", refund_request_id="R2")
+    provider.fault("answer", operation="refund", code="INVALID_MERCHANT_STATUS", refund_request_id="R2")
     for id in ("R1", "R2", "R3"):
         run(*ASK, "--amount", "1", "--id", id)
     ids = [row["refund_request_id"] for row in run("list", "--json").lines]
@@ -365,7 +365,7 @@ def test_lists_and_events_are_one_object_per_line(run: Run, provider: Provider) 
 
 def test_a_pipe_gets_no_padding(run: Run, provider: Provider) -> None:
     """A long text in one row makes no other line longer: no line ends in blanks, and `list` has tabs."""
-    provider.fault("answer", operation="refund", code="INVALID_CONTRACT", refund_request_id="R2")
+    provider.fault("answer", operation="refund", code="INVALID_MERCHANT_STATUS", refund_request_id="R2")
     for id in ("R1", "R2"):
         run(*ASK, "--amount", "1", "--id", id)
     head, first, second = run("list").out.splitlines()
@@ -570,7 +570,7 @@ def test_on_a_terminal_a_decision_shows_the_refund_and_asks(run: Run, place: Pat
 
 def test_what_blocked_is_resumed(run: Run, provider: Provider) -> None:
     """A blocked refund, or all that block an account, continue when an operator resumes them."""
-    provider.fault("answer", operation="refund", code="INVALID_CONTRACT", refund_request_id="R1")
+    provider.fault("answer", operation="refund", code="INVALID_MERCHANT_STATUS", refund_request_id="R1")
     run(*ASK, "--amount", "1", "--id", "R1")
     run(*ASK, "--amount", "1", "--id", "R2")
     idle = run("work", "--until-idle", "--json")

@@ -488,7 +488,7 @@ async def test_an_exception_in_a_reader_is_not_an_answer(shop: Shop, monkeypatch
 
 async def test_a_blocked_account_waits_for_an_operator(shop: Shop) -> None:
     """A wrong contract stops the whole account; once it is fixed, all refunds continue with the same ids."""
-    shop.antom.fault("answer", code="INVALID_CONTRACT", operation="refund", refund_request_id="R1")
+    shop.antom.fault("answer", code="INVALID_MERCHANT_STATUS", operation="refund", refund_request_id="R1")
     blocked = await shop.request("R1")
     waits = await shop.request("R2")
     await shop.later(waits)
@@ -506,7 +506,7 @@ async def test_a_blocked_account_waits_for_an_operator(shop: Shop) -> None:
 
 async def test_a_blocked_account_is_blocked_for_every_process(shop: Shop) -> None:
     """Another gateway on the same store does not send for a blocked account either."""
-    shop.antom.fault("answer", code="INVALID_CONTRACT", operation="refund", refund_request_id="R1")
+    shop.antom.fault("answer", code="INVALID_MERCHANT_STATUS", operation="refund", refund_request_id="R1")
     await shop.request("R1")
     async with shop.reopened() as other:
         refund = await other.request(
@@ -519,13 +519,13 @@ async def test_a_blocked_account_is_blocked_for_every_process(shop: Shop) -> Non
 
 async def test_blocked_twice_is_failed(shop: Shop) -> None:
     """Fixed, sent once more and answered the same: providers repeat final answers, so this refund has failed."""
-    shop.antom.fault("answer", code="INVALID_CONTRACT", operation="refund", times=2)
+    shop.antom.fault("answer", code="INVALID_MERCHANT_STATUS", operation="refund", times=2)
     refund = await shop.request()
     await shop.gateway.resume(refund.id, Operator(by="ann", why="the contract was fixed"))
     refund = await shop.later(refund)
 
     assert Status.FAILED is refund.status
-    assert "INVALID_CONTRACT" == (refund.failure and refund.failure.code)
+    assert "INVALID_MERCHANT_STATUS" == (refund.failure and refund.failure.code)
 
 
 # --- notifications ----------------------------------------------------------------------------------------------------

@@ -458,7 +458,8 @@ def test_not_found_is_conclusive_only_after_the_call_can_have_ended() -> None:
     ended = running + timedelta(milliseconds=1)
     late = policy.interpret(_sent(), ALPHABET["not found"], source(ended, Channel.INQUIRY, 1), terms)
 
-    assert early is None
+    assert isinstance(early, Inquired)
+    assert ("informational", _sent().next_step, _sent().next_at) == (early.outcome, early.next_step, early.next_at)
     assert "not_found" == getattr(late, "outcome", None)
 
 

@@ -157,9 +157,17 @@ def test_sub_codes_that_are_not_listed(table: Mapping[str, Code]) -> None:
         for sub_code in (None, "", "isv.something-new", "ACQ.SOMETHING_NEW", "40004"):
             assert table[gateway_code] is find(table, gateway_code, sub_code)
     for gateway_code in ("10000", "40004", "50000", ""):
-        for sub_code in ("isv.something-new", "SOMETHING_NEW", "10000", "acq.system_error", "ACQ.ACQ.SYSTEM_ERROR"):
+        for sub_code in ("isv.something-new", "SOMETHING_NEW", "10000", "acq.acq.system_error", "ACQ.ACQ.SYSTEM_ERROR"):
             assert find(table, gateway_code, sub_code) is None
     assert table["20000"] is find(table, "20000", "ACQ.SYSTEM_ERROR")
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_business_codes_in_lower_case(table: Mapping[str, Code]) -> None:
+    """Alipay's page prints `acq.system_error` and `trade_not_exist`: the case does not change the meaning."""
+    for code in table.values():
+        if code.code.startswith("ACQ.") or code.code == "TRADE_NOT_EXIST":
+            assert code is find(table, code.status, code.code.lower())
 
 
 @pytest.mark.parametrize("code", REFUND_CODES.values(), ids=list(REFUND_CODES))

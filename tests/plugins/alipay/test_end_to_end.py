@@ -17,7 +17,7 @@ from refundry.inputs import Operator
 from refundry.money import Money
 from refundry.plugin_host import load_plugins
 from refundry.ports import Ports
-from refundry.provider import Notification
+from refundry.provider import Notification, ReviewReason
 from refundry.refund import Inquired, Refund, Settled, Status, Submitted
 from refundry.testing.simulator.ledger import Payment, State
 from refundry_alipay.simulator import PLUGIN, AlipaySettings, AlipaySimulator
@@ -206,6 +206,75 @@ async def test_bank_refuses_after_settlement(tmp_path: Path, keys: AlipayKeys, b
     assert (b"success", Status.SETTLED) == (acknowledged.body, again.status)
     assert isinstance(late_answer, Inquired)
     assert ("informational", "DBACK_F") == (late_answer.outcome, late_answer.code)
+
+
+async def test_facts_that_a_query_states_later_are_shown(shop: Shop) -> None:
+    """The time of payment and a bank return, missing in the settling answer, are the refund's once a query has them."""
+    for name in ("gmt_refund_pay", "refund_detail_item_list"):
+        shop.alipay.fault("rewrite", operation="refund", find=f'"{name}"', replace=f'"not_{name}"')
+    refund = await shop.request()
+    back = '"deposit_back_info_list":[{"has_deposit_back":true,"dback_status":"f","dback_amount":"1.01"}],"trade_no"'
+    shop.alipay.fault("rewrite", operation="inquiry", find='"trade_no"', replace=back)
+    after = await shop.gateway.inquire(refund.id)
+
+    assert (None, "2026-11-22T20:00:00+08:00") == (refund.settled_at, after.settled_at)
+    assert after.details is not None
+    assert (True, "f") == tuple(
+        after.details["deposit_back_info_list"][0][name] for name in ("has_deposit_back", "dback_status")
+    )
+    assert "The refund stays done." in after.details["bank_return"]
+
+
+async def test_lower_case_as_alipays_page_prints_it(shop: Shop) -> None:
+    """`refund_success`, `acq.trade_has_finished` and a fund_change in lower case mean what they mean in upper case."""
+    shop.alipay.fault("rewrite", operation="refund", find='"Y"', replace='"y"', refund_request_id="R1")
+    shop.alipay.fault("answer", code="ACQ.TRADE_HAS_CLOSE", operation="refund", refund_request_id="R2")
+    settled = await shop.request("R1")
+    shop.alipay.fault("rewrite", operation="refund", find="ACQ.TRADE_HAS_CLOSE", replace="acq.trade_has_close")
+    failed = await shop.request("R2")
+
+    assert (Status.SETTLED, Status.FAILED) == (settled.status, failed.status)
+
+
+async def test_a_success_without_an_optional_field_needs_review(shop: Shop) -> None:
+    """A signed REFUND_SUCCESS that names no amount settles nothing, and an operator learns of it at once."""
+    shop.alipay.fault("drop_response", operation="refund")
+    refund = await shop.request()
+    shop.alipay.fault("rewrite", operation="inquiry", find='"refund_amount"', replace='"amount"')
+    refund = await shop.later(refund)
+
+    assert (Status.UNKNOWN, [ReviewReason.INCOMPLETE_ANSWER]) == (
+        refund.status, [review.code for review in refund.review]
+    )  # fmt: skip
+
+
+async def test_alipays_own_words_are_shown(shop: Shop) -> None:
+    """A failure has sub_code and sub_msg, and a review quotes them."""
+    shop.alipay.fault("answer", code="ACQ.TRADE_HAS_FINISHED", operation="refund", refund_request_id="R1")
+    shop.alipay.fault("answer", code="ACQ.INVALID_PARAMETER", operation="refund", refund_request_id="R2")
+    failed, blocked = await shop.request("R1"), await shop.request("R2")
+
+    assert failed.provider_message is not None
+    assert failed.provider_message.startswith("ACQ.TRADE_HAS_FINISHED: ")
+    assert '(provider: "ACQ.INVALID_PARAMETER: ' in blocked.review[0].message
+
+
+@pytest.mark.parametrize("code", ["ACQ.SYSTEM_ERROR", "ACQ.ENTERPRISE_PAY_BIZ_ERROR"])
+async def test_the_same_error_again_and_again_needs_review(shop: Shop, code: str) -> None:
+    """Alipay's page asks to contact support if the error stays after several retries: a fourth one flags the refund."""
+    shop.alipay.fault("drop_response", operation="refund")
+    refund = await shop.request()
+    shop.alipay.fault("answer", code=code, operation="inquiry", times=4)
+    flags = []
+    for _ in range(4):
+        refund = await shop.later(refund, 400)
+        flags.append([review.code for review in refund.review])
+    message = refund.review[0].message
+    ended = await shop.later(refund, 400)
+
+    assert [[]] * 3 + [[ReviewReason.REPEATED_ERROR]] == flags
+    assert "Ask Alipay's support" in message
+    assert (Status.SETTLED, ()) == (ended.status, ended.review)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import attrs
 import pytest
@@ -122,7 +123,7 @@ class ByToken:
 
     async def send(self, request: Request, timeout: float, delivery: Delivery) -> Answer | NotSent | NoAnswer:
         address = URL(request.url, encoded=True)
-        merchant = URL(self.merchants[address.query["app_auth_token"]])
+        merchant = URL(self.merchants[dict(parse_qsl(request.body.decode()))["app_auth_token"]])
         routed = str(address.with_host(merchant.host or "").with_port(merchant.port))
         return await self.http.send(attrs.evolve(request, url=routed), timeout, delivery)
 

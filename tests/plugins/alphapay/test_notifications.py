@@ -36,9 +36,10 @@ def test_success() -> None:
     verified = ALPHAPAY.parse_notification(GOOD)
 
     assert INSTRUCTION.refund_request_id == verified.refund_request_id
-    assert Succeeded(INSTRUCTION.amount, REFUND_ID, details={"refundTime": "2026-11-22T04:00:30Z"}) == verified.read(
-        INSTRUCTION
-    )
+    read = verified.read(INSTRUCTION)
+    assert isinstance(read, Succeeded)
+    assert (INSTRUCTION.amount, REFUND_ID) == (read.amount, read.provider_refund_id)
+    assert {"refundTime", "refund"} == set(read.details or {})
 
 
 def test_the_official_sdk_s() -> None:

@@ -326,7 +326,7 @@ AFTER, NEVER = Resend.AFTER_NOT_FOUND, Resend.NEVER
 @pytest.mark.parametrize(
     ("scenario", "resend", "review"),
     [
-        ("refund_success_without_echo", NEVER, False),
+        ("refund_success_without_echo", NEVER, True),
         ("refund_success_of_another_refund", AFTER, True),
         ("refund_success_of_another_payment", NEVER, True),
         ("refund_success_of_another_amount", NEVER, True),
@@ -339,9 +339,8 @@ AFTER, NEVER = Resend.AFTER_NOT_FOUND, Resend.NEVER
         ("refund_unlisted_unknown", AFTER, False),
         ("refund_status_of_another_kind", AFTER, False),
         ("refund_without_result", AFTER, True),
-        ("inquiry_without_status", AFTER, False),
         ("inquiry_unlisted_status", AFTER, False),
-        ("inquiry_fail_without_echo", AFTER, False),
+        ("inquiry_fail_without_echo", AFTER, True),
         ("inquiry_fail_of_another_refund", AFTER, True),
         ("inquiry_success_of_another_refund_id", NEVER, True),
         ("inquiry_success_of_another_amount", NEVER, True),

@@ -153,6 +153,7 @@ def _terms(terms: Terms) -> Iterator[Terms]:
     yield patient
     yield attrs.evolve(patient, not_found_tries=0)
     yield attrs.evolve(patient, not_found_tries=1_000_000)
+    yield attrs.evolve(terms, first_inquiry=1e6)
 
 
 # --- what a stored message means now ----------------------------------------------------------------------------------

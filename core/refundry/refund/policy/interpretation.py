@@ -84,10 +84,24 @@ def _interpret_open(refund: Refund, outcome: Outcome | NotSent, source: Source, 
                 failure = Failure(outcome.code, outcome.cause, _FINAL_AFTER_ALL, outcome.provider_message)
                 return _failure(failure, source)
             return _inquired(refund, outcome, source)
-        case Pending() | Unknown() | Informational() | NotSent():
+        case Unknown():
+            return _inquired(refund, _flagged_if_repeated(refund, outcome, source), source)
+        case Pending() | Informational() | NotSent():
             return _inquired(refund, outcome, source)
         case _:
             assert_never(outcome)
+
+
+_REPEATED_ERRORS: Final = 3
+"""Having been answered with the same error as often again, another inquiry is unlikely to help."""
+
+
+def _flagged_if_repeated(refund: Refund, outcome: Unknown, source: Source) -> Unknown:
+    """Return an error that inquiries keep being answered with as one that needs review; inquiries continue."""
+    inquired = source.channel is Channel.INQUIRY and outcome.code is not None
+    again = inquired and refund.last is Last.UNKNOWN and refund.code == outcome.code
+    flag = again and outcome.review is None and refund.repeated_errors + 1 >= _REPEATED_ERRORS
+    return attrs.evolve(outcome, review=ReviewReason.REPEATED_ERROR) if flag else outcome
 
 
 _FINAL_AFTER_ALL: Final = (
@@ -180,7 +194,7 @@ def _interpret_failure(refund: Refund, outcome: DefinitiveFailure, source: Sourc
 
 def _interpret_not_found(refund: Refund, outcome: NotFound, source: Source, terms: Terms) -> Event | None:
     if _is_too_early(refund, source, terms):
-        return None
+        return _too_early(refund, outcome, source) if source.channel is Channel.INQUIRY else None
     # The refusal and enough "not found" both mean that no money will move. That does not hold if a provider may answer
     # each attempt differently: an earlier one, refused or not, may still be in progress.
     enough = refund.not_found >= terms.not_found_tries and source.sender == refund.sender
@@ -188,6 +202,17 @@ def _interpret_not_found(refund: Refund, outcome: NotFound, source: Source, term
     if refund.unconfirmed_failure is not None and confirms:
         return _failure(refund.unconfirmed_failure, source)
     return _inquired(refund, outcome, source)
+
+
+def _too_early(refund: Refund, outcome: NotFound, source: Source) -> Inquired:
+    """Record a "not found" that does not count, and leave the plan as it is."""
+    early = Informational("The provider does not know the refund; it was asked too early for that to count.", EARLY)
+    event = record(attrs.evolve(early, code=outcome.code or EARLY), source, refund.next_step, ())
+    return attrs.evolve(event, next_at=refund.next_at, provider_message=outcome.provider_message)
+
+
+EARLY: Final = "TOO_EARLY"
+"""The code of a "not found" without a code of the provider that came too early to count."""
 
 
 def _is_blocked_again(refund: Refund, outcome: Blocked, source: Source) -> bool:
