@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from refundry.gateway.totals import Total
     from refundry.gateway.worker import Worker, process
     from refundry.inputs import Operator
-    from refundry.journal import Recorded, Row, UnmatchedNotification, WorkerRecord
+    from refundry.journal import ObservedEvent, Recorded, Row, UnmatchedNotification, WorkerRecord
     from refundry.money import Money
     from refundry.outbound.transport import Delivery, NoAnswer, Transport
-    from refundry.plugin_host import Plugins, load_plugins
+    from refundry.plugin_host import Observer, Plugins, load_plugins, observer
     from refundry.ports import Ports
     from refundry.provider import Acknowledgement, Notification, Quote, Resend, ReviewReason, Scope, Unreadable
     from refundry.refund import (
@@ -87,6 +87,9 @@ __all__ = [
     "NoAnswer",
     "Note",
     "Notification",
+    "ObservedEvent",
+    "observer",
+    "Observer",
     "Operator",
     "PluginError",
     "Plugins",

@@ -1,7 +1,7 @@
 """A shop for tests: a simulated Antom on loopback, a gateway with an account there, and a clock that a test moves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -13,7 +13,7 @@ import attrs
 
 from refundry.gateway import Gateway
 from refundry.gateway.request import RefundRequest
-from refundry.plugin_host import Plugins
+from refundry.plugin_host import Observer, Plugins
 from refundry.ports import Ports
 from refundry.refund import Refund
 from refundry.testing.simulator.settings import Keys, make_keys
@@ -98,12 +98,18 @@ async def simulator(clock: Clock | None = None, **settings: Any) -> AsyncIterato
 
 @asynccontextmanager
 async def open_shop(
-    directory: Path, *, plugins: Plugins | None = None, terms: Mapping[str, Any] | None = None, **settings: Any
+    directory: Path,
+    *,
+    plugins: Plugins | None = None,
+    terms: Mapping[str, Any] | None = None,
+    observers: Iterable[Observer] = (),
+    **settings: Any,
 ) -> AsyncIterator[Shop]:
     clock = Clock()
     async with simulator(clock, **settings) as antom:
         config = write_config(directory, {"shop": antom.url}, TERMS | dict(terms or {}))
-        async with Gateway.open(config, ports=Ports(now=clock, sleep=_yield), plugins=plugins) as gateway:
+        ports = Ports(now=clock, sleep=_yield)
+        async with Gateway.open(config, ports=ports, plugins=plugins, observers=observers) as gateway:
             yield Shop(gateway, antom, clock, config)
 
 

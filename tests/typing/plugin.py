@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import assert_type
 
-from refundry import Recorded
+from refundry import ObservedEvent, Observer, observer
 from refundry.plugin_host import hookimpl
 from refundry.provider import (
     Acknowledgement,
@@ -55,14 +55,21 @@ class Translator:
         return Pending()
 
 
-class Observer:
+@observer(name="ledger", start="beginning")
+def ledger(events: Sequence[ObservedEvent]) -> None:
+    """Receive events."""
+    for event in events:
+        assert_type(event.position, int)
+        assert_type(event.refund_request_id, str)
+
+
+class Watching:
     """A plugin that observes events."""
 
     @hookimpl
-    def refundry_recorded(self, events: Sequence[Recorded]) -> None:
-        """Receive events."""
-        for recorded in events:
-            assert_type(recorded.position, int)
+    def refundry_observers(self) -> list[Observer]:
+        """Return the observer."""
+        return [ledger]
 
 
 def build(terms: Terms) -> tuple[Provider, NotificationHandler]:

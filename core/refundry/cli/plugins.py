@@ -122,7 +122,7 @@ def _in_words(able: Mapping[str, Any]) -> str:
 
 
 _HOOKS: Final = {
-    "refundry_recorded": "observes events",
+    "refundry_observers": "observes events",
     "refundry_audit_signer": "signs the log",
     "refundry_audit_anchors": "anchors the log",
 }

@@ -6,7 +6,7 @@ notified. A command may be canceled, or its process killed, anywhere: what is du
 
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Self, assert_never
@@ -17,16 +17,17 @@ from refundry.audit.signing.settings import read_audit_settings
 from refundry.audit.signing.signer import open_signer
 from refundry.config import Account, Config, open_accounts, read_config
 from refundry.errors import Invalid, Stale
-from refundry.gateway.observers import Observers
+from refundry.gateway.observers import Deliveries
 from refundry.gateway.operators import OperatorCommands
 from refundry.gateway.request import Draft, RefundRequest, check_same, draft
 from refundry.journal import AlreadyRequested, Journal, Recorded, UnmatchedNotification, Write
 from refundry.journal.evidence import digest_of, keep_notification
 from refundry.journal.stores import open_journal
+from refundry.logs import log
 from refundry.outbound.calls import Caller, Deadline, read_safely
 from refundry.outbound.pacing import Pacing
 from refundry.outbound.transport import HttpTransport, Transport
-from refundry.plugin_host import Plugins, load_plugins
+from refundry.plugin_host import Observer, Plugins, load_plugins
 from refundry.plugin_host.containment import contained
 from refundry.ports import Ports
 from refundry.provider import (
@@ -60,7 +61,7 @@ class Gateway(OperatorCommands):
         self.pacing = Pacing(accounts)
         """How many calls each account may begin."""
         self._caller = Caller(self.pacing, transport, ports)
-        self._observers = Observers(plugins, journal, ports)
+        self._deliveries = Deliveries(journal, ports)
         self.checkpointer: Checkpointer | None = None
         """Signs checkpoints of the log; None unless the gateway was made by `open`."""
 
@@ -73,8 +74,11 @@ class Gateway(OperatorCommands):
         plugins: Plugins | None = None,
         ports: Ports | None = None,
         transport: Transport | None = None,
+        observers: Iterable[Observer] = (),
     ) -> AsyncIterator[Self]:
         """Open the store and the accounts of a configuration, and close them at the end.
+
+        Until then every event is delivered to `observers` and to those of plugins.
 
         Raises `ConfigError` if the configuration is wrong or the store must not be used, `PluginError` if a provider
         cannot be loaded and `StoreError` if the database fails.
@@ -95,11 +99,13 @@ class Gateway(OperatorCommands):
             gateway._open_signer = partial(open_signer, audit, hooked=found.signing_keys, random=outside.random)
             gateway.checkpointer = Checkpointer(journal, gateway._open_signer, anchors, outside)
             stack.push_async_callback(gateway._close)
-            await gateway._observers.register()
+            await gateway._deliveries.start([*found.observers(), *observers])
+            for broken in found.errors:
+                log(logging.ERROR, "plugin cannot be used", reason=broken.error)
             yield gateway
 
     async def _close(self) -> None:
-        await self._observers.close()
+        await self._deliveries.close()
         self._caller.close()
         if self.checkpointer is not None:
             await self.checkpointer.close()
@@ -274,14 +280,13 @@ class Gateway(OperatorCommands):
 
     async def _save(self, write: Write) -> Sequence[Recorded]:
         recorded = await self.journal.save(write)
-        self._observers.notify()
+        self._deliveries.notify()
         if self.checkpointer is not None:
             self.checkpointer.notify(len(recorded))
         return recorded
 
     def catch_up(self) -> None:
-        """Start to deliver to observers, and to sign, what other processes left; a worker does so when it starts."""
-        self._observers.notify()
+        """Start to sign what other processes left; a worker does so when it starts."""
         if self.checkpointer is not None:
             self.checkpointer.notify(0)
 

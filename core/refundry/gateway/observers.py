@@ -2,65 +2,93 @@
 
 The rule of this module: it never delays a refund. Each observer has a thread and a position in the log of its own. The
 position is stored, and advances only after the observer returned. If an observer raises, delivery is retried later; if
-it hangs, only its own events wait; what a killed process did not deliver, the next process delivers.
+it hangs, only its own events wait; what a killed process did not deliver, another process delivers within seconds.
 """
 
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Final, Protocol
 
 import attrs
 
-from refundry.errors import StoreError
-from refundry.journal import EventReader, ObserverPositions, Recorded
-from refundry.plugin_host import Plugins
+from refundry.errors import PluginError, StoreError, UnreadableEvent
+from refundry.journal import EventReader, ObservedEvent, ObserverPositions, Recorded
+from refundry.plugin_host import Observer
 from refundry.ports import Ports
+from refundry.refund import Requested
 
-__all__ = ["ObservedLog", "Observers", "PAGE"]
+__all__ = ["Deliveries", "ObservedLog", "PAGE", "observed_events"]
 
 PAGE: Final = 100
 """The largest number of events in one delivery."""
-_LEASE: Final = timedelta(seconds=60)
-_RENEW: Final = 20.0
+_LEASE: Final = timedelta(seconds=5)
+_RENEW: Final = 1.5
 _POLL: Final = 1.0
 _GRACE: Final = 2.0
 """How many seconds a closing process waits for its observers; the next process delivers the rest."""
 _MAX_BACKOFF: Final = 60.0
+_MAX_KNOWN: Final = 10_000
 _log = logging.getLogger("refundry")
 
-Deliver = Callable[[Sequence[Recorded]], object]
+
+async def observed_events(journal: EventReader, after: int, limit: int | None = None) -> AsyncIterator[ObservedEvent]:
+    """Yield the events after a position to the end of the log, with what identifies their refunds."""
+    known: dict[str, Requested] = {}
+    async for recorded in journal.log(after, limit):
+        if isinstance(recorded.event, Requested):
+            known[recorded.refund_id] = recorded.event
+        elif recorded.refund_id not in known:
+            known[recorded.refund_id] = await _request_of(journal, recorded)
+        request = known[recorded.refund_id]
+        yield ObservedEvent(
+            recorded.position, recorded.refund_id, recorded.version, recorded.event,
+            request.account, request.payment, request.refund_request_id,
+        )  # fmt: skip
+        if len(known) > _MAX_KNOWN:
+            del known[next(iter(known))]
+
+
+async def _request_of(journal: EventReader, recorded: Recorded) -> Requested:
+    first, *_ = await journal.load_entries(recorded.refund_id)
+    if isinstance(first, UnreadableEvent):
+        raise first
+    if not isinstance(first.event, Requested):
+        raise StoreError(f"store: the refund of the event at position {recorded.position} does not begin as one")
+    return first.event
 
 
 class ObservedLog(EventReader, ObserverPositions, Protocol):
     """The log, and how far each observer has read it."""
 
 
-class Observers:
-    """All implementations of the `refundry_recorded` hook, each served by a task of its own."""
+class Deliveries:
+    """The deliveries to all observers of a process, each in a task of its own."""
 
-    def __init__(self, plugins: Plugins, journal: ObservedLog, ports: Ports) -> None:
-        holder = ports.new_id()
-        self._followers = [
-            _Follower(implementation.plugin_name, implementation.function, journal, ports, holder)
-            for implementation in plugins.manager.hook.refundry_recorded.get_hookimpls()
-        ]
+    def __init__(self, journal: ObservedLog, ports: Ports) -> None:
         self._journal = journal
-        self._holder = holder
+        self._ports = ports
+        self._holder = ports.new_id()
+        self._followers: list[_Follower] = []
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def register(self) -> None:
-        """Start every new observer at the end of the log."""
-        for follower in self._followers:
-            await self._journal.observe(follower.name)
+    async def start(self, observers: Iterable[Observer]) -> None:
+        """Deliver to these observers from now on; one that the store does not know yet starts where it wants.
+
+        Raises `PluginError` if two of them have the same name: they would share what was delivered.
+        """
+        for observer in observers:
+            if any(follower.name == observer.name for follower in self._followers):
+                raise PluginError(f"two observers are called {observer.name!r}")
+            await self._journal.observe(observer.name, observer.after)
+            self._followers.append(_Follower(observer, self._journal, self._ports, self._holder))
+        self._tasks = [asyncio.create_task(follower.run()) for follower in self._followers]
 
     def notify(self) -> None:
-        """Wake the deliveries, because something may be undelivered; return at once."""
-        if self._followers and not self._tasks:
-            self._tasks = [asyncio.create_task(follower.run()) for follower in self._followers]
+        """Wake the deliveries, because something was recorded; return at once."""
         for follower in self._followers:
             follower.wake.set()
 
@@ -81,8 +109,7 @@ class Observers:
 class _Follower:
     """One observer's progress through the log."""
 
-    name: str
-    _observer: Deliver
+    _observer: Observer
     _journal: ObservedLog
     _ports: Ports
     _holder: str
@@ -90,6 +117,11 @@ class _Follower:
     _stopping: bool = attrs.field(default=False, init=False)
     _position: int = attrs.field(default=0, init=False)
     _failures: int = attrs.field(default=0, init=False)
+
+    @property
+    def name(self) -> str:
+        """Return the observer's name."""
+        return self._observer.name
 
     def stop(self) -> None:
         """Stop at the end of the log, or at the next failure."""
@@ -113,6 +145,8 @@ class _Follower:
 
     async def _next_page(self) -> bool:
         """Deliver one page; return False if nothing is left, another process delivers, or the observer failed."""
+        # A process that has nothing to deliver must not keep the others from doing so.
+        self._position = await self._journal.position_of(self.name) or 0
         if not await self._read():
             return False
         now = self._ports.now()
@@ -130,11 +164,11 @@ class _Follower:
         await self._journal.observed(self.name, self._position, holder=self._holder)
         return True
 
-    async def _read(self) -> list[Recorded]:
-        return [recorded async for recorded in self._journal.log(self._position, PAGE)]
+    async def _read(self) -> list[ObservedEvent]:
+        return [event async for event in observed_events(self._journal, self._position, PAGE)]
 
-    async def _deliver(self, page: Sequence[Recorded]) -> bool:
-        done = _in_a_thread(self._observer, page, f"refundry-observe-{self.name}")
+    async def _deliver(self, page: Sequence[ObservedEvent]) -> bool:
+        done = _in_a_thread(self._observer, page)
         while not (await asyncio.wait({done}, timeout=_RENEW))[0]:
             now = self._ports.now()
             await self._journal.take_observer(self.name, now, until=now + _LEASE, holder=self._holder)
@@ -156,7 +190,7 @@ class _Follower:
             await self.wake.wait()
 
 
-def _in_a_thread(deliver: Deliver, page: Sequence[Recorded], name: str) -> "asyncio.Future[BaseException | None]":
+def _in_a_thread(observer: Observer, page: Sequence[ObservedEvent]) -> "asyncio.Future[BaseException | None]":
     """Call an observer in a daemon thread, so that one that never returns does not keep the process alive."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[BaseException | None] = loop.create_future()
@@ -168,11 +202,11 @@ def _in_a_thread(deliver: Deliver, page: Sequence[Recorded], name: str) -> "asyn
     def call() -> None:
         failure: BaseException | None = None
         try:
-            deliver(page)
+            observer.deliver(page)
         except BaseException as error:  # the observer may raise anything, even SystemExit
             failure = error
         with suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(finish, failure)
 
-    threading.Thread(target=call, name=name, daemon=True).start()
+    threading.Thread(target=call, name=f"refundry-observe-{observer.name}", daemon=True).start()
     return done

@@ -13,8 +13,9 @@ from refundry.config import Account, Config, open_accounts, read_config
 from refundry.errors import Invalid, UnknownAccount, UnknownRefund, UnreadableEvent
 from refundry.gateway.account_health import AccountHealth, HealthView
 from refundry.gateway.as_of import NOW, AsOf, select_as_of
+from refundry.gateway.observers import observed_events
 from refundry.gateway.totals import Total, add_up
-from refundry.journal import Recorded, Row, Selection, StoreReader, UnmatchedNotification, WorkerRecord
+from refundry.journal import ObservedEvent, Recorded, Row, Selection, StoreReader, UnmatchedNotification, WorkerRecord
 from refundry.journal.stores import open_reader
 from refundry.plugin_host import Plugins, load_plugins
 from refundry.ports import Ports
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["NOW", "AsOf", "Reader", "Total", "folded"]
 
 _PAGE: Final = 500
+_FOLLOW_SECONDS: Final = 1.0
 
 
 class Reader:
@@ -88,6 +90,20 @@ class Reader:
         if not recorded:
             raise UnknownRefund(f"there is no refund {id!r} as of {as_of}")
         return recorded
+
+    async def events(self, after: int = 0, *, follow: bool = False) -> AsyncIterator[ObservedEvent]:
+        """Yield the events of the whole log in order, starting after a position.
+
+        With `follow` it waits for more at the end of the log. The caller keeps the position of what it has processed;
+        an observer has that kept for it. Raises `UnreadableEvent` for an event that this version cannot read.
+        """
+        while True:
+            async for event in observed_events(self.journal, after):
+                after = event.position
+                yield event
+            if not follow:
+                return
+            await self.ports.sleep(_FOLLOW_SECONDS)
 
     async def _history(self, id: str, account: str | None) -> Sequence[Recorded]:
         if account is None and _is_uuid(id) and (recorded := await self.journal.load(id)):

@@ -219,13 +219,17 @@ class HealthStore(HealthReader, Protocol):
 class ObserverPositions(Leases, Protocol):
     """Remembers how far each observer has read the log."""
 
-    async def observe(self, observer: str) -> None:
-        """Start a new observer at the end of the log; do nothing if the observer is known."""
+    async def observe(self, observer: str, after: int | None = None) -> None:
+        """Start a new observer after this position, or at the end of the log; do nothing if the observer is known."""
+
+    async def position_of(self, observer: str) -> int | None:
+        """Return the position of the last event that was delivered to an observer; None if it is unknown."""
 
     async def take_observer(self, observer: str, now: datetime, *, until: datetime, holder: str) -> int | None:
         """Lease an observer's position to `holder`, or renew the lease; None while another process has it.
 
-        Returns the position of the last event that was delivered to the observer. The lease only keeps two processes
+        A lease that ends later than `until` was taken while a clock was wrong, and does not count. Returns the position
+        of the last event that was delivered to the observer. The lease only keeps two processes
         from delivering the same event.
         """
 

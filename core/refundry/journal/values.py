@@ -16,6 +16,7 @@ __all__ = [
     "AlreadyRequested",
     "Erasable",
     "IndexDifference",
+    "ObservedEvent",
     "Recorded",
     "Row",
     "Selection",
@@ -35,6 +36,15 @@ class Recorded:
     version: int
     """The position in its refund, from 1."""
     event: Event
+
+
+@attrs.frozen(slots=True)
+class ObservedEvent(Recorded):
+    """An event as it is delivered to observers: with what identifies its refund on the platform's side."""
+
+    account: str
+    payment: str
+    refund_request_id: str
 
 
 @attrs.frozen(slots=True)

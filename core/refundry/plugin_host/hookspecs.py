@@ -1,17 +1,15 @@
 """Every hook that a plugin can implement."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 import pluggy
 
-from refundry.plugin_host.interfaces import AnchorPlugin, SigningKey, SimulatorPlugin
+from refundry.plugin_host.interfaces import AnchorPlugin, Observer, SigningKey, SimulatorPlugin
 from refundry.provider import ProviderPlugin
 
 if TYPE_CHECKING:
     import click
-
-    from refundry.journal import Recorded
 
 
 GROUP: Final = "refundry"
@@ -36,8 +34,8 @@ class Hooks:
         """Return the simulators that this plugin provides."""
 
     @hookspec
-    def refundry_recorded(self, events: "Sequence[Recorded]") -> None:
-        """Process events once they are durable."""
+    def refundry_observers(self) -> "Iterable[Observer]":  # type: ignore[empty-body]  # a specification
+        """Return functions that every event is delivered to once it is durable."""
 
     @hookspec
     def refundry_commands(self) -> "Iterable[click.Command]":  # type: ignore[empty-body]  # a specification

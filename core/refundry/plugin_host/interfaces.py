@@ -1,16 +1,21 @@
-"""What plugins register besides providers: simulators, signing keys and anchors.
+"""What plugins register besides providers: simulators, observers, signing keys and anchors.
 
 The rule of this module: shapes only; no code of the core depends on them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import attrs
 
+from refundry.errors import Invalid
+from refundry.inputs import check_name
 from refundry.ports import Ports
+
+if TYPE_CHECKING:
+    from refundry.journal import ObservedEvent
 
 
 class Running(Protocol):
@@ -43,6 +48,40 @@ class SimulatorPlugin(Protocol):
     @property
     def make_keys(self) -> Callable[[Path], Any]:
         """Create the keys of the simulator and its merchant in a directory; existing files are kept."""
+
+
+Start = Literal["now", "beginning"] | int
+"""Where an observer starts that a store does not know yet: at the end or the beginning of its log, or after a
+position."""
+
+
+@attrs.frozen
+class Observer:
+    """What the `refundry_observers` hook returns: a function that every recorded event is delivered to."""
+
+    name: str
+    """The name under which a store remembers what was delivered: keep it, whatever the function is called."""
+    deliver: "Callable[[Sequence[ObservedEvent]], object]" = attrs.field(repr=False)
+    """Processes events that are durable. It is called again with the same ones if it raises."""
+    start: Start = "now"
+
+    def __attrs_post_init__(self) -> None:
+        check_name("observer name", self.name)
+        if not callable(self.deliver):
+            raise Invalid(f"observer {self.name!r}", "is not a function")
+        is_position = isinstance(self.start, int) and not isinstance(self.start, bool) and self.start >= 0
+        if self.start not in ("now", "beginning") and not is_position:
+            raise Invalid(f"observer {self.name!r}: start", "must be 'now', 'beginning' or a position in the log")
+
+    @property
+    def after(self) -> int | None:
+        """The position after which a new observer starts; None for the end of the log."""
+        return {"now": None, "beginning": 0}[self.start] if isinstance(self.start, str) else self.start
+
+
+def observer(*, name: str, start: Start = "now") -> "Callable[[Callable[[Sequence[ObservedEvent]], object]], Observer]":
+    """Return a decorator that makes an `Observer` of a function; it takes a list of `ObservedEvent`."""
+    return lambda deliver: Observer(name, deliver, start)
 
 
 class SigningKey(Protocol):

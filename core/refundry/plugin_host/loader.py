@@ -15,7 +15,7 @@ import attrs
 import pluggy
 
 from refundry.errors import ConfigError, PluginError
-from refundry.plugin_host.interfaces import AnchorPlugin, SigningKey, SimulatorPlugin
+from refundry.plugin_host.interfaces import AnchorPlugin, Observer, SigningKey, SimulatorPlugin
 from refundry.provider import ProviderPlugin
 
 if TYPE_CHECKING:
@@ -94,6 +94,10 @@ class Plugins:
         """Return the keys of plugins that can sign the log."""
         return list(_by_name("signing key", self._collect("refundry_audit_signer")).values())
 
+    def observers(self) -> Sequence[Observer]:
+        """Return the observers of all plugins."""
+        return list(_by_name("observer", self._collect("refundry_observers", Observer)).values())
+
     def anchors(self) -> "Sequence[AnchorPlugin]":
         """Return the anchors that plugins bring."""
         return list(_by_name("anchor", self._collect("refundry_audit_anchors")).values())
@@ -108,7 +112,7 @@ class Plugins:
                 if not all(isinstance(getattr(item, "name", None), str) for _, item in given):
                     raise PluginError("what it returns has no name")
                 if not all(isinstance(item, kind) for _, item in given):
-                    raise PluginError(f"what it returns is not a {kind.__name__}")
+                    raise PluginError(f"what it returns is not of type {kind.__name__}")
             except (Exception, SystemExit) as error:  # whatever a plugin raises must not stop the others
                 self._raised[plugin.name, hook] = _failed(plugin, f"fails in {hook}", error)
             else:
@@ -124,9 +128,10 @@ def load_plugins(
 ) -> Plugins:
     """Load every announced plugin whose name `allow` holds (None: all), and `extra` objects that have hooks themselves.
 
-    Raises `PluginError` if continuing would be a guess: two plugins or two providers of one name; and `ConfigError` for
-    a name in `allow` that no plugin has. A plugin that fails to import, uses an unknown hook or returns something else
-    than a provider is reported in `Plugins.errors`, and the others are used.
+    Raises `PluginError` if continuing would be a guess: two plugins or two providers of one name, or an object in
+    `extra` that cannot be used; and `ConfigError` for a name in `allow` that no plugin has. A plugin that fails to
+    import, uses an unknown hook or returns something else than a provider is reported in `Plugins.errors`, and the
+    others are used.
     """
     found = sorted(metadata.entry_points(group=GROUP) if entry_points is None else entry_points, key=_origin)
     given = [(getattr(plugin, "__name__", type(plugin).__name__), plugin) for plugin in extra]
@@ -139,7 +144,11 @@ def load_plugins(
     for name, plugin in given:
         if any(other.name == name for other in loaded):
             raise PluginError(f"two plugins are called {name!r}")
-        loaded.append(_load(manager, Loaded(name, "", ""), partial(_itself, plugin)))
+        passed = _load(manager, Loaded(name, "", ""), partial(_itself, plugin))
+        if passed.error is not None:
+            # It was passed in code: an error of the call, not of an installation.
+            raise PluginError(passed.error)
+        loaded.append(passed)
     named: list[tuple[str, ProviderPlugin]] = []
     asked = [_ask_providers(manager, one, named) if one.usable else one for one in loaded]
     left_out = [attrs.evolve(_described(point), allowed=False) for point in found if not _allows(allow, point)]
@@ -194,13 +203,12 @@ def _failed(plugin: Loaded, how: str, error: BaseException) -> Loaded:
 
 
 def _check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
-    for caller in manager.get_hookcallers(plugin) or ():
+    callers = manager.get_hookcallers(plugin)
+    if not callers:
+        raise PluginError("it has no hook; mark its functions with refundry.plugin_host.hookimpl")
+    for caller in callers:
         if caller.spec is None:
             raise PluginError(f"there is no hook {caller.name!r}")
-        for implementation in caller.get_hookimpls():
-            # They are called one by one with everything: pluggy's own call would leave out what one does not name.
-            if implementation.plugin is plugin and implementation.argnames != caller.spec.argnames:
-                raise PluginError(f"{caller.name} must take ({', '.join(caller.spec.argnames)})")
 
 
 def _ask_providers(manager: pluggy.PluginManager, plugin: Loaded, into: list[tuple[str, ProviderPlugin]]) -> Loaded:

@@ -21,7 +21,7 @@ from refundry.cli import main
 from refundry.cli.base import configs_in
 from refundry.cli.plugins import plugins_of
 from refundry.errors import PluginError
-from refundry.plugin_host import hookimpl, load_plugins
+from refundry.plugin_host import Observer, hookimpl, load_plugins
 from refundry.provider import ProviderPlugin
 from refundry.testing.contract import Result
 from refundry_antom.provider import PLUGIN
@@ -96,8 +96,8 @@ class Watcher:
     """A plugin that only observes."""
 
     @hookimpl
-    def refundry_recorded(self, events: Sequence[Any]) -> None:
-        """See nothing."""
+    def refundry_observers(self) -> list[Observer]:
+        return [Observer("watcher", print)]
 
 
 class Bare:
@@ -136,7 +136,7 @@ def test_list_names_commands_and_observers(run: Run, install: Install) -> None:
 
     assert {"Surplus", "Watcher", "bare"} == set(able)
     assert ["greet", "request"] == able["Surplus"]["commands"]
-    assert (["refundry_recorded"], ["refundry_commands"]) == (able["Watcher"]["hooks"], able["Surplus"]["hooks"])
+    assert (["refundry_observers"], ["refundry_commands"]) == (able["Watcher"]["hooks"], able["Surplus"]["hooks"])
     assert (False, False) == (able["bare"]["simulator"], able["bare"]["notifications"])
     assert "observes events" in run("plugins", "list").out
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import attrs
 import click
 import pytest
 
 from refundry.config import open_accounts, read_allow_list, read_config
 from refundry.errors import ConfigError, PluginError
 from refundry.gateway import Gateway
-from refundry.plugin_host import Hooks, hookimpl, load_plugins
+from refundry.plugin_host import Hooks, Observer, hookimpl, load_plugins
 from refundry.provider import ProviderPlugin, Terms
 from refundry.testing.simulator.settings import SimulatorPlugin, make_keys
 
@@ -214,7 +215,7 @@ def test_a_command_that_is_none_is_reported() -> None:
     found = load_plugins([], [Mistaken(), Extras()])
 
     assert ["reconcile", "request"] == [command.name for command in found.commands()]
-    assert ["plugin 'Mistaken' fails in refundry_commands: PluginError: what it returns is not a Command"] == [
+    assert ["plugin 'Mistaken' fails in refundry_commands: PluginError: what it returns is not of type Command"] == [
         plugin.error for plugin in found.errors
     ]
 
@@ -347,22 +348,58 @@ def test_the_page_names_every_hook() -> None:
 
 
 def test_a_hook_takes_exactly_its_arguments() -> None:
-    """An observer that does not take events is found when it is loaded, not at its first event."""
+    """A hook with another argument than specified is found when it is loaded, not when it is called."""
 
-    class Deaf:
+    class Curious:
         @hookimpl
-        def refundry_recorded(self) -> None:
-            """Observe nothing."""
+        def refundry_observers(self, store: Any) -> list[Observer]:
+            return []
 
-    class Good:
+    with pytest.raises(PluginError, match="plugin 'Curious' cannot be loaded: .*'store'"):
+        load_plugins([], [Curious()])
+
+
+def test_an_object_that_is_passed_in_code_and_has_no_hook_is_refused() -> None:
+    """A hook that is misspelled, or not marked as one, is an error of the call and not silence."""
+
+    class Misspelled:
         @hookimpl
-        def refundry_recorded(self, events: Any) -> None:
-            """Observe."""
+        def refundry_observer(self) -> list[Observer]:
+            return []
 
-    found = load_plugins([], [Deaf(), Good()])
+    class Unmarked:
+        def refundry_observers(self) -> list[Observer]:
+            return []
 
-    assert ["plugin 'Deaf' cannot be loaded: PluginError: refundry_recorded must take (events)"] == [
+    with pytest.raises(PluginError, match="there is no hook 'refundry_observer'"):
+        load_plugins([], [Misspelled()])
+    with pytest.raises(PluginError, match="it has no hook"):
+        load_plugins([], [Unmarked()])
+
+
+def test_an_observer_that_is_none_is_reported() -> None:
+    """A plugin whose hook returns anything but observers is named with the reason, and the others are used."""
+
+    class Wrong:
+        @hookimpl
+        def refundry_observers(self) -> list[Any]:
+            return [Bare()]
+
+    class Right:
+        @hookimpl
+        def refundry_observers(self) -> list[Observer]:
+            return [Observer("right", print)]
+
+    found = load_plugins([], [Wrong(), Right()])
+
+    assert ["right"] == [observer.name for observer in found.observers()]
+    assert ["plugin 'Wrong' fails in refundry_observers: PluginError: what it returns is not of type Observer"] == [
         plugin.error for plugin in found.errors
     ]
-    assert ["refundry_recorded"] == found.hooks_of("Good")
-    assert [] == found.hooks_of("Deaf")
+
+
+@attrs.frozen
+class Bare:
+    """Something with a name."""
+
+    name: str = "bare"

@@ -41,9 +41,9 @@ MAX_BYTES: Final = 256 * 1024
 """A larger group makes every write in it wait longer and saves nothing more."""
 
 _OBSERVE: Final = """INSERT OR IGNORE INTO observed
-    SELECT ?, coalesce(max(rowid), 0), 0, '' FROM stored_events"""
-_TAKE_OBSERVER: Final = """UPDATE observed SET lease_until=?, lease_holder=?
-    WHERE observer=? AND (lease_holder=? OR lease_until<=?)"""
+    SELECT :observer, coalesce(:after, max(rowid), 0), 0, '' FROM stored_events"""
+_TAKE_OBSERVER: Final = """UPDATE observed SET lease_until=:until, lease_holder=:holder
+    WHERE observer=:observer AND (lease_holder=:holder OR lease_until<=:now OR lease_until>:until)"""
 _RELEASE_REFUNDS: Final = "UPDATE refund_index SET lease_until=NULL, lease_holder=NULL WHERE lease_holder=?"
 _RELEASE_OBSERVERS: Final = "UPDATE observed SET lease_until=0, lease_holder='' WHERE lease_holder=?"
 
@@ -155,16 +155,23 @@ class SqliteJournal(SqliteReader):
 
     # --- observers ----------------------------------------------------------------------------------------------------
 
-    async def observe(self, observer: str) -> None:
-        """Start a new observer at the end of the log; do nothing if the observer is known."""
+    async def observe(self, observer: str, after: int | None = None) -> None:
+        """Start a new observer after this position, or at the end of the log; do nothing if the observer is known."""
         if not await self._rows("SELECT 1 FROM observed WHERE observer=?", observer):
-            await self._transact(lambda cursor: cursor.execute(_OBSERVE, (observer,)))
+            values = {"observer": observer, "after": after}
+            await self._transact(lambda cursor: cursor.execute(_OBSERVE, values))
+
+    async def position_of(self, observer: str) -> int | None:
+        """Return the position of the last event that was delivered to an observer; None if it is unknown."""
+        rows = await self._rows("SELECT position FROM observed WHERE observer=?", observer)
+        return rows[0][0] if rows else None
 
     async def take_observer(self, observer: str, now: datetime, *, until: datetime, holder: str) -> int | None:
         """Lease an observer's position to `holder`, or renew the lease; None while another process has it."""
 
         def take(cursor: sqlite3.Cursor) -> int | None:
-            taken = cursor.execute(_TAKE_OBSERVER, (to_micros(until), holder, observer, holder, to_micros(now)))
+            lease = {"observer": observer, "holder": holder, "now": to_micros(now), "until": to_micros(until)}
+            taken = cursor.execute(_TAKE_OBSERVER, lease)
             if taken.rowcount == 0:
                 return None
             position: int = cursor.execute("SELECT position FROM observed WHERE observer=?", (observer,)).fetchone()[0]

@@ -17,8 +17,25 @@ class ObserverPositionsCase(PortCase):
 
         assert 2 == await journal.take_observer("metrics", AT, until=later(60), holder="p1")
 
+    async def test_a_new_observer_starts_where_it_wants(self, journal: Journal) -> None:
+        """It can start at the beginning or after any position; once it is known, that changes nothing."""
+        await saved(journal, new("a"), new("b"))
+        for name, after in (("all", 0), ("one", 1), ("all", 2)):
+            await journal.observe(name, after)
+
+        assert 0 == await journal.take_observer("all", AT, until=later(60), holder="p1")
+        assert 1 == await journal.take_observer("one", AT, until=later(60), holder="p1")
+
+    async def test_an_impossible_lease_does_not_count(self, journal: Journal) -> None:
+        """A lease that was taken while the clock was a year ahead is not waited for."""
+        await journal.observe("metrics")
+        await journal.take_observer("metrics", later(31_536_000), until=later(31_536_005), holder="p1")
+
+        assert 0 == await journal.take_observer("metrics", AT, until=later(5), holder="p2")
+
     async def test_an_unknown_observer_has_no_position(self, journal: Journal) -> None:
         """An observer that was never started cannot be leased."""
+        assert await journal.position_of("metrics") is None
         assert await journal.take_observer("metrics", AT, until=later(60), holder="p1") is None
 
     async def test_one_process_at_a_time_delivers_to_an_observer(self, journal: Journal) -> None:
@@ -40,4 +57,5 @@ class ObserverPositionsCase(PortCase):
         await journal.observed("metrics", 9, holder="p2")
         await journal.release("p1")
 
+        assert 7 == await journal.position_of("metrics")
         assert 7 == await journal.take_observer("metrics", AT, until=later(60), holder="p2")
