@@ -12,11 +12,11 @@ import io
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from itertools import groupby, islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -84,6 +84,10 @@ class _File:
     sha256: str
 
 
+_Common = Mapping[str, Any]
+"""The fields that all requests of a file have in common."""
+
+
 async def import_file(
     config: str | os.PathLike[str] | Config,
     source: Path | IO[bytes],
@@ -92,6 +96,7 @@ async def import_file(
     dry_run: bool,
     progress: Progress,
     ports: Ports | None = None,
+    may_have_been_sent: bool = False,
 ) -> Imported:
     """Check every row, then record them all for the workers; with `dry_run` only check.
 
@@ -107,12 +112,13 @@ async def import_file(
         steps[name] += 1
         outside.step(name)
 
+    common = {"by": by, "may_have_been_sent": may_have_been_sent}
     with _copied(source) as file:
         async with Gateway.open(config, ports=attrs.evolve(outside, step=step)) as gateway:
-            checked = await _check(gateway, file, by, progress)
+            checked = await _check(gateway, file, common, progress)
             if dry_run:
                 return checked
-            await _record_all(gateway, file, by, checked.rows, progress)
+            await _record_all(gateway, file, common, checked.rows, progress)
     # Another process may have recorded some of them meanwhile.
     recorded = steps["refund recorded"]
     return attrs.evolve(checked, recorded=recorded, known=checked.rows - recorded)
@@ -121,13 +127,13 @@ async def import_file(
 # --- checking ---------------------------------------------------------------------------------------------------------
 
 
-async def _check(gateway: Gateway, file: _File, by: str, progress: Progress) -> Imported:
+async def _check(gateway: Gateway, file: _File, common: _Common, progress: Progress) -> Imported:
     """Return what an import would find, before it records anything."""
     ahead = _Ahead(gateway)
     rows = known = 0
     sums: Counter[tuple[str, int]] = Counter()
     errors: list[Invalid | Conflict] = []
-    with closing(_rows(file, by, errors)) as found:
+    with closing(_rows(file, common, errors)) as found:
         for rows, row in enumerate(found, 1):
             try:
                 with _Line(row.line):
@@ -218,9 +224,9 @@ def _digest(*parts: object) -> bytes:
 # --- recording --------------------------------------------------------------------------------------------------------
 
 
-async def _record_all(gateway: Gateway, file: _File, by: str, total: int, progress: Progress) -> None:
+async def _record_all(gateway: Gateway, file: _File, common: _Common, total: int, progress: Progress) -> None:
     before, done = list[int](), 0
-    with closing(_rows(file, by, [])) as rows:
+    with closing(_rows(file, common, [])) as rows:
         while batch := list(islice(rows, _TOGETHER)):
             results = await asyncio.gather(*(_record(gateway, row) for row in batch), return_exceptions=True)
             lines = [*before, *(row.line for row in batch)]
@@ -290,19 +296,19 @@ def _copied(source: Path | IO[bytes]) -> Iterator[_File]:
         yield _File(copy, digest.hexdigest())
 
 
-def _rows(file: _File, by: str, errors: list[Invalid | Conflict]) -> Generator[_Row]:
+def _rows(file: _File, common: _Common, errors: list[Invalid | Conflict]) -> Generator[_Row]:
     """Yield the rows; add what is wrong with the form of a row to `errors`."""
     file.copy.seek(0)
     text = io.TextIOWrapper(file.copy, "utf-8-sig", newline="")
     try:
-        yield from _read(csv.reader(text, strict=True), by, errors)
+        yield from _read(csv.reader(text, strict=True), common, errors)
     except UnicodeDecodeError:
         raise Invalid("FILE", "cannot be read as UTF-8 text") from None
     finally:
         text.detach()
 
 
-def _read(reader: "_csv.Reader", by: str, errors: list[Invalid | Conflict]) -> Iterator[_Row]:
+def _read(reader: "_csv.Reader", common: _Common, errors: list[Invalid | Conflict]) -> Iterator[_Row]:
     try:
         header = next(reader, None)
         if header is None:
@@ -310,7 +316,7 @@ def _read(reader: "_csv.Reader", by: str, errors: list[Invalid | Conflict]) -> I
         _check_header(header)
         for cells in reader:
             if len(cells) == len(header):
-                yield _Row(reader.line_num, _request(dict(zip(header, cells, strict=True)), by))
+                yield _Row(reader.line_num, _request(dict(zip(header, cells, strict=True)), common))
             elif cells:
                 rule = f"has {len(cells)} columns; the first line names {len(header)}"
                 errors.append(Invalid(f"line {reader.line_num}", rule))
@@ -334,7 +340,7 @@ def _check_header(header: list[str]) -> None:
             raise Invalid("line 1", f"column {column!r} appears twice")
 
 
-def _request(cells: dict[str, str], by: str) -> RefundRequest:
+def _request(cells: dict[str, str], common: _Common) -> RefundRequest:
     return RefundRequest(
         account=cells["account"],
         payment=cells["payment"],
@@ -343,5 +349,5 @@ def _request(cells: dict[str, str], by: str) -> RefundRequest:
         refund_request_id=cells["id"],
         reason=cells.get("reason") or None,
         payment_total=cells.get("payment_total") or None,
-        by=by,
+        **common,
     )

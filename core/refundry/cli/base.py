@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 ACCOUNT_OF_ID: Final = "Account of the refund, if two accounts use the same id."
 BY: Final = "Who requests it (default: the OS user)."
+MAY_HAVE_BEEN_SENT: Final = "It may have been sent before, by a store that was lost: inquire first."
 _DEFAULT: Final = "refundry.toml"
 _PIPED: Final = 4_000
 

@@ -11,6 +11,7 @@ import click
 
 from refundry.cli.base import (
     BY,
+    MAY_HAVE_BEEN_SENT,
     SECONDS,
     Bar,
     command,
@@ -51,6 +52,7 @@ __all__ = ["import_", "request"]
 @click.option("--by", help=BY)
 @click.option("--wait", type=SECONDS, metavar="SECONDS", help="Keep processing for up to SECONDS.")
 @click.option("--record-only", is_flag=True, help="Leave the first attempt to the workers.")
+@click.option("--may-have-been-sent", is_flag=True, help=MAY_HAVE_BEEN_SENT)
 @command
 async def request(
     config: str,
@@ -117,8 +119,11 @@ def _json(name: str, text: str) -> Any:
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("--by", help=BY)
 @click.option("--dry-run", is_flag=True, help="Check every row and store nothing.")
+@click.option("--may-have-been-sent", is_flag=True, help=MAY_HAVE_BEEN_SENT)
 @command
-async def import_(config: str, as_json: bool, file: str, by: str | None, dry_run: bool) -> None:
+async def import_(
+    config: str, as_json: bool, file: str, by: str | None, dry_run: bool, may_have_been_sent: bool
+) -> None:
     """Record many refunds from a CSV file for the workers.
 
     The columns are account, payment, amount, currency, id, reason, payment_total; the last two may be absent or empty.
@@ -131,7 +136,10 @@ async def import_(config: str, as_json: bool, file: str, by: str | None, dry_run
     source = sys.stdin.buffer if file == "-" else Path(file)
     try:
         with progress_bars(as_json) as progress:
-            result = await import_file(config, source, by=operator(by), dry_run=dry_run, progress=Bar(progress))
+            result = await import_file(
+                config, source, by=operator(by), dry_run=dry_run, progress=Bar(progress),
+                may_have_been_sent=may_have_been_sent,
+            )  # fmt: skip
     except BadRows as error:
         for one in error.errors:
             warn(str(one))

@@ -19,9 +19,9 @@ from refundry.config import Account, Config, open_accounts, read_config
 from refundry.errors import Invalid, Stale
 from refundry.gateway.observers import Deliveries
 from refundry.gateway.operators import OperatorCommands
-from refundry.gateway.request import Draft, RefundRequest, check_same, draft
-from refundry.journal import AlreadyRequested, Journal, Recorded, UnmatchedNotification, Write
-from refundry.journal.evidence import digest_of, keep_notification
+from refundry.gateway.request import Draft, RefundRequest, check_same, draft, possibly_sent
+from refundry.journal import AlreadyRequested, Journal, NotifiedBefore, Recorded, UnmatchedNotification, Write
+from refundry.journal.evidence import digest_of, keep_notification, read_notification
 from refundry.journal.stores import open_journal
 from refundry.logs import log
 from refundry.outbound.calls import Caller, Deadline, read_safely
@@ -38,8 +38,9 @@ from refundry.provider import (
     Outcome,
     RefundInstruction,
     Scope,
+    Unknown,
 )
-from refundry.refund import Channel, Refund, Status, apply, policy
+from refundry.refund import Channel, Event, Refund, Status, apply, fold, policy
 
 __all__ = ["Gateway"]
 
@@ -122,13 +123,40 @@ class Gateway(OperatorCommands):
         account = self.account(request.account)
         new = await self._draft(account, request)
         try:
-            if submit and await self.monitor.may_call(account):
-                return await self._submit(account, new.refund, new)
-            await self._save(Write(new.refund, [new.requested], replaced_version=new.replaced_version))
+            return await self._record(account, new, submit=submit)
         except AlreadyRequested as existing:
             return await self.same_or_conflict(existing.refund_id, new.refund)
-        self.ports.step("refund recorded")
-        return new.refund
+
+    async def _record(self, account: Account, new: Draft, *, submit: bool) -> Refund:
+        """Record a new refund, with its first attempt unless it may have been sent before."""
+        write = Write(new.refund, [new.requested], replaced_version=new.replaced_version)
+        while True:
+            try:
+                if submit and not write.refund.in_flight and await self.monitor.may_call(account):
+                    return await self._submit(account, new.refund, new)
+                await self._save(write)
+            except NotifiedBefore as notified:
+                write = await self._notified_before(account, new, notified.digests)
+                continue
+            self.ports.step("refund recorded")
+            return write.refund
+
+    async def _notified_before(self, account: Account, new: Draft, digests: Sequence[str]) -> Write:
+        """Return what records a refund about which the provider sent notifications before: it may have been sent."""
+        requested = possibly_sent(new.requested, account)
+        events: list[Event] = [requested]
+        refund = fold(new.refund.id, events)
+        for digest in digests:
+            kept = await self.journal.evidence(digest)
+            source = policy.Source(
+                at=requested.at, channel=Channel.NOTIFICATION, plugin=account.plugin_id, evidence=digest, fresh=False
+            )
+            outcome = read_safely(partial(_read_unmatched, account, refund, kept))
+            event = policy.interpret(refund, outcome, source, account.terms)
+            if event is not None:
+                events.append(event)
+                refund = apply(refund, event)
+        return Write(refund, events, replaced_version=new.replaced_version, unmatched=digests)
 
     async def check(self, request: RefundRequest) -> Refund:
         """Return the refund that `request` would record, and store nothing; raise `Invalid` if it would refuse."""
@@ -157,7 +185,7 @@ class Gateway(OperatorCommands):
             raise Invalid("retry_of", "is a refund of another account or payment")
         if failed.status is not Status.FAILED or failed.review:
             raise Invalid("retry_of", f"is {failed.status}; only a failed refund that needs no review can be replaced")
-        if failed.attempts:
+        if failed.sent_at is not None:
             inquired_at = self.ports.now()
             failed, outcome, _ = await self._inquire(account, failed)
             if not policy.confirms_failure(failed, outcome, account.provider.identity, account.terms, inquired_at):
@@ -308,11 +336,15 @@ class Gateway(OperatorCommands):
             return verified.acknowledgement
         now = self.ports.now()
         kept = keep_notification(notification)
+        unmatched = UnmatchedNotification(now, account, verified.refund_request_id, digest_of(kept))
         refund_id = await self.journal.find(account, verified.refund_request_id)
         refund = None if refund_id is None else await self.get(refund_id)
-        if refund is None or policy.other_provider(refund, receiver.plugin.name) is not None:
-            unmatched = UnmatchedNotification(now, account, verified.refund_request_id, digest_of(kept))
-            await self.journal.keep_unmatched(unmatched, kept, verified.signed)
+        foreign = refund is not None and policy.other_provider(refund, receiver.plugin.name) is not None
+        if refund is None or foreign:
+            # Unless the refund was recorded in this moment.
+            refund_id = await self.journal.keep_unmatched(unmatched, kept, verified.signed, known=foreign)
+            refund = None if refund_id is None else await self.get(refund_id)
+        if refund is None:
             _log.warning(
                 "account %s received a notification about the unknown refund %r", account, verified.refund_request_id
             )
@@ -322,3 +354,10 @@ class Gateway(OperatorCommands):
             await self._interpret(receiver, refund, outcome, kept, Channel.NOTIFICATION, fresh=fresh)
         self.ports.step("notification recorded")
         return verified.acknowledgement
+
+
+def _read_unmatched(account: Account, refund: Refund, kept: bytes | None) -> Outcome:
+    """Return what a notification means that was kept before its refund was recorded."""
+    if kept is None or not isinstance(account.provider, NotificationHandler):
+        return Unknown("a notification that came before the refund was recorded cannot be read any more")
+    return account.provider.parse_notification(read_notification(kept)).read(policy.instruction_for(refund))

@@ -20,7 +20,7 @@ from refundry.plugin_host.containment import contained
 from refundry.provider import RefundInstruction
 from refundry.refund import Refund, Requested, fold, policy
 
-__all__ = ["MAX_DETAILS", "Draft", "RefundRequest", "check_same", "draft"]
+__all__ = ["MAX_DETAILS", "Draft", "RefundRequest", "check_same", "draft", "possibly_sent"]
 
 MAX_DETAILS: Final = 16 * 1024
 """The number of bytes that `details` may have as JSON."""
@@ -49,6 +49,8 @@ class RefundRequest:
     """The failed refund that this one replaces: Refundry's id or the `refund_request_id`."""
     details: Mapping[str, Any] | None = None
     """Further fields of the request, under the provider's own names."""
+    may_have_been_sent: bool = False
+    """It may have reached the provider before, from a store that was lost: the first step is an inquiry."""
     by: str = "platform"
     """Who asks: a user, a service or a file."""
 
@@ -86,11 +88,22 @@ def draft(request: RefundRequest, account: Account, refund_id: str, at: datetime
         details=_read_details(request.details),
         plugin=account.plugin_id,
     )
+    if request.may_have_been_sent:
+        requested = possibly_sent(requested, account)
     refund = fold(refund_id, [requested])
     instruction = policy.instruction_for(refund)
     policy.check_limits(instruction, account.terms)
     contained(partial(account.provider.check, instruction))
     return Draft(refund, requested, instruction)
+
+
+def possibly_sent(requested: Requested, account: Account) -> Requested:
+    """Return the request as one that may have reached the provider before it is recorded."""
+    return attrs.evolve(
+        requested,
+        possible_sender=account.provider.identity,
+        inquire_at=policy.unanswered_until(requested.at, account.terms),
+    )
 
 
 def check_same(existing: Refund, new: Refund) -> None:

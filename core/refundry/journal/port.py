@@ -66,9 +66,10 @@ class EventWriter(Protocol):
         Many writes share one commit (group commit), and a write that conflicts fails alone: nothing of it is stored,
         and every other write is.
 
-        Raises `Stale` if the refund has changed meanwhile, `AlreadyRequested` if its request id is taken, and `Invalid`
-        if the payment's open and settled refunds would exceed its total (field `amount` or `payment_total`) or be in
-        two currencies (`currency`), or if the refund that a new one replaces is not failed without review at
+        Raises `Stale` if the refund has changed meanwhile, `AlreadyRequested` if its request id is taken,
+        `NotifiedBefore` if other notifications about it are unmatched than the write names, and `Invalid` if the
+        payment's open and settled refunds would exceed its total (field `amount` or `payment_total`) or be in two
+        currencies (`currency`), or if the refund that a new one replaces is not failed without review at
         `replaced_version`, or already has a replacement (`retry_of`).
         """
 
@@ -135,8 +136,13 @@ class UnmatchedReader(Protocol):
 class UnmatchedNotifications(UnmatchedReader, Protocol):
     """Keeps verified notifications that match no refund."""
 
-    async def keep_unmatched(self, unmatched: UnmatchedNotification, evidence: bytes, signed: bytes) -> None:
-        """Store a notification that matches no refund, durably; one with the same signed bytes is stored once."""
+    async def keep_unmatched(
+        self, unmatched: UnmatchedNotification, evidence: bytes, signed: bytes, *, known: bool = False
+    ) -> str | None:
+        """Store a notification that matches no refund, durably; one with the same signed bytes is stored once.
+
+        If there is such a refund by now, return its id and store nothing; with `known` it is about another one.
+        """
 
 
 class Leases(Protocol):

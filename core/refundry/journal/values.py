@@ -16,6 +16,7 @@ __all__ = [
     "AlreadyRequested",
     "Erasable",
     "IndexDifference",
+    "NotifiedBefore",
     "ObservedEvent",
     "Recorded",
     "Row",
@@ -58,6 +59,9 @@ class Write:
     """Bytes by their SHA-256 in hex."""
     replaced_version: int | None = None
     """For a new refund with `retry_of`: the version at which the failure of the other refund was confirmed."""
+    unmatched: Sequence[str] = ()
+    """For a new refund: the unmatched notifications about it, by the digests of their evidence. They stop being
+    unmatched with this write."""
 
 
 @attrs.frozen(slots=True)
@@ -136,6 +140,14 @@ class Erasable:
     digests: Sequence[str]
     shared: int
     """How many more records the refund names that another refund names as well: they stay."""
+
+
+class NotifiedBefore(Exception):
+    """Notifications about a new refund were kept as unmatched, and its write does not name exactly these."""
+
+    def __init__(self, digests: Sequence[str]) -> None:
+        super().__init__(*digests)
+        self.digests = digests
 
 
 class AlreadyRequested(Exception):

@@ -29,6 +29,7 @@ from refundry.journal import (
 )
 from refundry.journal.index import storable_text
 from refundry.journal.sqlite import index, tree, working
+from refundry.journal.sqlite.admission import FIND
 from refundry.journal.sqlite.erasure import find_erasable, overwrite, truncate_wal
 from refundry.journal.sqlite.reader import SqliteReader
 from refundry.journal.sqlite.recorder import Recorder, connect, open_recorder, sqlite_code, store_error
@@ -186,23 +187,24 @@ class SqliteJournal(SqliteReader):
 
     # --- evidence and unmatched notifications -------------------------------------------------------------------------
 
-    async def keep_unmatched(self, unmatched: UnmatchedNotification, evidence: bytes, signed: bytes) -> None:
+    async def keep_unmatched(
+        self, unmatched: UnmatchedNotification, evidence: bytes, signed: bytes, *, known: bool = False
+    ) -> str | None:
         """Store a notification that matches no refund, durably; one with the same signed bytes is stored once."""
         digest = bytes.fromhex(unmatched.evidence)
-        row = (
-            to_micros(unmatched.at),
-            storable_text(unmatched.account),
-            storable_text(unmatched.refund_request_id),
-            digest,
-            hashlib.sha256(signed).digest(),
-        )
+        named = storable_text(unmatched.account), storable_text(unmatched.refund_request_id)
+        row = (to_micros(unmatched.at), *named, digest, hashlib.sha256(signed).digest())
 
-        def keep(cursor: sqlite3.Cursor) -> None:
+        def keep(cursor: sqlite3.Cursor) -> str | None:
+            refund: tuple[str] | None = cursor.execute(FIND, named).fetchone()
+            if refund is not None and not known:
+                return refund[0]
             cursor.execute("INSERT OR IGNORE INTO unmatched_notifications VALUES (?,?,?,?,?)", row)
             if cursor.rowcount:
                 cursor.execute(insert_evidence(1), (digest, evidence))
+            return None
 
-        await self._transact(keep)
+        return await self._transact(keep)
 
     async def erasable(self, refund_id: str) -> Erasable:
         """Find the records that this refund names and no other; this reads the whole log."""

@@ -26,13 +26,12 @@ from eventsourcing.sqlite import (
 
 from refundry.errors import ConfigError, StoreError
 from refundry.journal.sqlite import working
+from refundry.journal.sqlite.admission import admit_one, admit_together
 from refundry.journal.sqlite.rows import (
     NEEDS_REVIEW,
     STATEMENTS,
     WORK_AT,
     Change,
-    admit_one,
-    admit_together,
     in_many_rows,
     insert_evidence,
 )

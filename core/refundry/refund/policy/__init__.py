@@ -12,7 +12,9 @@ have read the same log therefore decide the same.
 is recorded, which is before its first byte is sent, the refund is `in_flight`. Only an answer that proves that the
 attempt did nothing (it was not sent, or the provider blocked it before deciding) takes that back, and only for its own
 attempt: if an earlier one was never answered (`unresolved_attempt`), the refund stays in flight. A timeout is not an
-answer. So after every attempt the next step is an inquiry, and an inquiry is always safe, as it moves no money.
+answer. So after every attempt the next step is an inquiry, and an inquiry is always safe, as it moves no money. A
+refund that may have been sent before it was recorded, by a store that was lost, is in flight without an attempt: the
+first step is an inquiry, and the rules for a resend apply to its first attempt.
 
 *What an answer proves.* It depends on how it came:
 

@@ -149,7 +149,7 @@ def _limited(refund: Refund, outcome: Outcome | NotSent, source: Source) -> Outc
 def _is_too_early(refund: Refund, source: Source, terms: Terms) -> bool:
     """Return whether "not found" came too soon after the attempt, or after the "not found" before it, to count."""
     conclusive = first_inquiry(refund, terms)
-    if refund.last is Last.SUBMITTED and refund.sent_at is not None:
+    if refund.last in (Last.SUBMITTED, Last.REQUESTED) and refund.sent_at is not None:
         conclusive = unanswered_until(refund.sent_at, terms)
     if source.at < conclusive:
         return True

@@ -68,7 +68,8 @@ def next_step(refund: Refund, terms: Terms, now: datetime) -> Step:
         return _on_hold(refund, ManualReview(blocked, "the provider rejected it before it decided"))
     if refund.next_step is NextStep.MANUAL_REVIEW:
         return _on_hold(refund, ManualReview(ReviewReason.NO_FINAL_ANSWER, "it needs an operator"))
-    if refund.attempts == 0 and refund.resend is not Resend.NEVER and refund.last not in _HINTS:
+    unsent = refund.attempts == 0 and not refund.in_flight
+    if unsent and refund.resend is not Resend.NEVER and refund.last not in _HINTS:
         return Submit(max(refund.requested_at, refund.resumed_at or refund.requested_at))
     return _after(refund, terms, now)
 
@@ -108,7 +109,7 @@ def _on_hold(refund: Refund, otherwise: ManualReview) -> ManualReview:
 
 def _after(refund: Refund, terms: Terms, now: datetime) -> Step:
     match refund.last:
-        case Last.SUBMITTED:
+        case Last.SUBMITTED | Last.REQUESTED:
             return _after_submitted(refund, terms)
         case Last.NOT_SENT:
             return _submit(refund, terms, now, _backoff(refund, terms))
@@ -122,7 +123,7 @@ def _after(refund: Refund, terms: Terms, now: datetime) -> Step:
             return _after_resumed(refund, terms, now)
         case Last.SUCCEEDED | Last.FAILED:
             return _inquire(refund, terms, refund.updated_at)
-        case Last.REQUESTED | Last.BLOCKED | Last.SETTLED:
+        case Last.BLOCKED | Last.SETTLED:
             raise AssertionError(f"nothing follows {refund.last}: it is handled before")
         case _:
             assert_never(refund.last)
@@ -175,7 +176,11 @@ def _submit(refund: Refund, terms: Terms, now: datetime, at: datetime) -> Step:
     if _waited_too_long(refund, terms):
         return ManualReview(ReviewReason.COULD_NOT_BE_SENT, "it could not be sent for too long")
     horizon = terms.id_horizon
-    if refund.in_flight and horizon is not None and max(now, at) - refund.first_sent_at > seconds(horizon / 2):
+    # When a refund was first sent that may have been sent before it was recorded, is not known.
+    forgotten = horizon is not None and (
+        refund.attempts == 0 or max(now, at) - refund.first_sent_at > seconds(horizon / 2)
+    )
+    if refund.in_flight and forgotten:
         text = "the provider may have forgotten the refund request id: sending it again could pay twice"
         return ManualReview(ReviewReason.ID_HORIZON, text)
     return Submit(at)
