@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sqlite3
+import stat
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
@@ -212,6 +213,18 @@ def test_nothing_half_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         exported(path)
 
     assert before == sorted(path.parent.iterdir())
+
+
+def test_only_its_owner_can_read_an_export(path: Path) -> None:
+    """Every directory and file of an export is for its owner alone, whatever the umask."""
+    umask = os.umask(0)
+    try:
+        exported(path)
+    finally:
+        os.umask(umask)
+    found = [path.with_name("out"), *path.with_name("out").rglob("*")]
+
+    assert {(True, 0o700), (False, 0o600)} == {(one.is_dir(), stat.S_IMODE(one.stat().st_mode)) for one in found}
 
 
 def test_an_unsigned_log_is_not_exported(path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -88,6 +89,20 @@ def test_a_store_in_a_directory_that_cannot_be_written_to_is_read(path: Path, lo
         rest, _ = reading.communicate("\n")
 
     assert "0\n1\n" == first + rest
+
+
+async def test_only_its_owner_can_read_a_store(path: Path) -> None:
+    """The store and the files next to it are for their owner alone, even where the umask would allow everyone."""
+    umask = os.umask(0)
+    try:
+        journal = await SqliteJournal.open(path)
+        await journal.save(new())
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+        await journal.close()
+    finally:
+        os.umask(umask)
+
+    assert dict.fromkeys(("refunds.db", "refunds.db-shm", "refunds.db-wal"), 0o600) == modes
 
 
 # --- removed or replaced

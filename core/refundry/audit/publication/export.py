@@ -139,7 +139,8 @@ def _new_folder(place: Path) -> Iterator[Path]:
         raise Invalid("DIRECTORY", f"cannot be made: {error.strerror}") from None
     try:
         yield folder
-        folder.chmod(0o755)
+        for path in folder.rglob("*"):
+            path.chmod(0o700 if path.is_dir() else 0o600)
         os.rename(folder, place.absolute())
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
