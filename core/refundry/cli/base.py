@@ -6,6 +6,7 @@ The rule of this module: it is imported to list commands, so what takes long to 
 from __future__ import annotations
 
 import functools
+import json
 import math
 import os
 import signal
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from refundry.cli.exit_status import ExitStatus
+from refundry.cli.output import continue_without_output
 from refundry.errors import Invalid
 
 if TYPE_CHECKING:
@@ -157,9 +159,10 @@ def operator(by: str | None) -> str:
 
 @asynccontextmanager
 async def open_gateway(config: str) -> AsyncIterator[Gateway]:
-    """Open the gateway of a configuration."""
+    """Open the gateway of a configuration, for a command that changes something."""
     from refundry.gateway import Gateway
 
+    continue_without_output()
     async with Gateway.open(config) as gateway:
         yield gateway
 
@@ -205,10 +208,15 @@ def fail(text: str, status: ExitStatus = ExitStatus.REFUSED) -> NoReturn:
 
 
 def print_json(value: Any) -> None:
-    """Print one line of JSON."""
+    """Print one line of JSON, in ASCII if standard output cannot take every character."""
     from refundry.formatting import json_line
 
-    click.echo(json_line(value))
+    line = json_line(value)
+    try:
+        line.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        line = json.dumps(value)
+    click.echo(line)
 
 
 def console() -> Console:

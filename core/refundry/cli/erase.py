@@ -8,10 +8,9 @@ import sys
 import click
 
 from refundry.audit.erasure import Erased
-from refundry.cli.base import ACCOUNT_OF_ID, command, print_json, warn
+from refundry.cli.base import ACCOUNT_OF_ID, command, open_gateway, print_json, warn
 from refundry.errors import Invalid
 from refundry.formatting import counted
-from refundry.gateway import Gateway
 from refundry.inputs import Operator
 
 _QUESTION = (
@@ -32,7 +31,7 @@ async def erase(config: str, as_json: bool, id: str, account: str | None, by: st
 
     No event changes: the audit and all proofs still pass, and list what was erased.
     """
-    async with Gateway.open(config) as gateway:
+    async with open_gateway(config) as gateway:
         refund = await gateway.get(id, account=account)
         if not yes:
             _confirm(

@@ -4,7 +4,6 @@ The rule of this module: it knows every command by name and help line, and impor
 Results go to stdout, errors are one line on stderr, and the exit status is an `ExitStatus`.
 """
 
-import os
 import sys
 from collections.abc import Mapping
 from typing import Final, NoReturn
@@ -14,6 +13,7 @@ import click
 from refundry.cli.base import fail, shared
 from refundry.cli.exit_status import ExitStatus
 from refundry.cli.lazy import LazyCommand, LazyGroup
+from refundry.cli.output import OutputFailed, ReaderGone, safe_output
 from refundry.cli.plugin_commands import plugin_commands
 from refundry.errors import Invalid, RefundryError
 
@@ -105,7 +105,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if any("\ud800" <= mark <= "\udfff" for argument in given for mark in argument):
         fail("the arguments are not valid UTF-8; non-ASCII text needs a UTF-8 locale, such as LC_ALL=C.UTF-8")
     try:
-        sys.exit(cli.main(given, prog_name="refundry", standalone_mode=False, obj=tuple(given)) or ExitStatus.DONE)
+        with safe_output():
+            sys.exit(cli.main(given, prog_name="refundry", standalone_mode=False, obj=tuple(given)) or ExitStatus.DONE)
     except click.Abort as error:
         # Click takes every EOFError for the end of the input, also that of a bytecode file that is cut off.
         if isinstance(error.__cause__, EOFError):
@@ -121,10 +122,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         # An error without advice of its own is a bug in Refundry.
         ours = error.next == RefundryError.next
         fail(_with_advice(error), ExitStatus.INTERNAL_ERROR if ours else ExitStatus.REFUSED)
-    except BrokenPipeError:
-        # The reader of our output closed the pipe; anything that is still buffered goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitStatus.INTERNAL_ERROR)
+    except ReaderGone:
+        sys.exit(ExitStatus.DONE)
+    except OutputFailed as error:
+        fail(str(error), ExitStatus.INTERNAL_ERROR)
 
 
 def _with_advice(error: RefundryError) -> str:

@@ -8,10 +8,9 @@ import click
 from refundry import formatting
 from refundry.batch.reconcile import Finding, FindingKind, Period, reconcile
 from refundry.batch.report import chosen_format, read_format
-from refundry.cli.base import Bar, command, moment, operator, print_json, progress_bars
+from refundry.cli.base import Bar, command, moment, open_gateway, operator, print_json, progress_bars
 from refundry.cli.exit_status import ExitStatus
 from refundry.errors import Invalid
-from refundry.gateway import Gateway
 
 
 @click.command("reconcile")
@@ -50,7 +49,7 @@ async def reconcile_(
         raise Invalid("--mapping", "cannot be combined with --format")
     period = Period(moment(start, "--from", local=True), moment(end, "--to", local=True))
     counts: Counter[FindingKind] = Counter()
-    async with Gateway.open(config) as gateway:
+    async with open_gateway(config) as gateway:
         reports = gateway.account(account).plugin.reports
         kind = read_format(Path(mapping)) if mapping is not None else chosen_format(reports, name)
         if mapping is None and not as_json:

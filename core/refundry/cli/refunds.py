@@ -24,6 +24,7 @@ from refundry.cli.base import (
     warn,
 )
 from refundry.cli.exit_status import ExitStatus
+from refundry.cli.output import continue_without_output
 from refundry.errors import Invalid
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ async def import_(
     from refundry.batch.csv_import import BadRows, import_file
     from refundry.formatting import counted, money
 
+    if not dry_run:
+        continue_without_output()
     source = sys.stdin.buffer if file == "-" else Path(file)
     try:
         with progress_bars(as_json) as progress:

@@ -613,6 +613,66 @@ def test_a_difference_is_flagged_until_it_is_reviewed(run: Run, place: Path) -> 
     assert 1 == reviewed.count(", and reviewed since: ")
 
 
+# --- output -----------------------------------------------------------------------------------------------------------
+
+
+def ended(*arguments: str) -> int:
+    """Run the command line with the standard output that is set; return its exit status."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_a_full_disk_behind_the_output_fails_no_command_that_changed_something(
+    run: Run, place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request ends as it would have ended, and one line names the cause; a command that only reads fails."""
+    statuses = []
+    for arguments in ((*ASK, "--amount", "1", "--id", "R1", "--record-only"), ("list",), ("--help",)):
+        with Path("/dev/full").open("w", encoding="utf-8") as full, monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", full)
+            statuses.append(ended(*arguments))
+
+    cause = "refundry: the output could not be written: No space left on device"
+    assert [0, 1, 1] == statuses
+    assert [f"{cause}; the command itself was carried out", cause, cause] == capfd.readouterr().err.splitlines()
+    assert 1 == events_in(place)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "cp936"])
+def test_what_the_terminal_cannot_show_is_escaped(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    """A text in another script is printed with escapes, and JSON stays JSON."""
+    reason = "ｒetour \N{GRINNING FACE} é中"
+    run(*ASK, "--amount", "1", "--id", "R1", "--record-only", "--reason", reason)
+    texts = []
+    for options in ((), ("--json",)):
+        with (tmp_path / "out").open("w+", encoding=encoding) as out, monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", out)
+            status = ended("show", "R1", *options)
+            out.seek(0)
+            texts.append(out.read())
+        assert 0 == status
+    plain, as_json = texts
+
+    assert reason.encode(encoding, "backslashreplace").decode(encoding) in plain
+    assert reason == json.loads(as_json)["reason"]
+
+
+def test_a_reader_that_has_enough_is_no_error(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    """Output to a pipe whose reader is gone, as with `head`, ends quietly with exit status 0."""
+    run(*ASK, "--amount", "1", "--id", "R1", "--record-only")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "stdout", pipe)
+        status = ended("list")
+
+    assert (0, "") == (status, capfd.readouterr().err)
+
+
 # --- import -----------------------------------------------------------------------------------------------------------
 
 
