@@ -52,7 +52,7 @@ from refundry_alipay.messages import (
     TradeNotification,
 )
 from refundry_alipay.reports import TRADE_BILL
-from refundry_alipay.request_fields import CURRENCY, REFUND_OPTIONS
+from refundry_alipay.request_fields import CURRENCY, QUERY_OPTIONS, REFUND_OPTIONS
 from refundry_alipay.settings import AlipaySettings, Certificates, check_settings, load_keys
 
 _Message = TypeVar("_Message", bound=messages.Message)
@@ -112,11 +112,13 @@ class AlipayProvider(SignedProvider[AlipaySettings]):
     def refund(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
         """Ask Alipay to refund; equal orders give equal bytes."""
         read = partial(interpretation.refunded, instruction)
-        return self.call(REFUND, self.body(instruction), at, RefundResponse, read)
+        call = self.call(REFUND, self.body(instruction), at, RefundResponse, read)
+        notify_url = (instruction.details or {}).get("notify_url", self.settings.notify_url)
+        return attrs.evolve(call, sign=partial(self.signed, REFUND, call.body, at, notify_url))
 
     def inquire(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
         """Return the call that inquires about the refund, by the trade and Refundry's number of the refund."""
-        options = list(self.settings.query_options) or None
+        options = self._query_options(instruction, QUERY_OPTIONS)
         request = QueryRequest(
             out_request_no=instruction.refund_request_id, query_options=options, **_trade(instruction)
         )
@@ -125,15 +127,20 @@ class AlipayProvider(SignedProvider[AlipaySettings]):
 
     def refund_request(self, instruction: RefundInstruction) -> RefundRequest:
         """Return the message that requests the refund."""
-        options = [option for option in self.settings.query_options if option in REFUND_OPTIONS]
         request = RefundRequest(
             out_request_no=instruction.refund_request_id,
             refund_amount=str(instruction.amount),
             refund_reason=instruction.reason or None,
-            query_options=options or None,
+            query_options=self._query_options(instruction, REFUND_OPTIONS),
             **_trade(instruction),
         )
-        return attrs.evolve(request, **validation.sorted_fields(instruction.details or {}))
+        further = validation.sorted_fields(instruction.details or {})
+        return attrs.evolve(request, **{name: further[name] for name in further.keys() - _ELSEWHERE})
+
+    def _query_options(self, instruction: RefundInstruction, known: tuple[str, ...]) -> list[str] | None:
+        """Return what Alipay is asked to answer besides: as the refund asks for it, or else the account."""
+        options = (instruction.details or {}).get("query_options", self.settings.query_options)
+        return [option for option in options if option in known] or None
 
     def encode(self, message: messages.Message) -> bytes:
         """Return the form whose only field is the message."""
@@ -155,7 +162,7 @@ class AlipayProvider(SignedProvider[AlipaySettings]):
         """Return the serial number of the app's certificate, in certificate mode."""
         return self._certificates.app
 
-    def signed(self, operation: str, body: bytes, at: datetime) -> Request:
+    def signed(self, operation: str, body: bytes, at: datetime, notify_url: str | None = None) -> Request:
         """Put the common parameters into the query, where Alipay looks for `charset`.
 
         The token is the first field of the form, as documented: a URL ends up in the logs of proxies. It is not in the
@@ -164,7 +171,7 @@ class AlipayProvider(SignedProvider[AlipaySettings]):
         charset = self.settings.charset
         if self.settings.app_auth_token is not None:
             body = urlencode({"app_auth_token": self.settings.app_auth_token}).encode() + b"&" + body
-        common = self._common(operation, at)
+        common = self._common(operation, at) | ({} if notify_url is None else {"notify_url": notify_url})
         signed = signing.request_content(common | signing.read_form(body, charset), charset)
         query = urlencode(common | {"sign": signing.sign(self.private_key(), signed)})
         headers = (("content-type", f"application/x-www-form-urlencoded;charset={charset}"),)
@@ -182,7 +189,6 @@ class AlipayProvider(SignedProvider[AlipaySettings]):
             "version": "1.0",
             "app_cert_sn": self._certificates.app,
             "alipay_root_cert_sn": self._certificates.root,
-            "notify_url": settings.notify_url if method == REFUND else None,
         }
         return {name: value for name, value in params.items() if value is not None}
 
@@ -267,6 +273,8 @@ def _trade(instruction: RefundInstruction) -> dict[str, Any]:
     return dict([interpretation.named(instruction.payment)])
 
 
+_ELSEWHERE: Final = frozenset({"query_options", "notify_url"})
+"""The further fields that are not written as they are."""
 _STRINGS: Final = ("refund_fee", "refund_amount")
 """The amounts that decide: a number is not how Alipay writes one."""
 _APP_REFUSED: Final = frozenset(
@@ -353,6 +361,7 @@ PLUGIN: Final = ProviderPlugin(
         reason_length=_MAX_REASON,
     ),
     reports=(TRADE_BILL,),
+    text_details=request_fields.TEXTS,
     notifications=True,
     names_refund=MappingProxyType({"inquire": frozenset({OutcomeKind.SUCCEEDED})}),
 )

@@ -27,6 +27,7 @@ QUERY_OPTIONS: Final = (
 REFUND_OPTIONS: Final = ("refund_detail_item_list", "deposit_back_info", "refund_voucher_detail_list")
 """What the refund can be asked to answer besides."""
 
+MAX_NOTIFY_URL: Final = 256
 _MAX_PARTS: Final = 100
 _MAX_DEPTH: Final = 4
 _YUAN: Final = re.compile(r"(?:0|[1-9][0-9]{0,12})(?:\.[0-9]{1,2})?", re.ASCII)
@@ -55,6 +56,12 @@ def check_options(field: str, options: Any, known: tuple[str, ...]) -> None:
 def _check_text(longest: int, field: str, value: Any) -> None:
     if type(value) is not str or not 1 <= len(value) <= longest or not value.isprintable():
         raise Invalid(field, f"must be a string of 1 to {longest} printable characters")
+
+
+def _check_notify_url(field: str, value: Any) -> None:
+    if type(value) is not str:
+        raise Invalid(field, "must be a string")
+    validation.check_address(field, value, MAX_NOTIFY_URL, "Alipay")
 
 
 def _check_yuan(field: str, value: Any) -> None:
@@ -110,7 +117,7 @@ _DERIVED: Final[Mapping[str, str]] = MappingProxyType(
 _FIELDS: Final[Mapping[str, Callable[[str, Any], None]]] = MappingProxyType(
     {
         "refund_currency": _check_currency,
-        "query_options": partial(check_options, known=REFUND_OPTIONS),
+        "query_options": partial(check_options, known=QUERY_OPTIONS),
         "refund_goods_detail": _check_objects,
         "refund_royalty_parameters": _check_objects,
         "related_settle_confirm_no": partial(_check_text, 64),
@@ -118,5 +125,18 @@ _FIELDS: Final[Mapping[str, Callable[[str, Any], None]]] = MappingProxyType(
         "store_id": partial(_check_text, 32),
         "terminal_id": partial(_check_text, 32),
         "org_pid": partial(_check_text, 16),
+        "notify_url": _check_notify_url,
     }
 )
+TEXTS: Final = frozenset(
+    {
+        "refund_currency",
+        "related_settle_confirm_no",
+        "operator_id",
+        "store_id",
+        "terminal_id",
+        "org_pid",
+        "notify_url",
+    }
+)
+"""The fields that are strings."""

@@ -24,7 +24,6 @@ from refundry_alipay.request_fields import QUERY_OPTIONS
 
 _GATEWAY: Final = "/gateway.do"
 _CHARSETS: Final = ("utf-8", "gbk")
-_MAX_NOTIFY_URL: Final = 256
 _APP_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
 _SELLER_ID: Final = re.compile(r"[0-9]{1,28}", re.ASCII)
 _TOKEN: Final = re.compile(r"[!-~]{1,40}", re.ASCII)
@@ -117,7 +116,7 @@ def check_settings(settings: AlipaySettings) -> None:
         if value is not None and rule.fullmatch(value) is None:
             raise Invalid(field, text)
     if settings.notify_url is not None:
-        validation.check_address("notify_url", settings.notify_url, _MAX_NOTIFY_URL, "Alipay")
+        validation.check_address("notify_url", settings.notify_url, request_fields.MAX_NOTIFY_URL, "Alipay")
     if settings.charset not in _CHARSETS:
         raise Invalid("charset", f"must be one of {', '.join(_CHARSETS)}")
     request_fields.check_options("query_options", settings.query_options, QUERY_OPTIONS)

@@ -56,6 +56,12 @@ _NONCE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _MAX_DIGITS: Final = 7
 _MAX_DESCRIPTION: Final = 128
 _MAX_NOTIFY_URL: Final = 1024  # assumed: AlphaPay gives no limit
+_DERIVED: Final = {
+    "refundRequestId": "refund_request_id",
+    "paymentId": "payment",
+    "refundAmount": "amount",
+    "description": "reason",
+}
 
 ACKNOWLEDGEMENT: Final = Acknowledgement(
     200,
@@ -108,8 +114,11 @@ class AlphaPayProvider(SignedJsonProvider[AlphaPaySettings]):
         """Raise `Invalid` for an instruction that AlphaPay's field rules refuse."""
         validation.check_payment_id(instruction.payment, "AlphaPay")
         _check_amount(instruction.amount, self.exponent(instruction.amount.currency))
-        if instruction.details:
-            raise Invalid("details", "AlphaPay's refund has no further fields")
+        for name, value in (instruction.details or {}).items():
+            validation.check_field(name, ("notifyUrl",), _DERIVED, "AlphaPay")
+            if type(value) is not str:
+                raise Invalid("details.notifyUrl", "must be a string")
+            validation.check_address("details.notifyUrl", value, _MAX_NOTIFY_URL, "AlphaPay")
 
     def refund(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
         """Return the call that requests the refund; equal instructions give equal bytes."""
@@ -138,7 +147,7 @@ class AlphaPayProvider(SignedJsonProvider[AlphaPaySettings]):
                 # of another currency.
                 refund_amount=Amount(value=str(instruction.amount.minor), currency=instruction.amount.currency),
                 description=instruction.reason or None,
-                notify_url=self.settings.notify_url,
+                notify_url=(instruction.details or {}).get("notifyUrl", self.settings.notify_url),
             ),
         )
 
@@ -208,6 +217,7 @@ PLUGIN: Final = ProviderPlugin(
     build=build,
     codes=MappingProxyType({"refund": REFUND_CODES, "inquire": INQUIRY_CODES}),
     terms=TERMS,
+    text_details=frozenset({"notifyUrl"}),
     notifications=True,
     names_refund=MappingProxyType(
         {"inquire": frozenset({OutcomeKind.SUCCEEDED, OutcomeKind.PENDING, OutcomeKind.FAILED})}

@@ -56,7 +56,6 @@ _NOTIFY_TYPE: Final = "REFUND_RESULT"
 
 _TOKEN: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
 
-_MAX_NOTIFY_URL: Final = 1024
 
 ACKNOWLEDGEMENT: Final = Acknowledgement(
     200,
@@ -77,6 +76,8 @@ class AntomSettings(VersionedKeySettings):
     """`SANDBOX_...` leads to the sandbox on the same host."""
     agent_token: str | None = attrs.field(default=None, repr=False)
     """For calls in the name of another merchant."""
+    inquire_by_refund_id: bool = False
+    """Inquire by Antom's refundId once it is known, and not by the refundRequestId."""
 
 
 @attrs.frozen(slots=True)
@@ -111,11 +112,13 @@ class AntomProvider(SignedJsonProvider[AntomSettings]):
         return self.call(self._path("refund"), self.body(instruction), at, RefundResponse, read)
 
     def inquire(self, instruction: RefundInstruction, at: datetime) -> ProviderCall:
-        """Return the call that inquires about the refund, by Refundry's id alone.
+        """Return the call that inquires about the refund: by Refundry's id, or by Antom's if the account asks for it.
 
-        Antom ignores that id if its own is sent too; a wrong one would then be answered with another refund.
+        One of them alone: Antom ignores Refundry's id if its own is sent too. The answer must name Refundry's id.
         """
-        body = messages.encode(InquiryRequest(refund_request_id=instruction.refund_request_id))
+        refund_id = instruction.provider_refund_id if self.settings.inquire_by_refund_id else None
+        request_id = instruction.refund_request_id if refund_id is None else None
+        body = messages.encode(InquiryRequest(refund_request_id=request_id, refund_id=refund_id))
         read = partial(interpretation.read_inquiry, instruction)
         return self.call(self._path("inquiryRefund"), body, at, InquiryResponse, read)
 
@@ -126,7 +129,7 @@ class AntomProvider(SignedJsonProvider[AntomSettings]):
             payment_id=instruction.payment,
             refund_amount=_amount(instruction.amount),
             refund_reason=instruction.reason or None,
-            refund_notify_url=self.settings.notify_url,
+            refund_notify_url=(instruction.details or {}).get("refundNotifyUrl", self.settings.notify_url),
         )
         if not instruction.details:
             return request
@@ -209,7 +212,7 @@ def build(settings: AntomSettings, terms: Terms) -> AntomProvider:
 
 
 def _check_settings(settings: AntomSettings) -> None:
-    settings.check(AntomProvider.name, "https://open-de-global.alipay.com", _MAX_NOTIFY_URL)
+    settings.check(AntomProvider.name, "https://open-de-global.alipay.com", request_fields.MAX_NOTIFY_URL)
     validation.check_id("client_id", settings.client_id, 64)
     if settings.agent_token is not None and _TOKEN.fullmatch(settings.agent_token) is None:
         raise Invalid("agent_token", "must be 1 to 128 printable ASCII characters without spaces")
@@ -223,6 +226,7 @@ PLUGIN: Final = ProviderPlugin(
     codes=MappingProxyType({"refund": REFUND_CODES, "inquire": INQUIRY_CODES}),
     terms=Terms(inquire_by=("refund_request_id",)),
     reports=(SETTLEMENT_DETAILS,),
+    text_details=request_fields.TEXTS,
     notifications=True,
     names_refund=MappingProxyType(
         {

@@ -18,6 +18,7 @@ from refundry_antom.messages import MULTIPLES
 
 MAX_BYTES: Final = 16 * 1024
 """How long all of them may be together, as JSON; Antom gives no limit, and a refund has no need of more."""
+MAX_NOTIFY_URL: Final = 1024
 _MAX_DEPTH: Final = 8
 _MAX_ID: Final = 64
 _DIGITS: Final = re.compile(rf"0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}}", re.ASCII)
@@ -51,6 +52,11 @@ def _check_id(field: str, value: Any) -> None:
     _check_text(field, value)
     if not 1 <= len(value) <= _MAX_ID or not value.isprintable():
         raise Invalid(field, f"must be 1 to {_MAX_ID} printable characters")
+
+
+def _check_notify_url(field: str, value: Any) -> None:
+    _check_text(field, value)
+    validation.check_address(field, value, MAX_NOTIFY_URL, "Antom")
 
 
 def _check_flag(field: str, value: Any) -> None:
@@ -111,7 +117,6 @@ _DERIVED: Final[Mapping[str, str]] = MappingProxyType(
         "paymentId": "payment",
         "refundAmount": "amount",
         "refundReason": "reason",
-        "refundNotifyUrl": "the account's notify_url",
     }
 )
 _FIELDS: Final[Mapping[str, Callable[[str, Any], None]]] = MappingProxyType(
@@ -128,5 +133,10 @@ _FIELDS: Final[Mapping[str, Callable[[str, Any], None]]] = MappingProxyType(
         "splitDetails": _check_objects,
         "customizedInfo": _check_object,
         "refundSourceAccountNo": _check_text,
+        "refundNotifyUrl": _check_notify_url,
     }
 )
+TEXTS: Final = frozenset(
+    name for name, check in _FIELDS.items() if check in (_check_text, _check_id, _check_flag, _check_notify_url)
+)
+"""The fields that are strings."""

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 REQUIRED: Final = ("account", "payment", "amount", "currency", "id")
 OPTIONAL: Final = ("reason", "payment_total")
+DETAILS: Final = "details."
+"""What begins the name of a column with a further field of the provider; an empty cell is an absent field."""
 MAX_ERRORS: Final = 100
 """How many rows with an error are reported; the rest of the file is then not read."""
 _TOGETHER: Final = 256
@@ -334,8 +336,9 @@ def _check_header(header: list[str]) -> None:
         if column not in header:
             raise Invalid("line 1", f"column {column!r} is missing; required: {', '.join(REQUIRED)}")
     for column in header:
-        if column not in REQUIRED + OPTIONAL:
-            raise Invalid("line 1", f"unknown column {column!r}; known: {', '.join(REQUIRED + OPTIONAL)}")
+        if column not in REQUIRED + OPTIONAL and not column.startswith(DETAILS):
+            known = ", ".join((*REQUIRED, *OPTIONAL, f"{DETAILS}NAME"))
+            raise Invalid("line 1", f"unknown column {column!r}; known: {known}")
         if header.count(column) > 1:
             raise Invalid("line 1", f"column {column!r} appears twice")
 
@@ -349,5 +352,8 @@ def _request(cells: dict[str, str], common: _Common) -> RefundRequest:
         refund_request_id=cells["id"],
         reason=cells.get("reason") or None,
         payment_total=cells.get("payment_total") or None,
+        details_text={
+            column.removeprefix(DETAILS): cell for column, cell in cells.items() if column.startswith(DETAILS) and cell
+        },
         **common,
     )

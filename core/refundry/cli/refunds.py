@@ -48,7 +48,7 @@ __all__ = ["import_", "request"]
     "details",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Provider-specific field; a value that begins with { or [ is JSON.",
+    help="Provider-specific field; a value that begins with { or [ is JSON, unless the field is a text.",
 )
 @click.option("--by", help=BY)
 @click.option("--wait", type=SECONDS, metavar="SECONDS", help="Keep processing for up to SECONDS.")
@@ -71,7 +71,7 @@ async def request(
 
     if record_only and wait is not None:
         raise Invalid("--wait", "cannot be combined with --record-only, which makes no attempt")
-    asked = RefundRequest(**fields, by=operator(by), details=_details(details) or None)
+    asked = RefundRequest(**fields, by=operator(by), details_text=_details(details))
     async with open_gateway(config) as gateway:
         refund = await gateway.request(asked, submit=not record_only)
         if wait is not None:
@@ -96,24 +96,13 @@ async def _waited(gateway: "Gateway", refund: "Refund") -> ExitStatus:
             assert_never(refund.status)
 
 
-def _details(pairs: tuple[str, ...]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _details(pairs: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
     for name, value in read_pairs("--detail", pairs):
         if name in found:
             raise Invalid("--detail", f"{name!r} is given twice")
-        found[name] = _json(name, value) if value.startswith(("{", "[")) else value
+        found[name] = value
     return found
-
-
-def _json(name: str, text: str) -> Any:
-    from refundry.provider.strict_json import Unreadable, read_object
-
-    try:
-        # Wrapped as the only value of an object: text that closes the object early adds a key and is refused.
-        ((_, value),) = read_object(b'{"value":%b}' % text.encode()).items()
-    except (Unreadable, ValueError) as error:
-        raise Invalid("--detail", f"{name!r} is not valid JSON: {error}") from None
-    return value
 
 
 @click.command("import")
@@ -128,8 +117,9 @@ async def import_(
     """Record many refunds from a CSV file for the workers.
 
     The columns are account, payment, amount, currency, id, reason, payment_total; the last two may be absent or empty.
-    Every row is checked before the first one is stored. Importing a file again continues where it stopped: existing
-    rows are recognized by their id. FILE may be - for standard input.
+    A column details.NAME holds a provider-specific field, as --detail of `request` does. Every row is checked before
+    the first one is stored. Importing a file again continues where it stopped: existing rows are recognized by their
+    id. FILE may be - for standard input.
     """
     from refundry.batch.csv_import import BadRows, import_file
     from refundry.formatting import counted, money

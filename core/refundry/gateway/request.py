@@ -17,7 +17,7 @@ from refundry.inputs import check_name, check_text
 from refundry.journal.codec import ERASED, ERASED_DETAILS
 from refundry.money import Money
 from refundry.plugin_host.containment import contained
-from refundry.provider import RefundInstruction
+from refundry.provider import RefundInstruction, Unreadable, read_object
 from refundry.refund import Refund, Requested, fold, policy
 
 __all__ = ["MAX_DETAILS", "Draft", "RefundRequest", "check_same", "draft", "possibly_sent"]
@@ -49,6 +49,9 @@ class RefundRequest:
     """The failed refund that this one replaces: Refundry's id or the `refund_request_id`."""
     details: Mapping[str, Any] | None = None
     """Further fields of the request, under the provider's own names."""
+    details_text: Mapping[str, str] | None = None
+    """Further fields of the request as text, from a command line or a file: a value that begins with { or [ is JSON,
+    unless the provider's field is a text."""
     may_have_been_sent: bool = False
     """It may have reached the provider before, from a store that was lost: the first step is an inquiry."""
     by: str = "platform"
@@ -85,7 +88,7 @@ def draft(request: RefundRequest, account: Account, refund_id: str, at: datetime
         by=check_name("by", request.by),
         reason=None if request.reason is None else check_text("reason", request.reason),
         payment_total=_read_total(account, request.payment_total, amount),
-        details=_read_details(request.details),
+        details=_read_details(_with_texts(account, request)),
         plugin=account.plugin_id,
     )
     if request.may_have_been_sent:
@@ -135,6 +138,28 @@ def _read_total(account: Account, total: str | Money | None, amount: Money) -> M
     if not money.same_unit(amount) or money.minor < amount.minor:
         raise Invalid("payment_total", f"must be at least the amount, in {amount.currency}")
     return money
+
+
+def _with_texts(account: Account, request: RefundRequest) -> Mapping[str, Any] | None:
+    """Return the further fields of a request, with the values that were given as text."""
+    if not request.details_text:
+        return request.details
+    given = dict(request.details or {})
+    for name, text in request.details_text.items():
+        if name in given:
+            raise Invalid(f"details.{name}", "is given twice")
+        is_json = text.startswith(("{", "[")) and name not in account.plugin.text_details
+        given[name] = _read_json(name, text) if is_json else text
+    return given
+
+
+def _read_json(name: str, text: str) -> Any:
+    try:
+        # Wrapped as the only value of an object: text that closes the object early adds a key and is refused.
+        ((_, value),) = read_object(b'{"value":%b}' % text.encode()).items()
+    except (Unreadable, ValueError) as error:
+        raise Invalid(f"details.{name}", f"is not valid JSON: {error}") from None
+    return value
 
 
 def _read_details(details: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

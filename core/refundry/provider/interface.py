@@ -301,6 +301,8 @@ class ProviderPlugin:
     terms: Terms = Terms()
     reports: tuple[ReportFormat, ...] = ()
     """The reports that `refundry reconcile` recognizes."""
+    text_details: frozenset[str] = frozenset()
+    """The further fields of a refund request that are texts, even if the text is JSON."""
     notifications: bool = False
     """Whether `build` returns a `NotificationHandler`; the contract checks it."""
     names_refund: Mapping[str, frozenset[OutcomeKind]] = MappingProxyType({})

@@ -74,6 +74,26 @@ async def test_columns_stand_in_any_order_and_the_last_two_may_be_absent(shop: S
     assert ((1, 1, 0), ["R1"]) == (figures(done), await stored(shop))
 
 
+async def test_further_fields_have_columns(shop: Shop) -> None:
+    """A column details.NAME is a field of the provider: JSON, or text if the field is one; an empty cell is absent."""
+    head = "account,payment,amount,currency,id,details.goods,details.metadata\n"
+    rows = 'shop,P1,1,EUR,R1,"[{""goodsName"":""x""}]","{""a"":1}"\nshop,P1,1,EUR,R2,,\n'
+    await imported(shop, head + rows)
+    first, second = await shop.gateway.get("R1"), await shop.gateway.get("R2")
+
+    assert {"goods": [{"goodsName": "x"}], "metadata": '{"a":1}'} == first.request_details
+    assert second.request_details is None
+
+
+async def test_a_further_field_that_is_wrong_is_named(shop: Shop) -> None:
+    """The line, the column and the rule, as for every other column."""
+    head = "account,payment,amount,currency,id,details.nope,details.goods\n"
+    with pytest.raises(Invalid, match="line 2: details.nope"):
+        await imported(shop, head + "shop,P1,1,EUR,R1,x,\n")
+    with pytest.raises(Invalid, match="line 2: details.goods: is not valid JSON"):
+        await imported(shop, head + "shop,P1,1,EUR,R1,,[1\n")
+
+
 async def test_a_row_that_stands_twice_is_one_refund(shop: Shop) -> None:
     """Two equal rows are the same refund, as two equal requests are."""
     row = "shop,P1,1,EUR,R1,,\n"

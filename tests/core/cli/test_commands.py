@@ -184,10 +184,10 @@ def test_request_makes_the_first_attempt(run: Run, provider: Provider) -> None:
         ({"--detail": "x"}, "--detail: 'x' is not NAME=VALUE"),
         ({"--detail": "=x"}, "--detail"),
         ({"--detail": "nope=x"}, "nope"),
-        ({"--detail": "goods=[1"}, "--detail: 'goods' is not valid JSON"),
-        ({"--detail": 'goods={}, "x": {}'}, "--detail: 'goods' is not valid JSON"),
-        ({"--detail": 'goods={"a": 1, "a": 2}'}, "--detail: 'goods' is not valid JSON"),
-        ({"--detail": "goods=" + "[" * 500}, "--detail: 'goods' is not valid JSON"),
+        ({"--detail": "goods=[1"}, "details.goods: is not valid JSON"),
+        ({"--detail": 'goods={}, "x": {}'}, "details.goods: is not valid JSON"),
+        ({"--detail": 'goods={"a": 1, "a": 2}'}, "details.goods: is not valid JSON"),
+        ({"--detail": "goods=" + "[" * 500}, "details.goods: is not valid JSON"),
     ],
 )
 def test_a_wrong_request_is_one_line(run: Run, place: Path, changes: dict[str, str], word: str) -> None:
@@ -273,10 +273,11 @@ def test_a_blocked_account_is_reported(run: Run, provider: Provider) -> None:
 
 
 def test_details_go_to_the_provider(run: Run) -> None:
-    """Text is text, what begins as JSON is JSON, and both are part of the refund."""
-    details = ("--detail", "metadata=a=b", "--detail", 'goods=[{"referenceGoodsId": "G1", "goodsName": "x"}]')
+    """What begins as JSON is JSON, unless the provider's field is a text; both are part of the refund."""
+    goods, metadata = '[{"referenceGoodsId": "G1", "goodsName": "x"}]', '{"order": "=7"}'
+    details = ("--detail", f"metadata={metadata}", "--detail", f"goods={goods}")
     asked = run(*ASK, "--amount", "1", "--id", "R1", *details, "--json")
-    expected = {"metadata": "a=b", "goods": [{"referenceGoodsId": "G1", "goodsName": "x"}]}
+    expected = {"metadata": metadata, "goods": json.loads(goods)}
 
     assert (0, "settled", expected) == (asked.status, asked.one["status"], asked.one["request_details"])
     sent = json.loads(run("evidence", asked.one["events"][1]["digest"]).out)

@@ -129,6 +129,21 @@ def test_details_are_sent() -> None:
     assert raw == ALIPAY.refund(attrs.evolve(INSTRUCTION, details=DETAILS), AT).body
 
 
+def test_options_of_one_refund() -> None:
+    """A refund may have its own query_options and notify_url: the query asks for all, the refund for what it knows."""
+    options = ["gmt_refund_pay", "deposit_back_info_list", "refund_voucher_detail_list"]
+    details = {"query_options": options, "notify_url": "https://shop.example/own"}
+    instruction = attrs.evolve(INSTRUCTION, details=details)
+    account = provider(notify_url="https://shop.example/account")
+    account.check(instruction)
+    request = account.refund(instruction, AT).sign()
+
+    assert "https://shop.example/own" == check_signature(request.url, request.body)["notify_url"]
+    assert ["refund_voucher_detail_list"] == content_of(request.body)["query_options"]
+    assert "notify_url" not in content_of(request.body)
+    assert options == content_of(account.inquire(instruction, AT).body)["query_options"]
+
+
 def test_a_resend_is_the_same_bytes() -> None:
     """What was sent is sent again as it was, and signed as it was, at another time."""
     sent = provider(query_options=()).refund(INSTRUCTION, AT).body

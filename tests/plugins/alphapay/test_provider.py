@@ -156,7 +156,10 @@ def test_equal_orders_give_equal_bytes(id: str, minor: int, reason: str | None, 
         ({"amount": Money(100, "CAD", 0)}, "amount"),
         ({"amount": Money(100, "XYZ", 2)}, "currency"),
         ({"reason": "r" * 129}, "reason"),
-        ({"details": {"captureId": "c"}}, "details"),
+        ({"details": {"captureId": "c"}}, "details.captureId"),
+        ({"details": {"description": "c"}}, "details.description"),
+        ({"details": {"notifyUrl": 1}}, "details.notifyUrl"),
+        ({"details": {"notifyUrl": "x"}}, "details.notifyUrl"),
     ],
 )
 def test_orders_that_alphapay_cannot_take(changes: dict[str, Any], field: str) -> None:
@@ -180,6 +183,7 @@ def test_orders_that_alphapay_cannot_take(changes: dict[str, Any], field: str) -
         {"reason": "a\nb"},
         {"payment": "P.1/2 #3"},
         {"details": {}},
+        {"details": {"notifyUrl": "https://shop.example/own"}},
     ],
 )
 def test_orders_at_the_edge(changes: dict[str, Any]) -> None:

@@ -136,7 +136,7 @@ WRONG: list[tuple[Any, str]] = [
     *each("paymentId", "1"),
     *each("refundReason", "1"),
     *each("refundAmount", EUR),
-    *each("refundNotifyUrl", "https://shop.example"),
+    *each("refundNotifyUrl", "shop.example"),
     *each("referenceRefundId", "r" * 65),
     *each("captureId", "", "c" * 65, "a\nb", 1, None, ["c"], "\ud800"),
     *each("metadata", 1, 1.5, True, None, {}, [], "\ud800"),
@@ -189,3 +189,22 @@ def test_no_value_is_shown() -> None:
         ANTOM.check(instruction({"refundToBankInfo": {"accountNo": ["canary-7f3a", 5]}}))
 
     assert "canary" not in str(caught.value)
+
+
+def test_a_refund_may_have_its_own_notification_address() -> None:
+    """RefundNotifyUrl among the details takes the place of the account's, as Antom's page has it."""
+    account = provider(notify_url="https://shop.example/account")
+    own = instruction({"refundNotifyUrl": "https://shop.example/own"})
+    account.check(own)
+
+    assert "https://shop.example/own" == json.loads(account.refund(own, AT).body)["refundNotifyUrl"]
+    assert "https://shop.example/account" == json.loads(account.refund(INSTRUCTION, AT).body)["refundNotifyUrl"]
+
+
+def test_an_inquiry_by_antoms_id() -> None:
+    """With inquire_by_refund_id the refundId is sent alone once it is known, and until then the refundRequestId."""
+    account, known = provider(inquire_by_refund_id=True), attrs.evolve(INSTRUCTION, provider_refund_id="AR1")
+
+    assert {"refundId": "AR1"} == json.loads(account.inquire(known, AT).body)
+    expected = {"refundRequestId": INSTRUCTION.refund_request_id}
+    assert expected == json.loads(account.inquire(INSTRUCTION, AT).body) == json.loads(ANTOM.inquire(known, AT).body)
