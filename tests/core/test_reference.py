@@ -142,6 +142,8 @@ def _as_toml(value: Any) -> str:
         return "not set"
     if isinstance(value, tuple):
         return f"[{', '.join(map(_as_toml, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
