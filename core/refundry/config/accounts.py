@@ -188,6 +188,7 @@ _TERMS: Final[Mapping[str, Callable[[object, str], Any]]] = {
     "timeout": _seconds,
     "first_inquiry": _seconds,
     "inquiry_intervals": _intervals,
+    "max_inquiry_interval": _seconds,
     "not_found_interval": _seconds,
     "not_found_tries": _count,
     "resend_delay": _seconds,

@@ -8,8 +8,11 @@ import logging
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from functools import partial
 from typing import Self, assert_never
+
+import attrs
 
 from refundry.audit.signing.anchors import open_anchors
 from refundry.audit.signing.checkpointer import Checkpointer
@@ -201,7 +204,7 @@ class Gateway(OperatorCommands):
         refund = await self.get(refund_id)
         account = self.account(refund.account)
         now = self.ports.now()
-        step = policy.next_step(refund, account.terms, now)
+        step = await self._plan(refund, account, now)
         try:
             match step:
                 case policy.Done():
@@ -214,7 +217,7 @@ class Gateway(OperatorCommands):
                 case policy.Submit() | policy.Inquire() if wrong := policy.other_provider(refund, account.plugin.name):
                     return await self._decide(refund, policy.refusal_of_provider(refund, wrong, now))
                 case policy.Inquire():
-                    return (await self._inquire(account, refund))[0]
+                    return (await self._inquire(account, refund, planned=True))[0]
                 case policy.Submit():
                     return await self._submit(account, refund)
                 case _:
@@ -265,24 +268,30 @@ class Gateway(OperatorCommands):
         body = None if refund.digest is None else await self.journal.evidence(refund.digest)
         return policy.instruction_for(refund, body)
 
-    async def _inquire(self, account: Account, refund: Refund) -> tuple[Refund, Outcome | NotSent, bytes | None]:
-        """Ask the provider and record the answer; return the refund afterwards, the outcome and the evidence."""
+    async def _inquire(
+        self, account: Account, refund: Refund, *, planned: bool = False
+    ) -> tuple[Refund, Outcome | NotSent, bytes | None]:
+        """Ask the provider and record the answer; return the refund afterwards, the outcome and the evidence.
+
+        If the inquiry was planned, an answer that repeats the newest one is only counted.
+        """
         if wrong := policy.other_provider(refund, account.plugin.name):
             raise Invalid("account", wrong)
         await self._caller.pace(account)
         deadline = Deadline(self.ports, account.terms.timeout)
         call = contained(partial(account.provider.inquire, policy.instruction_for(refund), deadline.began))
         outcome, evidence = await self._caller.call(account, "inquire", call, deadline)
-        refund = await self._interpret(account, refund, outcome, evidence, Channel.INQUIRY)
+        refund = await self._interpret(account, refund, outcome, evidence, Channel.INQUIRY, planned=planned)
         await self.monitor.called(account.name, outcome)
         return refund, outcome, evidence
 
     async def _interpret(
         self, account: Account, refund: Refund, outcome: Outcome | NotSent, evidence: bytes | None, channel: Channel,
-        *, fresh: bool = True,
+        *, fresh: bool = True, planned: bool = False,
     ) -> Refund:  # fmt: skip
         """Record an outcome; if another process recorded something first, interpret it again on top of that."""
         kept = {} if evidence is None else {digest_of(evidence): evidence}
+        postponed = await self.journal.postponed(refund.id) if channel is Channel.INQUIRY else None
         source = policy.Source(
             at=self.ports.now(),
             channel=channel,
@@ -291,19 +300,27 @@ class Gateway(OperatorCommands):
             evidence=next(iter(kept), None),
             attempt=None if channel is Channel.NOTIFICATION else refund.attempts,
             fresh=fresh,
+            repeats=0 if postponed is None else postponed.repeats,
         )
         self.ports.step("answer read")
         while (event := policy.interpret(refund, outcome, source, account.terms)) is not None:
-            after = apply(refund, event)
             try:
+                if planned and policy.is_repeat(refund, event):
+                    return await self._put_off(refund, policy.after_repeat(refund, source.at, account.terms))
+                after = apply(refund, event)
                 await self._save(Write(after, [event], kept))
             except Stale:
-                refund = await self.get(refund.id)
+                refund, source = await self.get(refund.id), attrs.evolve(source, repeats=0)
                 continue
             self.ports.step("outcome recorded")
             if after.blocked == Scope.ACCOUNT:
                 self.monitor.block(account.name)
             return after
+        return refund
+
+    async def _put_off(self, refund: Refund, until: datetime) -> Refund:
+        if not await self.journal.postpone(refund.id, refund.version, until=until):
+            raise Stale(f"refund {refund.refund_request_id!r} has changed meanwhile")
         return refund
 
     async def _save(self, write: Write) -> Sequence[Recorded]:

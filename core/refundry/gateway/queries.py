@@ -6,6 +6,7 @@ The rule of this module: nothing in it writes, calls a provider or needs a priva
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, Self, assert_never
 from uuid import UUID
 
@@ -155,7 +156,7 @@ class Reader:
     async def next_step(self, refund: Refund) -> policy.Step:
         """Return what is done next for a refund, and when; a manual review while its account is blocked."""
         account = self.account(refund.account)
-        step = policy.next_step(refund, account.terms, self.ports.now())
+        step = await self._plan(refund, account, self.ports.now())
         match step:
             case policy.Submit() | policy.Inquire():
                 if not await self.monitor.is_blocked(account.name):
@@ -166,6 +167,14 @@ class Reader:
                 return step
             case _:
                 assert_never(step)
+
+    async def _plan(self, refund: Refund, account: Account, now: datetime) -> policy.Step:
+        """Return the next step of a refund; an inquiry may have been put off by answers that were only counted."""
+        step = policy.next_step(refund, account.terms, now)
+        if not isinstance(step, policy.Inquire) or not refund.inquiries:
+            return step
+        postponed = await self.journal.postponed(refund.id)
+        return step if postponed is None else policy.Inquire(max(step.at, postponed.until))
 
     async def readings(self, history: Sequence[Recorded]) -> "Sequence[Reading]":
         """Read the stored answers of a refund again; return where today's plugin reads them differently."""

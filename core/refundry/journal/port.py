@@ -27,6 +27,7 @@ from refundry.errors import UnreadableEvent
 from refundry.journal.values import (
     Erasable,
     IndexDifference,
+    Postponed,
     Recorded,
     Row,
     Selection,
@@ -105,6 +106,9 @@ class RefundIndex(Protocol):
     async def select(self, selection: Selection, *, after: str = "", limit: int = 1000) -> Sequence[Row]:
         """Return index rows in the order of their ids, starting after the id `after`."""
 
+    async def postponed(self, refund_id: str) -> Postponed | None:
+        """Return until when a refund was put off since its newest event; None if it was not."""
+
     async def blocked(self, account: str) -> Sequence[str]:
         """Return the ids of the refunds that block this account."""
 
@@ -167,6 +171,12 @@ class WorkQueue(Leases, Protocol):
         """Lease refunds that are due, oldest first, to `holder` until `until`: up to `room` for each account.
 
         Blocked accounts are skipped. A lease ends with the next write to the refund.
+        """
+
+    async def postpone(self, refund_id: str, version: int, *, until: datetime) -> bool:
+        """Count an answer that is not recorded, and put the refund off; return False if it has another version.
+
+        The next write to the refund ends both. Neither follows from the log: without them it is due as planned.
         """
 
     async def set_aside(self, refund_id: str, review: Review, *, until: datetime) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "IndexDifference",
     "NotifiedBefore",
     "ObservedEvent",
+    "Postponed",
     "Recorded",
     "Row",
     "Selection",
@@ -62,6 +63,15 @@ class Write:
     unmatched: Sequence[str] = ()
     """For a new refund: the unmatched notifications about it, by the digests of their evidence. They stop being
     unmatched with this write."""
+
+
+@attrs.frozen(slots=True)
+class Postponed:
+    """A refund whose answers since its newest event were only counted."""
+
+    until: datetime
+    """When it is processed next."""
+    repeats: int
 
 
 @attrs.frozen(slots=True)

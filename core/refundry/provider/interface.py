@@ -144,7 +144,9 @@ class Terms:
     first_inquiry: float = 10.0
     """How long after an attempt the first inquiry is meaningful."""
     inquiry_intervals: tuple[float, ...] = (15.0, 30.0, 60.0, 300.0)
-    """The waits between inquiries; the last one repeats."""
+    """The waits between inquiries; the last one repeats, and grows with the age of the refund."""
+    max_inquiry_interval: float = 6 * 3600.0
+    """How far the wait between inquiries grows: to a tenth of the refund's age, and not beyond this."""
     not_found_interval: float = 15.0
     not_found_tries: int = 3
     """How many more inquiries, `not_found_interval` apart, must answer "not found" before the refund counts as not

@@ -129,6 +129,8 @@ class Inquired:
     """The provider's own explanation of its code."""
     settlement: SettlementFacts | None = None
     """What the message states about the settlement, before it is confirmed or after the refund settled."""
+    repeats: int = 0
+    """How many inquiries since the event before gave the same answer as that one and were only counted."""
 
     topic: ClassVar[str] = "inquired"
 

@@ -228,7 +228,7 @@ _FACTS: Final = tuple(field.name for field in attrs.fields(SettlementFacts))
 
 
 def _count_inquiry(state: _State, event: Inquired) -> None:
-    state["inquiries"] = state.get("inquiries", 0) + 1
+    state["inquiries"] = state.get("inquiries", 0) + 1 + event.repeats
     state["inquired_as"] = event.sender
     inconsistent = event.outcome is _UNKNOWN and any(raised.code is not _REPEATED for raised in event.review)
     state["inconsistent_answers"] = state.get("inconsistent_answers", 0) + 1 if inconsistent else 0

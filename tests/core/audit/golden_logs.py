@@ -247,7 +247,23 @@ def shapes_of_facts() -> Iterator[list[Event]]:
     yield [attrs.evolve(asked, refund_request_id="R3"), sent, bare]
 
 
-SHAPES: Final = {"shapes": shapes, "shapes-of-facts": shapes_of_facts}
+def shapes_of_counts() -> Iterator[list[Event]]:
+    """Return a history whose inquiries state how many answers were counted before them."""
+    asked = Requested(
+        at=AT, account="shop", provider="antom", payment="P1", amount=Money(1233, "EUR", 2), refund_request_id="R1",
+        by="platform",
+    )  # fmt: skip
+    sent = Submitted(
+        at=AT, attempt=1, digest=DIGEST, sender="c@h", plugin="antom 0.1.0", next_at=AT + timedelta(seconds=10)
+    )
+    pending = Inquired(
+        at=AT, channel=Channel.INQUIRY, outcome=OutcomeKind.PENDING, next_step=NextStep.INQUIRE, next_at=AT,
+        sender="c@h",
+    )  # fmt: skip
+    yield [asked, sent, pending, attrs.evolve(pending, repeats=7)]
+
+
+SHAPES: Final = {"shapes": shapes, "shapes-of-facts": shapes_of_facts, "shapes-of-counts": shapes_of_counts}
 """What the logs of shapes contain: together every field of every event."""
 
 

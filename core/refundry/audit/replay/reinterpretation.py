@@ -2,9 +2,9 @@
 
 The rule of this module: pure, and no private key. The state before an event is folded again, the stored message is read
 as if it had just arrived, and what `refundry.refund.policy.interpret` makes of it is compared with the event, field by
-field. Two kinds of fields are treated apart. The plan (`next_step`, `next_at`) is left out: it depends on terms, which
-an operator may change. Text for people (`WORDING`) may change with any version: a new wording is reported as such, and
-never as a different decision.
+field. Two kinds of fields are treated apart. The plan (`next_step`, `next_at`) is left out, because it depends on
+terms, which an operator may change, and so is the number of answers that were only counted (`repeats`). Text for people
+(`WORDING`) may change with any version: a new wording is reported as such, and never as a different decision.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ __all__ = ["Reading", "read_again", "reading_as_json", "reading_in_words", "stat
 
 _LEARNED: Final = (Inquired, Settled, Failed)
 """The events that record what a provider's message means."""
-_PLANS: Final = frozenset({"next_step", "next_at"})
+_PLANS: Final = frozenset({"next_step", "next_at", "repeats"})
 _WHOLE: Final = "event"
 
 

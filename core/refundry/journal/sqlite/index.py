@@ -31,6 +31,7 @@ __all__ = [
     "due_accounts",
     "next_due",
     "next_ids",
+    "postpone",
     "rebuild",
     "select_rows",
     "set_aside",
@@ -63,6 +64,8 @@ _WAITING: Final = """SELECT count(*) FROM refund_index
 _SET_ASIDE: Final = (
     """UPDATE refund_index SET unreadable=coalesce(unreadable, ?), lease_until=?, lease_holder='' WHERE id=?"""
 )
+_POSTPONE: Final = """UPDATE refund_index SET postponed_until=?, repeats=repeats+1, lease_until=NULL, lease_holder=NULL
+    WHERE id=? AND version=? AND due_at IS NOT NULL"""
 _IDS: Final = """SELECT id FROM (SELECT DISTINCT originator_id AS id FROM stored_events WHERE originator_id>:after
     ORDER BY originator_id LIMIT :page) UNION
     SELECT id FROM (SELECT id FROM refund_index WHERE id>:after ORDER BY id LIMIT :page) ORDER BY id LIMIT :page"""
@@ -117,6 +120,12 @@ def next_due(connection: sqlite3.Connection, after: datetime) -> datetime | None
     """Return when the next refund will be due after a moment."""
     (due,) = connection.execute(_NEXT_DUE, {"after": to_micros(after)}).fetchone()
     return None if due is None else from_micros(due)
+
+
+def postpone(cursor: sqlite3.Cursor, refund_id: str, version: int, until: datetime) -> bool:
+    """Count an answer that is not recorded, and put the refund off; return False if it has another version."""
+    cursor.execute(_POSTPONE, (to_micros(until), refund_id, version))
+    return cursor.rowcount == 1
 
 
 def set_aside(cursor: sqlite3.Cursor, refund_id: str, review: Review, until: datetime) -> None:

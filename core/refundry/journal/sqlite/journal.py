@@ -121,6 +121,10 @@ class SqliteJournal(SqliteReader):
         """Lease refunds that are due, oldest first, to `holder` until `until`: up to `room` for each account."""
         return await self._transact(lambda cursor: index.take_due(cursor, now, until, holder, room))
 
+    async def postpone(self, refund_id: str, version: int, *, until: datetime) -> bool:
+        """Count an answer that is not recorded, and put the refund off; return False if it has another version."""
+        return await self._transact(lambda cursor: index.postpone(cursor, refund_id, version, until))
+
     async def set_aside(self, refund_id: str, review: Review, *, until: datetime) -> None:
         """Flag a refund that cannot be read, and hand it out to no worker until `until`."""
         await self._transact(lambda cursor: index.set_aside(cursor, refund_id, review, until))

@@ -18,6 +18,7 @@ from refundry.errors import StoreError, UnreadableEvent
 from refundry.journal import (
     AccountRecord,
     Backlog,
+    Postponed,
     Recorded,
     Row,
     Selection,
@@ -113,6 +114,12 @@ class SqliteReader:
     async def select(self, selection: Selection, *, after: str = "", limit: int = 1000) -> Sequence[Row]:
         """Return index rows in the order of their ids, starting after the id `after`."""
         return await self._read(index.select_rows, selection, after, limit)
+
+    async def postponed(self, refund_id: str) -> Postponed | None:
+        """Return until when a refund was put off since its newest event; None if it was not."""
+        statement = "SELECT postponed_until, repeats FROM refund_index WHERE id=? AND postponed_until IS NOT NULL"
+        rows = await self._rows(statement, refund_id)
+        return Postponed(from_micros(rows[0][0]), rows[0][1]) if rows else None
 
     async def blocked(self, account: str) -> Sequence[str]:
         """Return the ids of the refunds that block this account."""

@@ -78,6 +78,8 @@ from refundry.refund.policy.planning import (
     ManualReview,
     Step,
     Submit,
+    after_repeat,
+    is_repeat,
     next_step,
     unanswered_until,
     with_next_step,
@@ -93,6 +95,7 @@ from refundry.refund.policy.sending import (
 )
 
 __all__ = [
+    "after_repeat",
     "attempt",
     "check_limits",
     "confirms_failure",
@@ -106,6 +109,7 @@ __all__ = [
     "interpret_outcome",
     "is_answered",
     "is_fresh",
+    "is_repeat",
     "ManualReview",
     "next_step",
     "other_provider",

@@ -8,8 +8,18 @@ from typing import Final, assert_never
 
 import attrs
 
-from refundry.provider import Resend, ReviewReason, Scope, Terms
-from refundry.refund import RECONCILIATION_REASONS, Inquired, Last, NextStep, RaisedReview, Refund, apply
+from refundry.provider import OutcomeKind, Resend, ReviewReason, Scope, Terms
+from refundry.refund import (
+    RECONCILIATION_REASONS,
+    Channel,
+    Event,
+    Inquired,
+    Last,
+    NextStep,
+    RaisedReview,
+    Refund,
+    apply,
+)
 
 
 @attrs.frozen(slots=True)
@@ -49,6 +59,7 @@ Step = Submit | Inquire | ManualReview | Done
 
 
 _MAX_BACKOFF: Final = 300.0
+_MAX_GROWN_BACKOFF: Final = 1800.0
 _INCONSISTENT_ANSWERS: Final = 3
 """As many inconsistent answers in a row are no longer an accident of the network."""
 _STARTS: Final = frozenset({Last.SUBMITTED, Last.RESUMED})
@@ -198,9 +209,44 @@ def _inquire(refund: Refund, terms: Terms, at: datetime) -> Step:
 
 def _waited_too_long(refund: Refund, terms: Terms) -> bool:
     # Judged by the newest answer and not by the clock: after a long pause of the workers the provider is asked first.
-    # When an operator resumes the refund, the wait starts again from there.
-    since = max(refund.first_sent_at or refund.requested_at, refund.resumed_at or refund.requested_at)
-    return refund.last not in _STARTS and refund.updated_at - since > seconds(terms.escalate_after)
+    return refund.last not in _STARTS and _age(refund, refund.updated_at) > seconds(terms.escalate_after)
+
+
+def _age(refund: Refund, at: datetime) -> timedelta:
+    """Return how long a final answer has been awaited since the first attempt, or since an operator resumed it."""
+    return at - max(refund.first_sent_at or refund.requested_at, refund.resumed_at or refund.requested_at)
+
+
+# --- answers that are only counted ------------------------------------------------------------------------------------
+
+_COUNTED: Final = (OutcomeKind.PENDING, OutcomeKind.UNKNOWN)
+_RECORDED_AGAIN: Final = 1.5
+"""By which factor a refund must have aged before the same answer is recorded again."""
+
+
+def is_repeat(refund: Refund, event: Event) -> bool:
+    """Return whether the answer to an inquiry states what the newest event states, and is to be counted only.
+
+    It is recorded all the same when the refund is half as old again as it was then, or when something else follows.
+    """
+    if not isinstance(event, Inquired) or event.outcome not in _COUNTED or event.channel is not Channel.INQUIRY:
+        return False
+    if not refund.inquiries:
+        return False
+    after = vars(apply(refund, event))
+    news = any(after[name] != value for name, value in vars(refund).items() if name not in _CHANGED_BY_ANY)
+    counts = event.review and refund.inconsistent_answers < _INCONSISTENT_ANSWERS
+    old_enough = _age(refund, event.at) >= _RECORDED_AGAIN * _age(refund, refund.updated_at)
+    return not (news or counts or old_enough)
+
+
+_CHANGED_BY_ANY: Final = ("version", "updated_at", "inquiries", "inconsistent_answers", "next_at")
+"""What every answer to an inquiry changes, even one that states nothing new."""
+
+
+def after_repeat(refund: Refund, at: datetime, terms: Terms) -> datetime:
+    """Return when to inquire again after an answer that is only counted."""
+    return _next_inquiry(refund, terms, at)
 
 
 # --- when -------------------------------------------------------------------------------------------------------------
@@ -220,16 +266,22 @@ def unanswered_until(sent_at: datetime, terms: Terms) -> datetime:
 
 
 def _on_schedule(refund: Refund, terms: Terms) -> datetime:
-    if refund.inquiries == 0:
-        return refund.updated_at
+    return refund.updated_at if refund.inquiries == 0 else _next_inquiry(refund, terms, refund.updated_at)
+
+
+def _next_inquiry(refund: Refund, terms: Terms, at: datetime) -> datetime:
+    """Return when to inquire again after an answer at a time: later and later, the older the refund is."""
     waits = terms.inquiry_intervals
     wait = waits[min(refund.inquiries, len(waits)) - 1]
-    return refund.updated_at + seconds(wait * (1 + _spread(refund)))
+    grown = min(_age(refund, at) / seconds(10), terms.max_inquiry_interval)
+    return at + seconds(max(wait, grown) * (1 + _spread(refund)))
 
 
 def _backoff(refund: Refund, terms: Terms) -> datetime:
     wait = min(terms.resend_delay * 2 ** min(max(refund.backoffs - 1, 0), 16), max(_MAX_BACKOFF, terms.resend_delay))
-    return refund.updated_at + seconds(wait * (1 + _spread(refund)))
+    # After an outage of many hours, a sixtieth of it does not matter; until then, each attempt adds to the log.
+    grown = min(_age(refund, refund.updated_at) / seconds(60), _MAX_GROWN_BACKOFF)
+    return refund.updated_at + seconds(max(wait, grown) * (1 + _spread(refund)))
 
 
 def _spread(refund: Refund) -> float:

@@ -39,6 +39,8 @@ class Source:
     """The attempt that was answered, or that was the newest when the inquiry was sent."""
     fresh: bool = True
     """False for an old notification: it ends nothing. It may cause an inquiry, or forbid a resend."""
+    repeats: int = 0
+    """How many answers like the newest recorded one were only counted since."""
 
 
 def record(
@@ -55,6 +57,7 @@ def record(
         sender=source.sender,
         plugin=source.plugin,
         settlement=stated_facts(outcome).or_none(),
+        repeats=source.repeats,
         **fields_of(outcome),
     )
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from refundry.journal import Journal, Selection
+from refundry.journal import Journal, Postponed, Selection
 from refundry.provider import OutcomeKind, ReviewReason, Scope
 from refundry.refund import Channel, NextStep, Review
 from tests.core.journal.ports.case import PortCase, differences, saved
@@ -103,3 +103,23 @@ class WorkQueueCase(PortCase):
 
         await saved(journal, then(a, submitted()))
         assert [] == await journal.select(Selection(review=True))
+
+    async def test_a_refund_is_put_off_until_something_is_recorded(self, journal: Journal) -> None:
+        """An answer that is only counted puts the refund off; its row agrees with the log, and an event ends that."""
+        a, b = await saved(journal, new("a"), new("b"))
+        await _take(journal, AT, later(60), "w", 9)
+
+        assert await journal.postpone(a.id, a.version, until=later(20))
+        assert await journal.postpone(a.id, a.version, until=later(30))
+        assert not await journal.postpone(b.id, b.version + 1, until=later(30))
+
+        assert (Postponed(later(30), 2), None) == (await journal.postponed(a.id), await journal.postponed(b.id))
+        assert [] == await _take(journal, later(29), later(60), "w", 9)
+        assert later(30) == await journal.next_due(later(1))
+        assert [a.id] == await _take(journal, later(30), later(60), "w", 9)
+        assert [] == await differences(journal)
+
+        (sent,) = await saved(journal, then(a, submitted(31)))
+        assert await journal.postponed(a.id) is None
+        assert [a.id] == await _take(journal, later(41), later(99), "w", 1)
+        assert sent.version == 2
