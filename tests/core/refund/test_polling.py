@@ -148,3 +148,20 @@ def test_counted_answers_do_not_delay_an_operator() -> None:
 
     assert [ReviewReason.NO_FINAL_ANSWER] == [review.code for review in life.refund.review]
     assert timedelta(days=7) < life.refund.updated_at - NOON < timedelta(days=7.3)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [[Unknown("busy", "BUSY")] * 5, [Unknown("not readable", review=ReviewReason.UNREADABLE_ANSWER)] * 3],
+    ids=["an error", "inconsistent"],
+)
+def test_answers_that_lead_to_a_review_are_recorded(answers: list[Outcome]) -> None:
+    """Until the same trouble has flagged the refund for review, each answer is an event, however soon it comes."""
+    life = _sent(Pending("P"))
+    while life.inquire(Pending("P")):
+        pass
+
+    recorded = [life.inquire(answer) for answer in answers]
+
+    assert all(recorded[:-1])
+    assert life.refund.review

@@ -233,15 +233,29 @@ def is_repeat(refund: Refund, event: Event) -> bool:
         return False
     if not refund.inquiries:
         return False
-    after = vars(apply(refund, event))
-    news = any(after[name] != value for name, value in vars(refund).items() if name not in _CHANGED_BY_ANY)
-    counts = event.review and refund.inconsistent_answers < _INCONSISTENT_ANSWERS
+    after = apply(refund, event)
+    states = vars(refund), vars(after)
+    news = any(states[1][name] != value for name, value in states[0].items() if name not in _CHANGED_BY_ANY)
     old_enough = _age(refund, event.at) >= _RECORDED_AGAIN * _age(refund, refund.updated_at)
-    return not (news or counts or old_enough)
+    return not (news or old_enough or _leads_to_a_review(refund, after))
 
 
-_CHANGED_BY_ANY: Final = ("version", "updated_at", "inquiries", "inconsistent_answers", "next_at")
+_CHANGED_BY_ANY: Final = (
+    "version",
+    "updated_at",
+    "inquiries",
+    "inconsistent_answers",
+    "repeated_errors",
+    "next_at",
+)
 """What every answer to an inquiry changes, even one that states nothing new."""
+
+
+def _leads_to_a_review(refund: Refund, after: Refund) -> bool:
+    """Return whether it matters how often an answer came: enough in a row flag the refund, or put it on hold."""
+    inconsistent = refund.inconsistent_answers < min(after.inconsistent_answers, _INCONSISTENT_ANSWERS)
+    flagged = any(review.code is ReviewReason.REPEATED_ERROR for review in refund.review)
+    return inconsistent or (refund.repeated_errors < after.repeated_errors and not flagged)
 
 
 def after_repeat(refund: Refund, at: datetime, terms: Terms) -> datetime:
