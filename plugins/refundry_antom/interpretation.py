@@ -151,6 +151,8 @@ _CONSUMED: Final = frozenset(
 
 def _explained(outcome: Outcome, answer: _About) -> Outcome:
     """Return an outcome with everything that Antom wrote besides; an id counts if the answer names our refund."""
+    if isinstance(outcome, Succeeded):
+        return outcome
     result = answer.result
     message = None if result.result_status == "S" else validation.provider_message(result.result_message)
     refund_id = answer.refund_id if answer.refund_request_id is not None else None

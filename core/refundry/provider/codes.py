@@ -206,11 +206,11 @@ def explained(
                 details=details or None,
                 provider_refund_id=provider_refund_id or outcome.provider_refund_id,
             )
-        case Pending():
+        case Pending() if provider_message or details:
             return attrs.evolve(outcome, provider_message=provider_message, details=details or None)
         case NotFound() | Unknown() | Blocked():
             return attrs.evolve(outcome, provider_message=provider_message)
-        case Succeeded() | Informational():
+        case Pending() | Succeeded() | Informational():
             return outcome
         case _:
             assert_never(outcome)

@@ -61,15 +61,17 @@ def read(kind: type[_Message], value: Any) -> _Message:
     """Read a message, or a part of one, of `kind` from a JSON value."""
     if type(value) is not dict:
         raise Unreadable(f"not an object where {kind.__name__} should stand")
-    fields, required = _SHAPES[kind]
+    shape = _SHAPES[kind]
+    fields, texts = shape.fields, shape.texts
     known: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     for name, item in value.items():
+        if type(item) is str and name in texts:
+            known[texts[name]] = item
+            continue
         field = fields.get(name)
         if field is None:
             extra[name] = item
-        elif type(item) is field.plain:
-            known[field.attribute] = item
         elif item is not None:
             try:
                 known[field.attribute] = field.read(item)
@@ -77,7 +79,7 @@ def read(kind: type[_Message], value: Any) -> _Message:
                 if not field.informs:
                     raise Unreadable(f"{field.wire}: {error}") from None
                 extra[field.wire] = item
-    if not required <= known.keys():
+    if not shape.required <= known.keys():
         missing = [field.wire for field in fields.values() if field.required and field.attribute not in known]
         raise Unreadable(f"{', '.join(missing)} missing in {kind.__name__}")
     known["extra"] = extra
@@ -95,10 +97,10 @@ def encode(message: Message) -> bytes:
 def to_wire(message: Message, without: Collection[str] = ()) -> dict[str, Any]:
     """Return a message as a JSON object, absent fields left out, fields we do not know at its end."""
     written: dict[str, Any] = {}
-    for field in _SHAPES[type(message)][0].values():
-        item = getattr(message, field.attribute)
-        if item is not None and field.wire not in without:
-            written[field.wire] = _written(item)
+    for wire, attribute in _SHAPES[type(message)].attributes:
+        item = getattr(message, attribute)
+        if item is not None and wire not in without:
+            written[wire] = item if type(item) is str else _written(item)
     written.update(message.extra)
     return written
 
@@ -109,13 +111,30 @@ def _written(item: Any) -> Any:
     return to_wire(item) if isinstance(item, Message) else item
 
 
-class _Shapes(dict[type[Message], tuple[Mapping[str, Field], frozenset[str]]]):
-    """Fields by their names on the wire, and which of them are required: looked up once, a class does not change."""
+@attrs.frozen(slots=True)
+class _Shape:
+    """What a kind of message looks like, in the form in which every answer needs it."""
 
-    def __missing__(self, kind: type[Message]) -> tuple[Mapping[str, Field], frozenset[str]]:
+    fields: Mapping[str, Field]
+    """By their names on the wire, in the order in which they are written."""
+    required: frozenset[str]
+    texts: Mapping[str, str]
+    """The attributes of the fields that are text, by their names on the wire."""
+    attributes: tuple[tuple[str, str], ...]
+    """The name on the wire and the attribute of every field."""
+
+
+class _Shapes(dict[type[Message], _Shape]):
+    """The shapes of messages: derived once, a class does not change."""
+
+    def __missing__(self, kind: type[Message]) -> _Shape:
         described = [_describe(field, kind.camel_case) for field in attrs.fields(kind) if field.name != "extra"]
-        required = frozenset(field.attribute for field in described if field.required)
-        self[kind] = made = {field.wire: field for field in described}, required
+        self[kind] = made = _Shape(
+            fields={field.wire: field for field in described},
+            required=frozenset(field.attribute for field in described if field.required),
+            texts={field.wire: field.attribute for field in described if field.plain is str},
+            attributes=tuple((field.wire, field.attribute) for field in described),
+        )
         return made
 
 
@@ -124,7 +143,7 @@ _SHAPES: Final = _Shapes()
 
 def described(kind: type[Message]) -> Mapping[str, Field]:
     """Return the fields of a kind of message by their names on the wire, in the order in which they are written."""
-    return MappingProxyType(_SHAPES[kind][0])
+    return MappingProxyType(_SHAPES[kind].fields)
 
 
 def _describe(field: "attrs.Attribute[Any]", camel_case: bool) -> Field:

@@ -39,7 +39,7 @@ def test_a_documented_status_is_not_judged(code: str | None, status: str) -> Non
     [
         ("DONE", "R1", DONE),
         ("WORKING", "R1", Pending("WORKING", "c", "F1")),
-        ("DONE", None, Unknown("Acme's answer does not name the refund", "DONE")),
+        ("DONE", None, codes.incomplete("Acme's answer does not name the refund", "DONE")),
         ("a b", None, Unknown("Acme's answer does not name the refund")),
         (None, "R1", Unknown("Acme answered without the state of the refund")),
         ("done", "R1", Unknown("the refund is in a state that Acme does not document: 'done'")),

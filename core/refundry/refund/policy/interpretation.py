@@ -127,6 +127,8 @@ def _limited(refund: Refund, outcome: Outcome | NotSent, source: Source) -> Outc
     """Return what an outcome proves here: only the first answer to an attempt may cause the next one directly."""
     inquired_as_other = source.channel is Channel.INQUIRY and refund.sender not in (None, source.sender)
     match outcome:
+        case Pending() | Succeeded() | Informational():
+            return outcome
         case NotSent() if not _is_first_answer(refund, source):
             return Unknown(outcome.cause)
         case NotFound() if source.channel is not Channel.INQUIRY:
@@ -138,9 +140,7 @@ def _limited(refund: Refund, outcome: Outcome | NotSent, source: Source) -> Outc
             return Unknown(outcome.cause, outcome.code)
         case Unknown() if outcome.resend is Resend.SAME and not _is_first_answer(refund, source):
             return attrs.evolve(outcome, resend=Resend.AFTER_NOT_FOUND)
-        case Succeeded() | Pending() | DefinitiveFailure() | NotFound() | Unknown() | Blocked() | Informational():
-            return outcome
-        case NotSent():
+        case DefinitiveFailure() | NotFound() | Unknown() | Blocked() | NotSent():
             return outcome
         case _:
             assert_never(outcome)

@@ -28,7 +28,7 @@ def stated_facts(outcome: Outcome | NotSent) -> SettlementFacts:
                 quote=outcome.quote,
                 details=details,
             )
-        case Pending():
+        case Pending() if outcome.details:
             return SettlementFacts(details=outcome.details)
         case _:
             return _NO_FACTS
