@@ -43,6 +43,7 @@ from refundry.provider import (
     Scope,
     Unknown,
 )
+from refundry.provider.signatures import naming_encoding
 from refundry.refund import Channel, Event, Refund, Status, apply, fold, policy
 
 __all__ = ["Gateway"]
@@ -346,7 +347,8 @@ class Gateway(OperatorCommands):
         receiver = self.account(account)
         if not isinstance(receiver.provider, NotificationHandler):
             raise Invalid("account", f"the provider of {account} sends no notifications")
-        verified = contained(partial(receiver.provider.parse_notification, notification))
+        with naming_encoding(notification):
+            verified = contained(partial(receiver.provider.parse_notification, notification))
         self.ports.step("notification verified")
         await self.monitor.notified(account)
         if verified.refund_request_id is None:

@@ -7,7 +7,8 @@ quotes a key. What is signed, and in which header it travels, is for each provid
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final, TypeVar
 from urllib.parse import quote_plus
@@ -24,7 +25,7 @@ from refundry.errors import Forged, Invalid
 from refundry.provider.interface import Answer, Notification, Secret
 from refundry.provider.outcomes import Outcome, ReviewReason, Scope, Unknown
 from refundry.provider.strict_json import Unreadable
-from refundry.provider.validation import target_of
+from refundry.provider.validation import shown, target_of
 
 MIN_KEY_BITS: Final = 2048
 
@@ -135,13 +136,30 @@ def read_verified(
     if answer.status != 200:
         return Unknown(f"HTTP status {answer.status}")
     try:
-        verified = verify(answer)
+        with naming_encoding(answer):
+            verified = verify(answer)
     except (Forged, Unreadable) as error:
         return distrust(error)
     try:
         return interpret(verified)
     except Unreadable as error:
         return Unknown(f"cannot be read: {error}", review=ReviewReason.UNREADABLE_ANSWER)
+
+
+@contextmanager
+def naming_encoding(message: Answer | Notification) -> Iterator[None]:
+    """Add the Content-Encoding of a message that cannot be verified to its cause, if it has one.
+
+    Refundry asks for `identity`, and providers sign what they send: only something on the path encodes a body.
+    """
+    try:
+        yield
+    except (Forged, Unreadable) as error:
+        encoding = message.header("content-encoding") or "identity"
+        if encoding.strip().lower() == "identity":
+            raise
+        text = f"its body is encoded (Content-Encoding: {shown(encoding)}), and only the plain bytes are signed"
+        raise Forged(f"{text}; a proxy on the path must not compress them") from error
 
 
 def distrusted(

@@ -151,9 +151,10 @@ def test_the_key_may_be_elsewhere(store: Path, directory: Path, monkeypatch: pyt
     private = Ed25519PrivateKey.generate()
     (store.parent / "elsewhere.pem").write_text(pem(private))
     monkeypatch.setenv("AUDIT_KEY", pem(private))
+    monkeypatch.setenv("ONE_LINE", pem(private).replace("\n", "\\n"))
     hooked = Key("vault", private.public_key().public_bytes_raw(), private.sign)
     notes = []
-    for key in ("elsewhere.pem", "env:AUDIT_KEY", "plugin:vault"):
+    for key in ("elsewhere.pem", "env:AUDIT_KEY", "env:ONE_LINE", "plugin:vault"):
         signer = open_signer(settings(store, key=key, origin="shop/refunds"), hooked=lambda: [hooked])
         notes.append(signed(signer, 7))
 

@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refundry.errors import Forged, Invalid
-from refundry.provider import Secret, signatures
+from refundry.provider import Answer, Outcome, Pending, ReviewReason, Secret, Unknown, Unreadable, signatures
 
 
 @cache
@@ -101,6 +101,38 @@ CERTIFICATE = (
 
 def bare(pem: bytes) -> bytes:
     return b"".join(line for line in pem.splitlines() if not line.startswith(b"-----"))
+
+
+@pytest.mark.parametrize("encoding", [None, "identity", "Identity", ""])
+@pytest.mark.parametrize("error", [Forged("the signature does not fit"), Unreadable("not JSON")])
+def test_a_plain_message_keeps_its_cause(encoding: str | None, error: Exception) -> None:
+    """What cannot be verified although it is not encoded keeps its own cause."""
+    headers = [] if encoding is None else [("Content-Encoding", encoding)]
+    with pytest.raises(type(error), match=str(error)), signatures.naming_encoding(Answer(200, headers, b"")):
+        raise error
+
+
+def test_an_encoded_message_names_the_encoding() -> None:
+    """A message that something on the path compressed says so; one that verifies nevertheless is believed."""
+    message = Answer(200, [("content-encoding", "gzip")], b"\x1f\x8b")
+    outcome = signatures.read_verified(message, refuse, believe, lambda error: signatures.distrusted(error, "Acme"))
+
+    assert isinstance(outcome, Unknown)
+    assert "Content-Encoding: 'gzip'" in outcome.cause
+    assert outcome.review is ReviewReason.UNVERIFIED_ANSWER
+    assert believe(b"") == signatures.read_verified(message, lambda answer: answer.body, believe, never)
+
+
+def refuse(answer: Answer) -> bytes:
+    raise Unreadable("not JSON")
+
+
+def believe(body: bytes) -> Outcome:
+    return Pending("WORKING")
+
+
+def never(error: Exception) -> Unknown:
+    raise AssertionError("it verified")
 
 
 def labeled(label: bytes, pem: bytes) -> bytes:

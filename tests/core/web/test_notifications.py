@@ -147,11 +147,12 @@ async def test_a_body_that_does_not_end_is_refused(site: Site, monkeypatch: pyte
     assert 200 == (await site.post(*await site.message()))[0]
 
 
-async def test_a_packed_body_is_not_unpacked(site: Site) -> None:
-    """What was signed are the bytes as they came; a bomb stays packed."""
+async def test_a_packed_body_is_not_unpacked(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """What was signed are the bytes as they came; a bomb stays packed, and the log names the cause."""
     headers, body = await site.message()
 
     assert 401 == (await site.post(headers | {"Content-Encoding": "gzip"}, gzip.compress(body)))[0]
+    assert "Content-Encoding: 'gzip'" in caplog.text
 
 
 @pytest.mark.parametrize("path", ["/notifications/missing", "/notifications/", "/notifications/shop/x", "/"])

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from refundry.audit.signing.signed_notes import Key
 from refundry.errors import ConfigError
+from refundry.provider.signatures import pem_text
 
 KEY: Final = "key.pem"
 VKEY: Final = "key.vkey"
@@ -42,7 +43,7 @@ def make_key(path: Path, random: Callable[[int], bytes]) -> Key:
 def read_key(pem: bytes, field: str) -> Key:
     """Read a private key, which has no name yet; a `ConfigError` reveals nothing of it."""
     try:
-        private = load_pem_private_key(pem, None)
+        private = load_pem_private_key(pem_text(pem), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ConfigError(field, "must be an Ed25519 private key in PEM format without a password") from None
     if not isinstance(private, Ed25519PrivateKey):

@@ -194,6 +194,7 @@ async def done_late(subject: Subject) -> None:
 FAULTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     *(("corrupt", {"kind": kind}) for kind in CORRUPTIONS),
     *(("bad_signature", {"how": how}) for how in ("wrong_key", "flipped_bit", "unsigned")),
+    ("compress", {}),
     ("wrong_amount", {"more": 100}),
     ("wrong_currency", {}),
     ("other_refund", {}),

@@ -45,6 +45,8 @@ class Plan:
     corruptions: list[str] = attrs.field(factory=list)
     signed: bool = True
     flaw: SignatureFlaw | None = None
+    compress: bool = False
+    """The body is compressed after it was signed, as something in front of the provider would do."""
 
 
 # --- parameters -------------------------------------------------------------------------------------------------------
@@ -169,6 +171,10 @@ def _bad_signature(plan: Plan, params: Params) -> None:
     plan.flaw = SignatureFlaw(params["how"])
 
 
+def _compress(plan: Plan, params: Params) -> None:
+    plan.compress = True
+
+
 def _wrong_amount(plan: Plan, params: Params) -> None:
     def alter(draft: Draft, ledger: Ledger) -> Draft:
         amount = draft.amount or (draft.refund.amount if draft.refund else None)
@@ -237,6 +243,7 @@ FAULTS: Final[Mapping[str, _Fault]] = {
     "corrupt": _Fault(_corrupt, {"kind": (_one_of(*CORRUPTIONS), ...), "signed": (_flag, None)}),
     "rewrite": _Fault(_rewrite, {"find": (_text, ...), "replace": (_replacement, ...)}),
     "bad_signature": _Fault(_bad_signature, {"how": (_one_of(*SignatureFlaw), SignatureFlaw.WRONG_KEY.value)}),
+    "compress": _Fault(_compress),
     "wrong_amount": _Fault(_wrong_amount, {"more": (_positive, 1)}),
     "wrong_currency": _Fault(_wrong_currency, {"currency": (_text, None)}),
     "other_refund": _Fault(_other_refund),

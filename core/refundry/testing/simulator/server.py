@@ -5,6 +5,7 @@ never see half of each other. The message about it may be lost, late or wrong; t
 """
 
 import asyncio
+import gzip
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
@@ -264,6 +265,13 @@ class Simulator(ABC, Generic[S]):
     # --- responses ----------------------------------------------------------------------------------------------------
 
     async def _write(self, draft: Draft, plan: Plan) -> Message:
+        message = await self._write_plain(draft, plan)
+        if not plan.compress:
+            return message
+        headers = [*message.headers, ("content-encoding", "gzip")]
+        return attrs.evolve(message, headers=headers, body=gzip.compress(message.body, mtime=0))
+
+    async def _write_plain(self, draft: Draft, plan: Plan) -> Message:
         now = self._ports.now()
         status, kind, body = 200, "", self._wire.body(draft, now)
         for found, replacement in plan.rewrites:
