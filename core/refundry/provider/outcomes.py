@@ -70,7 +70,7 @@ class ReviewReason(StrEnum):
     NO_FINAL_ANSWER = "NO_FINAL_ANSWER"
     """There has been no final answer for longer than `escalate_after`."""
     INCONSISTENT_ANSWERS = "INCONSISTENT_ANSWERS"
-    """Several inquiries in a row were answered with something that needs an operator."""
+    """Several inquiries in a row were answered with something that needs an operator; further ones follow slowly."""
     NOT_FOUND_RESEND_FORBIDDEN = "NOT_FOUND_RESEND_FORBIDDEN"
     """The provider does not know the refund, and an earlier answer or the terms forbid to send it again."""
     NOT_FOUND_BY_OTHER_IDENTITY = "NOT_FOUND_BY_OTHER_IDENTITY"

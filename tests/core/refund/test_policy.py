@@ -272,9 +272,11 @@ def _without_plan(event: Event | None, like: Event | None = None) -> Event | Non
     if not isinstance(event, Inquired):
         return event
     review = event.review
-    planned = isinstance(like, Inquired) and like.next_step == NextStep.MANUAL_REVIEW
-    if isinstance(like, Inquired) and planned and like.review[: len(review)] == review:
-        review = like.review
+    if isinstance(like, Inquired) and like.review[: len(review)] == review:
+        planned = like.review[len(review) :]
+        held = like.next_step == NextStep.MANUAL_REVIEW
+        if held or [ReviewReason.INCONSISTENT_ANSWERS] == [reason.code for reason in planned]:
+            review = like.review
     return attrs.evolve(event, next_step=NextStep.INQUIRE, next_at=None, review=review)
 
 
@@ -421,6 +423,40 @@ def test_two_contradictions_in_turn_are_recorded_once_each() -> None:
 
 
 # --- single rules, each of which was broken once ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("terms", [Terms(), Terms(inquiry_intervals=(2.0, 9000.0)), Terms(inquiry_intervals=(5.0,))])
+def test_unbelievable_answers_never_end_the_inquiries(terms: Terms) -> None:
+    """Inquiries continue after any number of them, more slowly; the refund is flagged once, and not on hold."""
+    refund = _interpreted(_sent(), ALPHABET["unknown"], source(_AT, Channel.REPLY, 1), terms)
+    waits = []
+    for _ in range(20):
+        step = policy.next_step(refund, terms, refund.updated_at)
+        assert isinstance(step, policy.Inquire)
+        waits.append(step.at - refund.updated_at)
+        refund = _interpreted(refund, ALPHABET["unusual"], source(step.at, Channel.INQUIRY, 1), terms)
+
+    slow = timedelta(seconds=2 * max(terms.inquiry_intervals))
+    codes = [review.code for review in refund.review]
+    assert [ReviewReason.UNVERIFIED_ANSWER, ReviewReason.INCONSISTENT_ANSWERS] == codes
+    assert waits[2] < slow <= waits[3]
+    assert sorted(waits[2:]) == waits[2:]
+    assert waits[-1] <= max(slow, timedelta(seconds=terms.max_inquiry_interval)) * 1.1
+
+
+@pytest.mark.parametrize("name", ["pending", "not found", "settled"])
+def test_a_believable_answer_is_accepted_after_unbelievable_ones(name: str) -> None:
+    """When the provider answers again, its answer counts without an operator, and the usual schedule returns."""
+    terms = Terms()
+    refund = _interpreted(_sent(), ALPHABET["unknown"], source(_AT, Channel.REPLY, 1), terms)
+    for minute in range(1, 6):
+        at = _AT + timedelta(minutes=minute)
+        refund = _interpreted(refund, ALPHABET["unusual"], source(at, Channel.INQUIRY, 1), terms)
+    at = _AT + timedelta(minutes=9)
+    refund = _interpreted(refund, ALPHABET[name], source(at, Channel.INQUIRY, 1), terms)
+
+    assert refund.final or isinstance(policy.next_step(refund, terms, at), policy.Inquire)
+    assert refund.final or (refund.next_at or at) - at <= timedelta(seconds=330)
 
 
 def test_not_sent_after_a_pending_never_sends_again() -> None:
@@ -588,13 +624,14 @@ def test_settled_only_with_exactly_our_amount() -> None:
 
 
 def test_a_failure_reported_to_another_identity_is_not_believed() -> None:
-    """A failure allows a new id, so it counts only from the identity that sent; three times it is escalated."""
+    """A failure allows a new id, so it counts only from the identity that sent; three times it is flagged."""
     refund = _sent()
     for count in range(3):
         where = attrs.evolve(source(_AT + timedelta(minutes=count), Channel.INQUIRY, 1), sender=OTHER)
         refund = _interpreted(refund, ALPHABET["failed"], where, Terms())
 
-    assert (False, NextStep.MANUAL_REVIEW, Resend.NEVER) == (refund.final, refund.next_step, refund.resend)
+    assert (False, NextStep.INQUIRE, Resend.NEVER) == (refund.final, refund.next_step, refund.resend)
+    assert ReviewReason.INCONSISTENT_ANSWERS in [review.code for review in refund.review]
 
 
 def test_what_never_left_does_not_count_as_sent() -> None:

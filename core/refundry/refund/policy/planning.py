@@ -97,11 +97,24 @@ def with_next_step(refund: Refund, event: Inquired, terms: Terms) -> Inquired:
             review = event.review if known else (*event.review, RaisedReview(step.reason, step.message))
             return Inquired(**fields | {"next_step": step.name, "next_at": None, "review": review})
         case Submit() | Inquire():
-            return Inquired(**fields | {"next_step": step.name, "next_at": step.at})
+            review = (*event.review, *_inconsistency(after))
+            return Inquired(**fields | {"next_step": step.name, "next_at": step.at, "review": review})
         case Done():
             return Inquired(**fields | {"next_step": step.name, "next_at": None})
         case _:
             assert_never(step)
+
+
+def _inconsistency(refund: Refund) -> tuple[RaisedReview, ...]:
+    """Return the reason to review a refund whose inquiries are answered inconsistently, once it is needed.
+
+    It puts nothing on hold: an inquiry is harmless, and the answers may become consistent without an operator.
+    """
+    count = refund.inconsistent_answers
+    if count < _INCONSISTENT_ANSWERS or any(one.code is ReviewReason.INCONSISTENT_ANSWERS for one in refund.review):
+        return ()
+    text = f"{count} inquiries in a row were answered with something that needs an operator; further ones follow slowly"
+    return (RaisedReview(ReviewReason.INCONSISTENT_ANSWERS, text),)
 
 
 _INQUIRED: Final = tuple(field.name for field in attrs.fields(Inquired))
@@ -148,9 +161,6 @@ def _after_submitted(refund: Refund, terms: Terms) -> Step:
 def _after_unknown(refund: Refund, terms: Terms, now: datetime) -> Step:
     if refund.resend is Resend.SAME and Resend.SAME in terms.resend_after:
         return _submit(refund, terms, now, _backoff(refund, terms))
-    if refund.inconsistent_answers >= _INCONSISTENT_ANSWERS:
-        text = f"{refund.inconsistent_answers} inquiries in a row were answered with something that needs an operator"
-        return ManualReview(ReviewReason.INCONSISTENT_ANSWERS, text)
     return _inquire(refund, terms, _on_schedule(refund, terms))
 
 
@@ -284,9 +294,14 @@ def _on_schedule(refund: Refund, terms: Terms) -> datetime:
 
 
 def _next_inquiry(refund: Refund, terms: Terms, at: datetime) -> datetime:
-    """Return when to inquire again after an answer at a time: later and later, the older the refund is."""
+    """Return when to inquire again after an answer at a time: later and later, the older the refund is.
+
+    While the answers are inconsistent, twice the longest wait passes: an operator has to look, but may not be needed.
+    """
     waits = terms.inquiry_intervals
     wait = waits[min(refund.inquiries, len(waits)) - 1]
+    if refund.inconsistent_answers >= _INCONSISTENT_ANSWERS:
+        wait = 2 * max(waits)
     grown = min(_age(refund, at) / seconds(10), terms.max_inquiry_interval)
     return at + seconds(max(wait, grown) * (1 + _spread(refund)))
 
