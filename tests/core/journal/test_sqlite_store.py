@@ -113,15 +113,31 @@ async def refused(path: Path, change: Callable[[], object]) -> list[str]:
     journal = await SqliteJournal.open(path)
     await journal.save(new("before"))
     change()
-    errors = await asyncio.gather(*(journal.save(new(key)) for key in ("r-1", "r-2")), return_exceptions=True)
+    writes = [new(f"r-{number}") for number in range(5)]
+    errors = [
+        str(error)
+        for _ in range(2)
+        for error in await asyncio.gather(*map(journal.save, writes), return_exceptions=True)
+    ]
     await journal.close()
-    return [str(error) for error in errors]
+    return errors
+
+
+async def test_a_connection_that_is_opened_later_creates_no_file(path: Path) -> None:
+    """Reading a store that was removed while it was open is an error, and leaves no empty file that looks new."""
+    journal = await SqliteJournal.open(path)
+    os.unlink(path)
+    with pytest.raises(StoreError):
+        await journal.load("unknown")
+    await journal.close()
+
+    assert "refunds.db" not in os.listdir(path.parent)
 
 
 @pytest.mark.parametrize("name", ["refunds.db", "refunds.db-wal"])
 @pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
 def test_a_store_that_is_removed_or_replaced_acknowledges_nothing(path: Path, name: str, replaced: bool) -> None:
-    """A write that would be lost with a file of the store is not acknowledged."""
+    """A write that would be lost with a file of the store is not acknowledged, neither in a group nor repeated."""
 
     def change() -> None:
         content = path.with_name(name).read_bytes()
@@ -131,7 +147,7 @@ def test_a_store_that_is_removed_or_replaced_acknowledges_nothing(path: Path, na
 
     errors = asyncio.run(refused(path, change))
 
-    assert 2 == len(errors)
+    assert 10 == len(errors)
     assert all("removed or replaced while it was open" in error for error in errors)
 
 

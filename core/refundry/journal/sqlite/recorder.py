@@ -96,7 +96,8 @@ _TABLES: Final = (
 def connect(path: Path, cache: int = READER_CACHE) -> sqlite3.Connection:
     """Open a connection with the settings that every promise depends on, and check them."""
     connection = sqlite3.connect(
-        path,
+        f"{path.absolute().as_uri()}?mode=rw",  # never creates a file: an empty one would look like a new store
+        uri=True,
         timeout=LOCK_TIMEOUT,
         isolation_level=None,
         check_same_thread=False,
