@@ -213,7 +213,9 @@ class Gateway(OperatorCommands):
                 case policy.ManualReview():
                     due = refund.next_at is not None and refund.next_at <= now
                     return await self._decide(refund, policy.escalated(refund, step, now)) if due else refund
-                case policy.Submit() | policy.Inquire() if step.at > now or not await self.monitor.may_call(account):
+                case policy.Submit() | policy.Inquire() if not policy.is_due(step.at, now, account.terms):
+                    return refund
+                case policy.Submit() | policy.Inquire() if not await self.monitor.may_call(account):
                     return refund
                 case policy.Submit() | policy.Inquire() if wrong := policy.other_provider(refund, account.plugin.name):
                     return await self._decide(refund, policy.refusal_of_provider(refund, wrong, now))
@@ -282,13 +284,15 @@ class Gateway(OperatorCommands):
         deadline = Deadline(self.ports, account.terms.timeout)
         call = contained(partial(account.provider.inquire, policy.instruction_for(refund), deadline.began))
         outcome, evidence = await self._caller.call(account, "inquire", call, deadline)
-        refund = await self._interpret(account, refund, outcome, evidence, Channel.INQUIRY, planned=planned)
+        refund = await self._interpret(
+            account, refund, outcome, evidence, Channel.INQUIRY, asked_at=deadline.began, planned=planned
+        )
         await self.monitor.called(account.name, outcome)
         return refund, outcome, evidence
 
     async def _interpret(
         self, account: Account, refund: Refund, outcome: Outcome | NotSent, evidence: bytes | None, channel: Channel,
-        *, fresh: bool = True, planned: bool = False,
+        *, asked_at: datetime | None = None, fresh: bool = True, planned: bool = False,
     ) -> Refund:  # fmt: skip
         """Record an outcome; if another process recorded something first, interpret it again on top of that."""
         kept = {} if evidence is None else {digest_of(evidence): evidence}
@@ -300,6 +304,7 @@ class Gateway(OperatorCommands):
             sender=account.provider.identity if channel is Channel.INQUIRY else None,
             evidence=next(iter(kept), None),
             attempt=None if channel is Channel.NOTIFICATION else refund.attempts,
+            asked_at=asked_at,
             fresh=fresh,
             repeats=0 if postponed is None else postponed.repeats,
         )

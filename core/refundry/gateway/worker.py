@@ -56,6 +56,9 @@ class Worker:
         self._concurrency = concurrency
         self._account = None if account is None else gateway.account(account).name
         self._lease = timedelta(seconds=lease if lease is not None else max(timeouts, default=20.0) + 5)
+        waits = [policy.longest_wait(found.terms) for found in gateway.accounts.values()]
+        self._longest = max(*waits, self._lease, _ASIDE)
+        """Nothing is planned or leased further ahead; what is was planned by a wrong clock."""
         self._on_advance = on_advance
         self._holder = gateway.ports.new_id()
         self._tasks: defaultdict[str, set[asyncio.Task[None]]] = defaultdict(set)
@@ -134,11 +137,14 @@ class Worker:
 
     async def _take(self) -> int:
         journal, now = self._gateway.journal, self._gateway.ports.now()
-        room = {account: await self._room(account) for account in await journal.due_accounts(now)}
+        beyond = now + self._longest
+        accounts = await journal.due_accounts(now, beyond=beyond)
+        room = {account: await self._room(account) for account in accounts}
         room = {account: some for account, some in room.items() if some}
         if not room:
             return 0
-        taken = await journal.take_due(now, until=now + self._lease, holder=self._holder, room=room)
+        until = now + self._lease
+        taken = await journal.take_due(now, beyond=beyond, until=until, holder=self._holder, room=room)
         self._gateway.ports.step("work taken")
         started = 0
         for account, ids in taken.items():

@@ -162,11 +162,14 @@ class Leases(Protocol):
 class WorkQueue(Leases, Protocol):
     """Hands out refunds that are due."""
 
-    async def due_accounts(self, now: datetime) -> Sequence[str]:
-        """Return the accounts that have refunds to take, except those that are blocked."""
+    async def due_accounts(self, now: datetime, *, beyond: datetime | None = None) -> Sequence[str]:
+        """Return the accounts that have refunds to take, except those that are blocked.
+
+        A due time or a lease after `beyond` was set by a wrong clock and counts as past, here and in `take_due`.
+        """
 
     async def take_due(
-        self, now: datetime, *, until: datetime, holder: str, room: Mapping[str, int]
+        self, now: datetime, *, beyond: datetime | None = None, until: datetime, holder: str, room: Mapping[str, int]
     ) -> Mapping[str, Sequence[str]]:
         """Lease refunds that are due, oldest first, to `holder` until `until`: up to `room` for each account.
 

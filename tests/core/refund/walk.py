@@ -360,6 +360,8 @@ def check_recorded(world: World, terms: Terms) -> None:
         "work that is due has a time in the index",
     )
     _law(refund.final == isinstance(step, policy.Done), "done exactly when final")
+    ahead = timedelta(0) if refund.next_at is None else refund.next_at - refund.updated_at
+    _law(ahead <= policy.longest_wait(terms), "nothing is planned further ahead than the longest wait")
     if refund.next_step == NextStep.MANUAL_REVIEW:
         _law(bool(refund.review) and step.name == NextStep.MANUAL_REVIEW, "a manual review has a reason")
     for later in (timedelta(hours=2), _FAR, 10 * _FAR):

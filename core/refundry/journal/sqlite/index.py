@@ -42,7 +42,9 @@ __all__ = [
 PAGE: Final = 500
 """How many events or refunds a walk over the whole store holds in memory."""
 
-_TAKEABLE: Final = f"""due_at IS NOT NULL AND {WORK_AT}<=:now AND (lease_until IS NULL OR lease_until<=:now)"""
+_FREE: Final = "due_at IS NOT NULL AND (lease_until IS NULL OR lease_until<=:now OR lease_until>:beyond)"
+_TAKEABLE: Final = f"{_FREE} AND {WORK_AT}<=:now"
+_MISDATED: Final = f"{_FREE} AND {WORK_AT}>:beyond"
 # The accounts are found one after the other in the index, because each may have millions of refunds that are due.
 _BUSY: Final = """WITH RECURSIVE busy (account) AS (
     SELECT min(account) FROM refund_index WHERE due_at IS NOT NULL UNION ALL
@@ -50,10 +52,14 @@ _BUSY: Final = """WITH RECURSIVE busy (account) AS (
         AND next.account>busy.account) FROM busy WHERE account IS NOT NULL)"""
 _DUE_ACCOUNTS: Final = f"""{_BUSY} SELECT account FROM busy
     WHERE account NOT IN (SELECT account FROM refund_index WHERE blocks_account = 1)
-    AND EXISTS (SELECT 1 FROM refund_index AS due WHERE due.account=busy.account AND {_TAKEABLE})"""  # noqa: S608 (constant text)
-_DUE: Final = f"""SELECT id FROM refund_index WHERE account=:account AND {_TAKEABLE}
+    AND (EXISTS (SELECT 1 FROM refund_index AS due WHERE due.account=busy.account AND {_TAKEABLE})
+    OR EXISTS (SELECT 1 FROM refund_index AS due WHERE due.account=busy.account AND {_MISDATED}))"""  # noqa: S608 (constant text)
+_DUE, _MISDATED_OF = (
+    f"""SELECT id FROM refund_index WHERE account=:account AND {condition}
     AND account NOT IN (SELECT account FROM refund_index WHERE blocks_account = 1)
     ORDER BY {WORK_AT} LIMIT :room"""  # noqa: S608 (constant text)
+    for condition in (_TAKEABLE, _MISDATED)
+)
 _LEASE: Final = "UPDATE refund_index SET lease_until=?, lease_holder=? WHERE id=?"
 _NEXT_DUE: Final = f"""{_BUSY} SELECT min((SELECT min({WORK_AT}) FROM refund_index AS next
     WHERE due_at IS NOT NULL AND next.account=busy.account AND {WORK_AT}>:after)) FROM busy
@@ -91,23 +97,35 @@ def _selecting(selection: Selection) -> tuple[str, list[Any]]:
     return statement, list(wanted.values())
 
 
-def due_accounts(connection: sqlite3.Connection, now: datetime) -> list[str]:
+def due_accounts(connection: sqlite3.Connection, now: datetime, beyond: datetime | None) -> list[str]:
     """Return the accounts that have refunds to take, except those that are blocked."""
-    return [account for (account,) in connection.execute(_DUE_ACCOUNTS, {"now": to_micros(now)})]
+    return [account for (account,) in connection.execute(_DUE_ACCOUNTS, _moments(now, beyond))]
 
 
 def take_due(
-    cursor: sqlite3.Cursor, now: datetime, until: datetime, holder: str, room: Mapping[str, int]
+    cursor: sqlite3.Cursor,
+    now: datetime,
+    beyond: datetime | None,
+    until: datetime,
+    holder: str,
+    room: Mapping[str, int],
 ) -> dict[str, list[str]]:
     """Lease refunds that are due, oldest first, up to `room` for each account, and return their ids."""
-    at, lease = to_micros(now), to_micros(until)
+    moments, lease = _moments(now, beyond), to_micros(until)
     taken: dict[str, list[str]] = {}
     for account, some in room.items():
-        ids = [id for (id,) in cursor.execute(_DUE, {"account": account, "now": at, "room": some})]
+        ids: list[str] = []
+        for statement in (_DUE, _MISDATED_OF):
+            wanted = moments | {"account": account, "room": some - len(ids)}
+            ids += [id for (id,) in cursor.execute(statement, wanted)]
         cursor.executemany(_LEASE, [(lease, holder, id) for id in ids])
         if ids:
             taken[account] = ids
     return taken
+
+
+def _moments(now: datetime, beyond: datetime | None) -> dict[str, int | str | None]:
+    return {"now": to_micros(now), "beyond": None if beyond is None else to_micros(beyond)}
 
 
 def waiting(connection: sqlite3.Connection, account: str | None) -> int:

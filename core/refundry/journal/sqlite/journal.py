@@ -111,15 +111,15 @@ class SqliteJournal(SqliteReader):
 
     # --- work and leases ----------------------------------------------------------------------------------------------
 
-    async def due_accounts(self, now: datetime) -> Sequence[str]:
+    async def due_accounts(self, now: datetime, *, beyond: datetime | None = None) -> Sequence[str]:
         """Return the accounts that have refunds to take, except those that are blocked."""
-        return await self._read(index.due_accounts, now)
+        return await self._read(index.due_accounts, now, beyond)
 
     async def take_due(
-        self, now: datetime, *, until: datetime, holder: str, room: Mapping[str, int]
+        self, now: datetime, *, beyond: datetime | None = None, until: datetime, holder: str, room: Mapping[str, int]
     ) -> Mapping[str, Sequence[str]]:
-        """Lease refunds that are due, oldest first, to `holder` until `until`: up to `room` for each account."""
-        return await self._transact(lambda cursor: index.take_due(cursor, now, until, holder, room))
+        """Lease refunds that are due, oldest first, up to `room` for each account."""
+        return await self._transact(lambda cursor: index.take_due(cursor, now, beyond, until, holder, room))
 
     async def postpone(self, refund_id: str, version: int, *, until: datetime) -> bool:
         """Count an answer that is not recorded, and put the refund off; return False if it has another version."""

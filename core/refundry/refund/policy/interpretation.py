@@ -151,10 +151,11 @@ def _is_too_early(refund: Refund, source: Source, terms: Terms) -> bool:
     conclusive = first_inquiry(refund, terms)
     if refund.last in (Last.SUBMITTED, Last.REQUESTED) and refund.sent_at is not None:
         conclusive = unanswered_until(refund.sent_at, terms)
-    if source.at < conclusive:
+    asked_at = source.asked_at or source.at
+    if asked_at < conclusive:
         return True
     again = refund.last is Last.NOT_FOUND and source.sender == refund.inquired_as
-    return again and source.at < refund.updated_at + seconds(terms.not_found_interval)
+    return again and asked_at < refund.updated_at + seconds(terms.not_found_interval)
 
 
 # --- an open refund ---------------------------------------------------------------------------------------------------
@@ -193,6 +194,12 @@ def _interpret_failure(refund: Refund, outcome: DefinitiveFailure, source: Sourc
 
 
 def _interpret_not_found(refund: Refund, outcome: NotFound, source: Source, terms: Terms) -> Event | None:
+    if refund.updated_at > source.at + seconds(terms.timeout):
+        # The clock was set back, and how long ago it was sent cannot be known. With this event a time begins that can.
+        text = (
+            "not found; the clock was set back since the newest event, so that it is not known how long ago it was sent"
+        )
+        return _inquired(refund, Unknown(text, outcome.code), source)
     if _is_too_early(refund, source, terms):
         return _too_early(refund, outcome, source) if source.channel is Channel.INQUIRY else None
     # The refusal and enough "not found" both mean that no money will move. That does not hold if a provider may answer

@@ -81,7 +81,7 @@ def next_step(refund: Refund, terms: Terms, now: datetime) -> Step:
         return _on_hold(refund, ManualReview(ReviewReason.NO_FINAL_ANSWER, "it needs an operator"))
     unsent = refund.attempts == 0 and not refund.in_flight
     if unsent and refund.resend is not Resend.NEVER and refund.last not in _HINTS:
-        return Submit(max(refund.requested_at, refund.resumed_at or refund.requested_at))
+        return Submit(refund.resumed_at or refund.requested_at)
     return _after(refund, terms, now)
 
 
@@ -196,11 +196,10 @@ def _submit(refund: Refund, terms: Terms, now: datetime, at: datetime) -> Step:
         return ManualReview(ReviewReason.MAX_ATTEMPTS, f"sent {tried} times without a conclusive answer")
     if _waited_too_long(refund, terms):
         return ManualReview(ReviewReason.COULD_NOT_BE_SENT, "it could not be sent for too long")
-    horizon = terms.id_horizon
-    # When a refund was first sent that may have been sent before it was recorded, is not known.
-    forgotten = horizon is not None and (
-        refund.attempts == 0 or max(now, at) - refund.first_sent_at > seconds(horizon / 2)
-    )
+    horizon, age = terms.id_horizon, max(now, at) - refund.first_sent_at
+    # When a refund was first sent that may have been sent before it was recorded, is not known; nor is it if the clock
+    # was set back since.
+    forgotten = horizon is not None and (refund.attempts == 0 or not timedelta(0) <= age <= seconds(horizon / 2))
     if refund.in_flight and forgotten:
         text = "the provider may have forgotten the refund request id: sending it again could pay twice"
         return ManualReview(ReviewReason.ID_HORIZON, text)
@@ -224,7 +223,9 @@ def _waited_too_long(refund: Refund, terms: Terms) -> bool:
 
 def _age(refund: Refund, at: datetime) -> timedelta:
     """Return how long a final answer has been awaited since the first attempt, or since an operator resumed it."""
-    return at - max(refund.first_sent_at or refund.requested_at, refund.resumed_at or refund.requested_at)
+    began = (refund.requested_at, refund.first_sent_at or refund.requested_at, refund.resumed_at or refund.requested_at)
+    # What is later than the newest event was recorded before the clock was set back.
+    return at - max((one for one in began if one <= refund.updated_at), default=max(began))
 
 
 # --- answers that are only counted ------------------------------------------------------------------------------------
@@ -241,7 +242,8 @@ def is_repeat(refund: Refund, event: Event) -> bool:
     """
     if not isinstance(event, Inquired) or event.outcome not in _COUNTED or event.channel is not Channel.INQUIRY:
         return False
-    if not refund.inquiries:
+    if not refund.inquiries or event.at < refund.updated_at:
+        # After the clock was set back, an event makes known again how much time has passed.
         return False
     after = apply(refund, event)
     states = vars(refund), vars(after)
@@ -278,7 +280,12 @@ def after_repeat(refund: Refund, at: datetime, terms: Terms) -> datetime:
 
 def first_inquiry(refund: Refund, terms: Terms) -> datetime:
     """Return the earliest time at which an answer says anything about the newest attempt."""
-    return refund.requested_at if refund.sent_at is None else refund.sent_at + seconds(terms.first_inquiry)
+    if refund.sent_at is None:
+        return min(refund.requested_at, refund.updated_at)
+    if refund.sent_at > refund.updated_at:
+        # The clock was set back since: it was sent before the newest event, and how long before is not known.
+        return unanswered_until(refund.updated_at, terms)
+    return refund.sent_at + seconds(terms.first_inquiry)
 
 
 def unanswered_until(sent_at: datetime, terms: Terms) -> datetime:
@@ -316,6 +323,17 @@ def _backoff(refund: Refund, terms: Terms) -> datetime:
 def _spread(refund: Refund) -> float:
     """Return 0 to 10 % more, the same every time, so that an outage does not end in a stampede."""
     return int(refund.id[-2:], 16) / 2560
+
+
+def longest_wait(terms: Terms) -> timedelta:
+    """Return a time that is longer than anything is ever planned ahead."""
+    waits = (*terms.inquiry_intervals, terms.max_inquiry_interval, terms.not_found_interval, terms.resend_delay)
+    return seconds(1.2 * max(*waits, terms.timeout + terms.first_inquiry, _MAX_BACKOFF))
+
+
+def is_due(at: datetime, now: datetime, terms: Terms) -> bool:
+    """Return whether a time has come; one too far ahead was planned by a wrong clock, and counts as having come."""
+    return not now < at <= now + longest_wait(terms)
 
 
 def seconds(count: float) -> timedelta:

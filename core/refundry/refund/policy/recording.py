@@ -37,6 +37,8 @@ class Source:
     evidence: str | None = None
     attempt: int | None = None
     """The attempt that was answered, or that was the newest when the inquiry was sent."""
+    asked_at: datetime | None = None
+    """When the inquiry was begun, if it was one: what the provider did not know then, it may have learned since."""
     fresh: bool = True
     """False for an old notification: it ends nothing. It may cause an inquiry, or forbid a resend."""
     repeats: int = 0

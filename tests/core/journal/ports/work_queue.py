@@ -17,10 +17,12 @@ from tests.core.journal.samples import (
 )
 
 
-async def _take(journal: Journal, now: datetime, until: datetime, holder: str, room: int) -> list[str]:
+async def _take(
+    journal: Journal, now: datetime, until: datetime, holder: str, room: int, beyond: datetime | None = None
+) -> list[str]:
     """Take up to `room` refunds of each account; return all of them."""
-    accounts = await journal.due_accounts(now)
-    taken = await journal.take_due(now, until=until, holder=holder, room=dict.fromkeys(accounts, room))
+    accounts = await journal.due_accounts(now, beyond=beyond)
+    taken = await journal.take_due(now, beyond=beyond, until=until, holder=holder, room=dict.fromkeys(accounts, room))
     return [refund_id for ids in taken.values() for refund_id in ids]
 
 
@@ -53,6 +55,19 @@ class WorkQueueCase(PortCase):
         await saved(journal, then(sent, settled()))
         assert [] == await _take(journal, later(9999), later(99999), "w", 9)
         assert (0, None) == (await journal.waiting(), await journal.next_due(AT))
+
+    async def test_a_time_too_far_ahead_counts_as_past(self, journal: Journal) -> None:
+        """What a wrong clock planned or leased is taken: due times and leases after `beyond`, and no others."""
+        year, beyond = later(365 * 86_400), later(101)
+        due, near, far = await saved(journal, new("due"), new("near", at=later(100)), new("far", at=year))
+
+        assert [due.id] == await _take(journal, AT, year, "a year ahead", 9)
+        assert [] == await _take(journal, later(1), later(60), "w1", 9)
+        assert [due.id, far.id] == await _take(journal, later(1), later(60), "w2", 9, beyond)
+        assert [] == await _take(journal, later(1), later(60), "w3", 9, beyond)
+        assert [due.id] == await _take(journal, later(60), later(90), "w4", 1, beyond)
+        assert [far.id] == await _take(journal, later(60), later(90), "w5", 1, beyond)
+        assert [due.id, near.id] == await _take(journal, later(100), later(160), "w6", 9)
 
     async def test_a_blocked_account_is_skipped(self, journal: Journal) -> None:
         """While a refund blocks its account, no refund of the account is taken; an operator's decision ends that."""
