@@ -67,7 +67,7 @@ def _read_refund(instruction: RefundInstruction, answer: RefundResponse) -> Outc
         return _UNLISTED[result.result_status](result.result_code)
     if code.meaning is CodeClass.SUCCESS:
         return _settled(instruction, answer)
-    return codes.outcome_of(code, answer.refund_id)
+    return codes.outcome_of(code, answer.refund_id if answer.refund_request_id is not None else None)
 
 
 def read_inquiry(instruction: RefundInstruction, answer: InquiryResponse) -> Outcome:
