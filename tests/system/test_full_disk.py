@@ -1,19 +1,21 @@
 """A store that cannot grow: one clear line, exit 2, nothing half stored; when there is room again the work goes on."""
 
 import asyncio
+import json
 import random
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from refundry.errors import StoreError
 from refundry.gateway import Gateway
 from refundry.journal.sqlite import recorder as sqlite_recorder
 from refundry.testing.simulator.settings import Keys
-from tests.system.command import Ended, asking, refundry, write_csv
+from tests.system.command import Ended, asking, refundry, started, write_csv
 from tests.system.shop import FINAL, RefundInstruction, Shop, all_rows, instructions, judge, open_shop
 
 
@@ -101,6 +103,30 @@ async def _ask_all(gateway: Gateway, wanted: list[RefundInstruction], acknowledg
     for instruction in wanted:
         await gateway.request(instruction.request, submit=False)
         acknowledged.append(instruction)
+
+
+@pytest.mark.slow(seconds=4)
+async def test_health_without_room(shop: Shop) -> None:
+    """A service whose store has no room left answers 503 with the reason, and one with room answers 200."""
+    await _record(shop, 20)
+
+    async def health(file_size: int | None) -> list[tuple[int, str]]:
+        async with started(shop.config, "serve", "--port", "0", "--json", file_size=file_size) as process:
+            assert process.stdout is not None
+            url = json.loads(await process.stdout.readline())["url"]
+            answers = []
+            async with aiohttp.ClientSession() as session:
+                for _ in range(12):
+                    async with session.get(f"{url}/health") as answer:
+                        answers.append((answer.status, (await answer.json())["status"][:7]))
+            return answers
+
+    # SQLite's index of the write-ahead log needs 32 KiB; the log itself has no room for twelve pages.
+    full = await health(40_000)
+    room = await health(None)
+
+    assert [(200, "ok"), (503, "store: ")] == [full[0], full[-1]]
+    assert {(200, "ok")} == set(room)
 
 
 @pytest.mark.slow

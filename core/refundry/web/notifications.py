@@ -5,19 +5,22 @@ The rule of this package: raw bytes first, bounded in size and time; nothing is 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import suppress
 from typing import Final
 
 from aiohttp import web
 
-from refundry.errors import Forged, Invalid, RefundryError
+from refundry.errors import Forged, Invalid, RefundryError, StoreError
 from refundry.gateway import Gateway
+from refundry.gateway.status import read_status
 from refundry.provider import MAX_BYTES, Acknowledgement, Notification, Unreadable
 
 __all__ = ["GATEWAY", "answer", "init_app"]
 
 GATEWAY: Final = web.AppKey("refundry.gateway", Gateway)
 _READ_SECONDS: Final = 10.0
+_WATCH_SECONDS: Final = 10.0
 _log = logging.getLogger("refundry")
 
 
@@ -26,24 +29,47 @@ def init_app(app: web.Application, gateway: Gateway) -> web.Application:
     app[GATEWAY] = gateway
     app.router.add_post("/notifications/{account}", _notified)
     app.router.add_get("/health", _healthy)
-    app.on_startup.append(_started)
+    app.cleanup_ctx.append(_watched)
     return app
 
 
-async def _started(app: web.Application) -> None:
+async def _watched(app: web.Application) -> AsyncIterator[None]:
     app[GATEWAY].catch_up()
+    watching = asyncio.create_task(_watch(app[GATEWAY]))
+    yield
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+async def _watch(gateway: Gateway) -> None:
+    """Report outages of accounts, even if no worker runs."""
+    while True:
+        await asyncio.sleep(_WATCH_SECONDS)
+        with suppress(StoreError):
+            await gateway.monitor.check(sorted(gateway.accounts))
 
 
 async def _healthy(request: web.Request) -> web.Response:
+    gateway = request.app[GATEWAY]
     try:
-        # Releases no lease, but shows whether the store can be written to.
-        await request.app[GATEWAY].journal.release("health")
+        await gateway.journal.check_writable(gateway.ports.now())
+        status = await read_status(gateway)
     except RefundryError as error:
         return web.json_response({"status": str(error)}, status=503)
-    checkpointer = request.app[GATEWAY].checkpointer
+    checkpointer = gateway.checkpointer
     # An operator has to look at a log that is not signed; refunds continue.
-    problem = {} if checkpointer is None or checkpointer.problem is None else {"audit": checkpointer.problem}
-    return web.json_response({"status": "ok", **problem})
+    unsigned = {} if checkpointer is None or checkpointer.problem is None else {"audit": checkpointer.problem}
+    # Codes and names only: the answer may be public, and messages may quote a provider.
+    return web.json_response(
+        {
+            "status": "ok",
+            **unsigned,
+            "accounts": {health.account: health.state for health in status.accounts},
+            "workers": sum(not status.is_silent(worker) for worker in status.workers),
+            "observers": dict(status.store.observers),
+            "problems": [{"code": problem.code, "account": problem.account} for problem in status.problems],
+        }
+    )
 
 
 async def answer(

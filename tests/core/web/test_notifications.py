@@ -5,6 +5,7 @@ import gzip
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,36 @@ async def test_the_simulator_is_satisfied(tmp_path: Path) -> None:
         assert (1, 1) == (book.notifications_sent, book.notifications_acknowledged)
 
 
-async def test_health_says_ok(site: Site) -> None:
-    """A monitor can ask whether the service works."""
+async def health(site: Site) -> tuple[int, Any]:
     async with site.session.get(f"{site.url}/health") as answer:
-        assert {"status": "ok"} == await answer.json()
+        return answer.status, await answer.json()
+
+
+async def test_health_has_what_is_wrong(site: Site) -> None:
+    """A monitor learns accounts, workers, observers and the codes of problems, and no text of a provider."""
+    good = await health(site)
+    site.shop.antom.fault("answer", code="ACCESS_DENIED", operation="refund", refund_request_id="R9")
+    await site.shop.request("R9", payment="P9")
+    blocked = await health(site)
+
+    assert (200, {"status": "ok", "accounts": {"shop": "ok"}, "workers": 0, "observers": {}, "problems": []}) == good
+    assert (200, {"shop": "blocked"}) == (blocked[0], blocked[1]["accounts"])
+    assert [{"code": "blocked", "account": "shop"}, {"code": "needs_review", "account": None}] == blocked[1]["problems"]
+
+
+async def test_health_writes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every question is answered only after something was written durably; a store that fails is not healthy."""
+    written = []
+    check = site.shop.gateway.journal.check_writable
+
+    async def checked(now: datetime) -> None:
+        await check(now)
+        written.append(now)
+
+    monkeypatch.setattr(site.shop.gateway.journal, "check_writable", checked)
+    await health(site)
+    await site.shop.gateway.journal.close()
+    status, body = await health(site)
+
+    assert [site.shop.clock.at] == written
+    assert (503, True) == (status, body["status"].startswith("store: "))
