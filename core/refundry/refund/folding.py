@@ -168,7 +168,7 @@ def _inquired(state: _State, event: Inquired) -> None:
     if before in FINAL:
         return
     if _repeats_error(state, event):
-        state["repeated_errors"] = state.get("repeated_errors", 0) + 1
+        state["repeated_errors"] = state.get("repeated_errors", 0) + 1 + event.repeats
     elif "repeated_errors" in state:
         state["repeated_errors"] = 0
     state.update(last=_LAST[outcome], code=event.code, next_step=event.next_step, next_at=event.next_at)

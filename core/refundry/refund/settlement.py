@@ -23,6 +23,11 @@ class SettlementFacts:
     details: Mapping[str, Any] | None = None
     """All further fields of the message, under the provider's own names: JSON values."""
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Return the names of what it states, those of further fields included."""
+        return frozenset(key or name for name, key, _ in self._values())
+
     def adds_to(self, known: "tuple[SettlementFacts, ...]") -> bool:
         """Return whether it states a value that none of the known facts has."""
         return any(all(facts._value(name, key) != value for facts in known) for name, key, value in self._values())

@@ -120,7 +120,8 @@ class Refund:
     inconsistent_answers: int = 0
     """How many inquiries in a row were answered with something that needs an operator."""
     repeated_errors: int = 0
-    """How many inquiries in a row were answered with the same error as the answer before."""
+    """How many inquiries in a row were answered with the same error as the answer before, those that were only counted
+    included."""
     inquiries: int = 0
     """How many inquiries were answered since the last attempt."""
     backoffs: int = 0

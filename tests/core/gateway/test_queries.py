@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import attrs
 import pytest
 from click.testing import CliRunner
 
@@ -163,7 +164,7 @@ async def test_both_readings_are_shown_where_they_differ(shop: Shop) -> None:
     assert () == tuple(await shop.gateway.readings(await shop.gateway.history("R0")))
 
     def change(outcome: Any) -> Any:
-        return type(outcome)(*["other", "cause"]) if outcome.kind == "pending" else outcome
+        return attrs.evolve(outcome, code="other", cause="cause") if outcome.kind == "pending" else outcome
 
     plugins = with_change(change)
     async with Gateway.open(shop.config, plugins=plugins) as later:

@@ -165,3 +165,23 @@ def test_answers_that_lead_to_a_review_are_recorded(answers: list[Outcome]) -> N
 
     assert all(recorded[:-1])
     assert life.refund.review
+
+
+def test_an_error_that_is_only_counted_is_flagged_all_the_same() -> None:
+    """The fourth answer in a row with one error is an event with the reason for a review, which is raised once."""
+    busy = Unknown("busy", "BUSY", advice="Ask for help.")
+    life = _sent(Pending("P"))
+
+    reviews = [(life.inquire(busy), [review.code for review in life.refund.review])[1] for _ in range(30)]
+
+    assert [[]] * 3 + [[ReviewReason.REPEATED_ERROR]] * 27 == reviews
+    assert 1 == sum(bool(event.review) for event in life.events if isinstance(event, Inquired))
+
+
+def test_a_message_that_differs_each_time_is_not_news() -> None:
+    """A provider may write the number of the call into its message and its further fields: the log does not grow."""
+    life = _sent(Pending("P"))
+    answers = [Pending("P", provider_message=f"call {n}", details={"trace": str(n)}) for n in range(300)]
+
+    assert sum(map(life.inquire, answers)) < 60
+    assert life.inquire(Pending("P", details={"trace": "x", "arn": "77"}))

@@ -100,7 +100,8 @@ def _flagged_if_repeated(refund: Refund, outcome: Unknown, source: Source) -> Un
     """Return an error that inquiries keep being answered with as one that needs review; inquiries continue."""
     inquired = source.channel is Channel.INQUIRY and outcome.code is not None
     again = inquired and refund.last is Last.UNKNOWN and refund.code == outcome.code
-    flag = again and outcome.review is None and refund.repeated_errors + 1 >= _REPEATED_ERRORS
+    new = outcome.review is None and ReviewReason.REPEATED_ERROR not in _codes(refund)
+    flag = again and new and refund.repeated_errors + 1 + source.repeats >= _REPEATED_ERRORS
     return attrs.evolve(outcome, review=ReviewReason.REPEATED_ERROR) if flag else outcome
 
 

@@ -18,6 +18,7 @@ from refundry.refund import (
     NextStep,
     RaisedReview,
     Refund,
+    SettlementFacts,
     apply,
 )
 
@@ -248,6 +249,7 @@ def is_repeat(refund: Refund, event: Event) -> bool:
     after = apply(refund, event)
     states = vars(refund), vars(after)
     news = any(states[1][name] != value for name, value in states[0].items() if name not in _CHANGED_BY_ANY)
+    news = news or _names_of(refund.reported) != _names_of(after.reported)
     old_enough = _age(refund, event.at) >= _RECORDED_AGAIN * _age(refund, refund.updated_at)
     return not (news or old_enough or _leads_to_a_review(refund, after))
 
@@ -258,9 +260,16 @@ _CHANGED_BY_ANY: Final = (
     "inquiries",
     "inconsistent_answers",
     "repeated_errors",
+    "provider_message",
+    "reported",
     "next_at",
 )
-"""What every answer to an inquiry changes, even one that states nothing new."""
+"""What every answer to an inquiry may change, even one that states nothing new: a message or a detail can hold the
+number of the call. A fact that no earlier answer stated is new."""
+
+
+def _names_of(facts: SettlementFacts | None) -> frozenset[str]:
+    return frozenset() if facts is None else facts.names
 
 
 def _leads_to_a_review(refund: Refund, after: Refund) -> bool:
