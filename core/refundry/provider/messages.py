@@ -10,6 +10,7 @@ null is an absent field.
 import json
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from operator import attrgetter
 from types import MappingProxyType, NoneType
 from typing import Any, ClassVar, Final, TypeVar, get_args, get_origin
 
@@ -97,8 +98,8 @@ def encode(message: Message) -> bytes:
 def to_wire(message: Message, without: Collection[str] = ()) -> dict[str, Any]:
     """Return a message as a JSON object, absent fields left out, fields we do not know at its end."""
     written: dict[str, Any] = {}
-    for wire, attribute in _SHAPES[type(message)].attributes:
-        item = getattr(message, attribute)
+    shape = _SHAPES[type(message)]
+    for wire, item in zip(shape.fields, shape.values(message), strict=False):  # `extra` comes last
         if item is not None and wire not in without:
             written[wire] = item if type(item) is str else _written(item)
     written.update(message.extra)
@@ -120,8 +121,8 @@ class _Shape:
     required: frozenset[str]
     texts: Mapping[str, str]
     """The attributes of the fields that are text, by their names on the wire."""
-    attributes: tuple[tuple[str, str], ...]
-    """The name on the wire and the attribute of every field."""
+    values: Callable[[Message], tuple[Any, ...]]
+    """Return the values of all fields of a message in the same order, and then `extra`."""
 
 
 class _Shapes(dict[type[Message], _Shape]):
@@ -133,7 +134,7 @@ class _Shapes(dict[type[Message], _Shape]):
             fields={field.wire: field for field in described},
             required=frozenset(field.attribute for field in described if field.required),
             texts={field.wire: field.attribute for field in described if field.plain is str},
-            attributes=tuple((field.wire, field.attribute) for field in described),
+            values=attrgetter(*(field.attribute for field in described), "extra"),
         )
         return made
 

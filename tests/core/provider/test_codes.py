@@ -39,9 +39,9 @@ def test_a_documented_status_is_not_judged(code: str | None, status: str) -> Non
     [
         ("DONE", "R1", DONE),
         ("WORKING", "R1", Pending("WORKING", "c", "F1")),
-        ("DONE", None, codes.incomplete("Acme's answer does not name the refund", "DONE")),
-        ("a b", None, Unknown("Acme's answer does not name the refund")),
-        (None, "R1", Unknown("Acme answered without the state of the refund")),
+        ("DONE", None, codes.incomplete("Acme's answer does not name the refund", "DONE", Resend.AFTER_NOT_FOUND)),
+        ("a b", None, codes.incomplete("Acme's answer does not name the refund", None, Resend.AFTER_NOT_FOUND)),
+        (None, "R1", codes.incomplete("Acme answered without the state of the refund", None, Resend.AFTER_NOT_FOUND)),
         ("done", "R1", Unknown("the refund is in a state that Acme does not document: 'done'")),
     ],
 )
