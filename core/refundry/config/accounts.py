@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from refundry.config.settings import read_settings, read_toml, refuse_unknown
+from refundry.config.settings import read_proxy, read_settings, read_toml, refuse_unknown
 from refundry.errors import ConfigError, Invalid, PluginError
 from refundry.plugin_host import Plugins
 from refundry.provider import Provider, ProviderPlugin, Terms
@@ -51,12 +51,14 @@ class Config:
 
 @attrs.frozen
 class Account:
-    """One account at one provider, ready for use: its provider, plugin and terms."""
+    """One account at one provider, ready for use: its provider, plugin and terms, and how the provider is reached."""
 
     name: str
     provider: Provider
     plugin: ProviderPlugin
     terms: Terms
+    proxy: str | None = attrs.field(default=None, repr=False)
+    """The URL of the HTTP proxy through which the provider is called; it may contain a password."""
 
     @property
     def plugin_id(self) -> str:
@@ -124,13 +126,15 @@ def _open_account(config: Config, name: str, section: Mapping[str, Any], plugins
     except PluginError as error:
         raise ConfigError(f"{where}.provider", str(error)) from None
     terms = _terms(section.get("terms", {}), plugin.terms, f"{where}.terms")
-    own = {key: value for key, value in section.items() if key not in ("provider", "terms")}
+    # A proxy may have a password, which reading does not need any more than a private key.
+    proxy = read_proxy(section["proxy"], f"{where}.proxy", config.path.parent) if keys and "proxy" in section else None
+    own = {key: value for key, value in section.items() if key not in ("provider", "terms", "proxy")}
     settings = read_settings(plugin.settings, own, where, config.path.parent, keys)
     try:
         provider = plugin.build(settings, terms)
     except Invalid as error:
         raise ConfigError(f"{where}.{error.field}", error.rule) from None
-    return Account(name, provider, plugin, terms)
+    return Account(name, provider, plugin, terms, proxy)
 
 
 def _terms(section: object, defaults: Terms, where: str) -> Terms:

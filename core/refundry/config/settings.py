@@ -17,7 +17,7 @@ import attrs
 from refundry.errors import ConfigError
 from refundry.provider import HttpUrl, PublicKeyPem, Secret
 
-__all__ = ["check_url", "is_loopback", "read_reference", "read_settings", "read_toml", "refuse_unknown"]
+__all__ = ["check_url", "is_loopback", "read_proxy", "read_reference", "read_settings", "read_toml", "refuse_unknown"]
 
 
 def read_toml(path: Path, field: str) -> dict[str, Any]:
@@ -104,11 +104,37 @@ def check_url(value: object, field: str) -> HttpUrl:
         host, _ = parts.hostname or "", parts.port
     except ValueError:
         raise ConfigError(field, "is not a URL") from None
+    if not value.isascii():
+        raise ConfigError(field, "must be in ASCII; a host name with other letters is written in its xn-- form")
     if parts.username is not None or parts.fragment or not host or any(mark.isspace() for mark in value):
         raise ConfigError(field, "must be a plain URL: https://HOST, without user and fragment")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise ConfigError(field, "must begin with https:// (http:// is for loopback addresses only)")
     return HttpUrl(value.rstrip("/"))
+
+
+def read_proxy(value: object, field: str, base: Path) -> str:
+    """Check the URL of an HTTP proxy, or read it from `env:NAME`; raise `ConfigError` with the field.
+
+    Only a variable of the environment may name a user and a password, because the configuration file is not secret.
+    """
+    hidden = isinstance(value, str) and value.startswith("env:")
+    text = read_reference(value, field, base).decode("utf-8", "replace").strip() if hidden else value
+    if not isinstance(text, str):
+        raise ConfigError(field, "must be a string in quotes")
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        raise ConfigError(field, "is not a URL") from None
+    plain = text.isascii() and not any(mark.isspace() for mark in text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+        raise ConfigError(field, "must be the URL of an HTTP proxy, such as http://proxy.internal:3128")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ConfigError(field, "must be a host and a port, without a path")
+    if parts.username is not None and not hidden:
+        raise ConfigError(field, 'contains a user; write the URL into an environment variable, and "env:NAME" here')
+    return text
 
 
 def is_loopback(host: str | None) -> bool:

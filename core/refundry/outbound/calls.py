@@ -106,7 +106,8 @@ class Caller:
         if left <= 0:
             return NotSent(_TOO_OLD, withheld=True), None
         shared = account.plugin.shares_connections(operation)
-        reply = await self._transport.send(request, left, Delivery(shared=shared, last_check=last_check))
+        delivery = Delivery(shared=shared, proxy=account.proxy, last_check=last_check)
+        reply = await self._transport.send(request, left, delivery)
         self._ports.step("answer received")
         if isinstance(reply, NotSent):
             return reply, None

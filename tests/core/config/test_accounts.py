@@ -105,6 +105,34 @@ def test_without_keys_no_private_key_is_touched(place: Path) -> None:
     assert opened(place, section(), keys=False).provider.identity
 
 
+def test_a_proxy_is_named_for_each_account(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy is a URL in the file, or one with a password in the environment, which no repr shows."""
+    monkeypatch.setenv("PROXY", "http://ada:s3cret@proxy.internal:3128\n")
+    monkeypatch.setenv("HTTPS_PROXY", "http://elsewhere:3128")
+
+    assert opened(place, section()).proxy is None
+    assert "http://proxy.internal:3128" == opened(place, section(proxy='"http://proxy.internal:3128"')).proxy
+    account = opened(place, section(proxy='"env:PROXY"'))
+    assert "http://ada:s3cret@proxy.internal:3128" == account.proxy
+    assert "s3cret" not in repr(account)
+    assert opened(place, section(proxy='"env:PROXY"'), keys=False).proxy is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "3128", '""', '"proxy.internal:3128"', '"socks5://proxy:1080"', '"http://proxy:port"', '"http://proxy/path"',
+        '"http://proxy?a"', '"http://pro xy"', '"http://ada:s3cret@proxy:3128"', '"env:NO_SUCH_VARIABLE"',
+    ],
+)  # fmt: skip
+def test_a_proxy_that_is_not_one_is_refused(place: Path, value: str) -> None:
+    """Only the URL of an HTTP proxy is accepted, and a password only from the environment."""
+    error = refused(place, section(proxy=value))
+
+    assert error.startswith("accounts.shop.proxy:")
+    assert "s3cret" not in error
+
+
 def test_a_file_without_accounts_is_a_file(place: Path) -> None:
     """The store is relative to the configuration file."""
     path = place / "refundry.toml"

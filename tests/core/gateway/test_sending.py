@@ -22,6 +22,7 @@ from refundry_alphapay.simulator import AlphaPaySettings, AlphaPaySimulator
 from refundry_antom.provider import AntomProvider
 from refundry_antom.simulator import AntomSimulator
 from tests.core.shop import TERMS, Clock, keys, open_shop, simulator, write_config
+from tests.ports import free_port
 
 TIMEOUT = 5.0
 
@@ -162,6 +163,25 @@ async def test_the_version_is_compared_after_the_connection_is_open(tmp_path: Pa
 
         assert {} == shop.antom.ledger.refunds
         assert Status.FAILED is refund.status
+
+
+# --- through a proxy --------------------------------------------------------------------------------------------------
+
+
+async def test_an_account_is_called_through_its_proxy(tmp_path: Path) -> None:
+    """Every call of an account with a proxy goes through it: nothing is sent if the proxy is gone."""
+    async with open_shop(tmp_path) as shop:
+        config = tmp_path / "proxy.toml"
+        text = shop.config.read_text("utf-8")
+        config.write_text(
+            text.replace('provider = "antom"', f'provider = "antom"\nproxy = "http://127.0.0.1:{free_port()}"'), "utf-8"
+        )
+        async with shop.reopened(config) as gateway:
+            refund = await gateway.request(
+                RefundRequest(account="shop", payment="P1", amount="12.33", currency="EUR", refund_request_id="R1")
+            )
+            assert OutcomeKind.NOT_SENT is (await _last(gateway, refund)).outcome
+        assert {} == shop.antom.ledger.refunds
 
 
 # --- another provider -------------------------------------------------------------------------------------------------

@@ -498,6 +498,20 @@ async def test_a_named_proxy_is_used(transport: HttpTransport) -> None:
     assert 0 == remote.connections
 
 
+async def test_a_tunnel_shows_the_proxy_nothing_but_the_host(transport: HttpTransport) -> None:
+    """A call to https goes through a tunnel: the proxy gets the host and its own password, and nothing of the call."""
+    async with peer(saying(b"HTTP/1.1 200 OK\r\n\r\nno TLS")) as proxy:
+        via = Delivery(proxy=f"http://ada:s3cret@127.0.0.1:{proxy.port}")
+        reply = await transport.send(post("https://provider.example/refund?sign=abc"), 5, via)
+
+    assert isinstance(reply, NotSent)
+    (request,) = proxy.requests
+    assert request.startswith(b"CONNECT provider.example:443 HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic YWRhOnMzY3JldA==\r\n" in request
+    assert b"sign=" not in request
+    assert BODY not in request
+
+
 @pytest.mark.parametrize("status", [403, 407, 502])
 async def test_a_proxy_that_opens_no_tunnel_means_not_sent(transport: HttpTransport, status: int) -> None:
     """A proxy that refuses the tunnel to the provider gets no byte of the request."""
