@@ -7,7 +7,7 @@ one means is in `refundry_alipay.interpretation`. Sources: Alipay Open Platform,
 """
 
 import hashlib
-import re
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -66,8 +66,6 @@ _MAX_NUMBER: Final = 64
 _MAX_REASON: Final = 256
 _MAX_PRICE: Final = 16
 
-_ORDER_NUMBER: Final = re.compile(r"[!-~]+", re.ASCII)
-
 ACKNOWLEDGEMENT: Final = Acknowledgement(200, (("content-type", "text/plain"),), b"success")
 """The answer to every notification that is kept: these seven bytes and nothing else, or Alipay sends it again."""
 
@@ -103,7 +101,6 @@ class AlipayProvider(SignedProvider[AlipaySettings]):
 
     def check(self, instruction: RefundInstruction) -> None:
         """Raise `Invalid` for an order that Alipay's field rules refuse."""
-        _check_payment(instruction.payment)
         _check_amount(instruction.amount, self.exponent(instruction.amount.currency))
         if instruction.details is not None:
             request_fields.check(instruction.details)
@@ -148,7 +145,12 @@ class AlipayProvider(SignedProvider[AlipaySettings]):
         return urlencode({"biz_content": content}, encoding=self.settings.charset, errors="strict").encode()
 
     def _check_charset(self, instruction: RefundInstruction) -> None:
-        for field, text in (("reason", instruction.reason or ""), ("details", repr(dict(instruction.details or {})))):
+        details = json.dumps(validation.sorted_fields(instruction.details or {}), ensure_ascii=False)
+        for field, text in (
+            ("payment", instruction.payment),
+            ("reason", instruction.reason or ""),
+            ("details", details),
+        ):
             try:
                 text.encode(self.settings.charset)
             except UnicodeEncodeError as error:
@@ -318,12 +320,6 @@ def _deposit_back(fields: Mapping[str, str], signed: bytes) -> VerifiedNotificat
 # --- checks -----------------------------------------------------------------------------------------------------------
 
 
-def _check_payment(payment: str) -> None:
-    _, number = interpretation.named(payment)
-    if not 1 <= len(number) <= _MAX_NUMBER or _ORDER_NUMBER.fullmatch(number) is None:
-        raise Invalid("payment", f"must have 1 to {_MAX_NUMBER} printable ASCII characters")
-
-
 def _check_amount(amount: Money, exponent: int) -> None:
     validation.check_amount(amount, exponent, "Alipay")
     if len(str(amount)) > _MAX_PRICE:
@@ -357,6 +353,8 @@ PLUGIN: Final = ProviderPlugin(
         not_found_tries=1,
         replays_refusals=False,
         inquire_by=("refund_request_id",),
+        # No page says which characters a number may have. ASCII alone is the same in every charset.
+        id_characters="!-~",
         payment_length=_MAX_NUMBER,
         reason_length=_MAX_REASON,
     ),

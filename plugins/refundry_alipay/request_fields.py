@@ -54,8 +54,8 @@ def check_options(field: str, options: Any, known: tuple[str, ...]) -> None:
 
 
 def _check_text(longest: int, field: str, value: Any) -> None:
-    if type(value) is not str or not 1 <= len(value) <= longest or not value.isprintable():
-        raise Invalid(field, f"must be a string of 1 to {longest} printable characters")
+    if type(value) is not str or not 1 <= len(value) <= longest or not validation.is_text(value):
+        raise Invalid(field, f"must be a string of 1 to {longest} characters without control characters")
 
 
 def _check_notify_url(field: str, value: Any) -> None:

@@ -78,8 +78,9 @@ TERMS: Final = Terms(
     # refundId is required in the documents, and a caller that lost the answer does not have it: our own id, which the
     # official test sends as well, is enough to ask by.
     inquire_by=("refund_request_id", "provider_refund_id"),
-    # Assumed: AlphaPay gives no limit of an id.
+    # Assumed: AlphaPay gives no limit of an id, and no rule for its characters.
     id_length=64,
+    id_characters="!-~",
     reason_length=_MAX_DESCRIPTION,
 )
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from refundry.errors import Invalid
 from refundry.money import Money
 from refundry.testing.simulator.ledger import Ledger, ParsedRequest, Refund, State, Verdict
-from refundry.testing.simulator.messages import Call, Draft, Headers, Refusal, identifier, string
+from refundry.testing.simulator.messages import Call, Draft, Headers, Refusal, string
 from refundry.testing.simulator.registration import simulator_plugin
 from refundry.testing.simulator.server import Simulator
 from refundry.testing.simulator.settings import Check, Settings, choice, flag
@@ -227,8 +227,8 @@ def _refund_request(data: Mapping[str, Any]) -> ParsedRequest:
     currency = string(amount, "currency", 3)
     return RefundRequest(
         operation="refund",
-        refund_request_id=identifier(data, "refundRequestId", 64, needed=True),  # AlphaPay: optional
-        payment=identifier(data, "paymentId", 64, needed=True) or "",
+        refund_request_id=string(data, "refundRequestId", 64, needed=True),  # AlphaPay: optional
+        payment=string(data, "paymentId", 64, needed=True) or "",
         amount=Money.of_minor(value, currency or _CURRENCY, field="refund.refundAmount.value"),
         notify_url=string(refund, "notifyUrl", 1024),
         description=string(refund, "description", 128),
@@ -236,7 +236,7 @@ def _refund_request(data: Mapping[str, Any]) -> ParsedRequest:
 
 
 def _inquiry_request(data: Mapping[str, Any]) -> ParsedRequest:
-    request_id, refund_id = identifier(data, "refundRequestId", 64), string(data, "refundId", 64)
+    request_id, refund_id = string(data, "refundRequestId", 64), string(data, "refundId", 64)
     if request_id is None and refund_id is None:
         raise Invalid("refundId", "is required")
     return ParsedRequest(operation="inquiry", refund_request_id=request_id, refund_id=refund_id)

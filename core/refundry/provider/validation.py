@@ -17,6 +17,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _ADDRESS: Final = re.compile(r"https?://[!-~]+", re.ASCII)
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+_NOT_TEXT: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _EPOCH_MS: Final = re.compile(r"[0-9]{12,14}", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ISO_8601: Final = re.compile(
@@ -60,6 +61,11 @@ def check_field(name: object, known: Collection[str], derived: Mapping[str, str]
         raise Invalid(f"details.{name}", f"is written from {derived[name]} and cannot be set twice")
     quoted = name if is_field_name(name) else ascii(name)[:_MAX_NAME]
     raise Invalid(f"details.{quoted}", f"is not a field of {provider}'s refund; known fields are {', '.join(known)}")
+
+
+def is_text(text: str) -> bool:
+    """Return whether the text has no control characters but line breaks and tabs, and no half of a character."""
+    return _NOT_TEXT.search(text) is None
 
 
 def is_field_name(name: object) -> bool:

@@ -39,7 +39,7 @@ def test_every_field_that_alipay_describes() -> None:
         ({"refund_goods_detail": [{"goods_id": None}]}, "details.refund_goods_detail[0].goods_id"),
         ({"refund_goods_detail": [{"goods_id": True}]}, "details.refund_goods_detail[0].goods_id"),
         ({"refund_goods_detail": [{"goods_id": ""}]}, "details.refund_goods_detail[0].goods_id"),
-        ({"refund_goods_detail": [{"goods_id": "a\n"}]}, "details.refund_goods_detail[0].goods_id"),
+        ({"refund_goods_detail": [{"goods_id": "a\x00"}]}, "details.refund_goods_detail[0].goods_id"),
         ({"refund_goods_detail": [{"goods id": "a"}]}, "details.refund_goods_detail[0]"),
         ({"refund_goods_detail": [{"a": [{"b": [{"c": "d"}]}]}]}, "details.refund_goods_detail[0].a[0].b[0]"),
         ({"refund_royalty_parameters": [{"amount": "1e3"}]}, "details.refund_royalty_parameters[0].amount"),

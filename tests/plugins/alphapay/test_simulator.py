@@ -189,7 +189,7 @@ GOOD: dict[str, Any] = {
 }
 BAD: list[Any] = [
     b"", b"[]", b"{", b"\xff\xfe", b'{"paymentId":"P1","paymentId":"P2"}', {},
-    {"refundRequestId": 5}, {"refundRequestId": "R" * 65}, {"refundRequestId": "R 1"}, {"refundRequestId": None},
+    {"refundRequestId": 5}, {"refundRequestId": "R" * 65}, {"refundRequestId": None},
     {"paymentId": ""}, {"paymentId": None}, {"refund": None}, {"refund": []}, {"refund": {}},
     {"refund": {"refundAmount": {"currency": "CAD"}}}, {"refund": {"refundAmount": {"value": 100}}},
     {"refund": {"refundAmount": {"value": "0"}}}, {"refund": {"refundAmount": {"value": "1.00"}}},

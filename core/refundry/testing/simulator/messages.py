@@ -134,8 +134,7 @@ def string(data: Mapping[str, Any], field: str, longest: int, *, needed: bool = 
 def identifier(data: Mapping[str, Any], field: str, longest: int, *, needed: bool = False) -> str | None:
     """Return an id field; raise `Invalid` unless it has only letters, digits, _ and -.
 
-    Assumed: all but letters, digits, _ and - are the "special characters" that Antom does not accept and does not name;
-    AlphaPay says nothing.
+    Assumed: all others are the "special characters" that Antom does not accept and does not name.
     """
     value = string(data, field, longest, needed=needed)
     if value is not None and _ID.fullmatch(value) is None:
