@@ -60,7 +60,7 @@ async def _durations(config: Path, mark: str, count: int, *, company: bool) -> l
         if refund.status in FINAL and refund.id in began:
             took.append(time.perf_counter() - began.pop(refund.id))
 
-    async with Gateway.open(config) as gateway:
+    async with Gateway.open(config, create=True) as gateway:
         for account in ("hanging", "limited") if company else ():
             for start in range(0, WAITING, 100):
                 await asyncio.gather(*(_record(gateway, account, f"{account}-{mark}-{start + n}") for n in range(100)))

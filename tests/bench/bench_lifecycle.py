@@ -100,7 +100,7 @@ async def _turns(there: Stand, count: int, turns: int) -> dict[str, list[float]]
     rates: dict[str, list[float]] = {LOOP: [], THREADS: [], CALL: [], DURABLE: []}
     with ThreadPoolExecutor(2) as threads:
         async with (
-            Gateway.open(there.config) as gateway,
+            Gateway.open(there.config, create=True) as gateway,
             HttpTransport() as transport,
             aiohttp.ClientSession() as session,
         ):

@@ -77,7 +77,7 @@ async def _fill(journal: SqliteJournal, first: int, last: int) -> None:
 
 async def _cost(config: Path, count: int, name: str) -> float:
     """Return the seconds of one lifecycle."""
-    async with Gateway.open(config) as gateway:
+    async with Gateway.open(config, create=True) as gateway:
 
         async def one(number: int) -> None:
             refund = await gateway.request(

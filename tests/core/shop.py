@@ -13,6 +13,7 @@ import attrs
 
 from refundry.gateway import Gateway
 from refundry.gateway.request import RefundRequest
+from refundry.journal.stores import create_store
 from refundry.plugin_host import Observer, Plugins
 from refundry.ports import Ports
 from refundry.refund import Refund
@@ -56,6 +57,7 @@ def write_config(directory: Path, accounts: Mapping[str, str], terms: Mapping[st
         sections.append(f"[accounts.{name}.terms]\n" + "".join(f"{key} = {value}\n" for key, value in terms.items()))
     path = directory / "refundry.toml"
     path.write_text("\n".join(sections), "utf-8")
+    create_store(directory / "refunds.db")
     return path
 
 

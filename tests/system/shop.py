@@ -13,6 +13,7 @@ import attrs
 from refundry.gateway import Gateway
 from refundry.gateway.request import RefundRequest
 from refundry.journal import Row
+from refundry.journal.stores import create_store
 from refundry.refund import Status, fold
 from refundry.testing.simulator.settings import Keys
 from refundry_antom.simulator import PLUGIN, AntomSettings, AntomSimulator
@@ -109,6 +110,7 @@ async def open_shop(
             sections.append(TERMS.format(name=name))
         shop = Shop(directory, providers, port)
         shop.config.write_text("\n".join(sections), "utf-8")
+        create_store(directory / "refunds.db")
         yield shop
 
 

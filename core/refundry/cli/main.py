@@ -22,6 +22,7 @@ __all__ = ["cli", "main"]
 _REFUNDS, _OPERATE, _AUDIT, _RUN, _TOOLS = "Refunds", "Operators", "Records", "Services", "Tools"
 
 COMMANDS: Final = (
+    LazyCommand("init", "refundry.cli.init:init", "Write a commented refundry.toml and create the store.", _REFUNDS),
     LazyCommand("request", "refundry.cli.refunds:request", "Record a refund and make the first attempt.", _REFUNDS),
     LazyCommand(
         "import", "refundry.cli.refunds:import_", "Record many refunds from a CSV file for the workers.", _REFUNDS

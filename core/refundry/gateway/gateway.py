@@ -80,20 +80,22 @@ class Gateway(OperatorCommands):
         ports: Ports | None = None,
         transport: Transport | None = None,
         observers: Iterable[Observer] = (),
+        create: bool = False,
     ) -> AsyncIterator[Self]:
         """Open the store and the accounts of a configuration, and close them at the end.
 
-        Until then every event is delivered to `observers` and to those of plugins.
+        Until then every event is delivered to `observers` and to those of plugins. With `create`, a store is created if
+        there is none: an empty store does not know what was sent before, so a service that runs every day should not.
 
-        Raises `ConfigError` if the configuration is wrong or the store must not be used, `PluginError` if a provider
-        cannot be loaded and `StoreError` if the database fails.
+        Raises `ConfigError` if the configuration is wrong, or the store is missing or must not be used, `PluginError`
+        if a provider cannot be loaded and `StoreError` if the database fails.
         """
         settings = config if isinstance(config, Config) else read_config(config)
         found = plugins if plugins is not None else load_plugins(allow=settings.plugins)
         outside = ports or Ports()
         accounts = open_accounts(settings, found)
         async with AsyncExitStack() as stack:
-            journal = await open_journal(settings.store_path, outside)
+            journal = await open_journal(settings.store_path, outside, create=create)
             stack.push_async_callback(journal.close)
             sender = transport if transport is not None else await stack.enter_async_context(HttpTransport())
             gateway = cls(accounts, journal, sender, found, outside)

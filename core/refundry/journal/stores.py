@@ -10,19 +10,28 @@ from refundry.journal.log_source import ScratchLog, StoreSource
 from refundry.journal.port import Journal, StoreReader
 from refundry.journal.sqlite.journal import SqliteJournal
 from refundry.journal.sqlite.reader import SqliteReader
+from refundry.journal.sqlite.recorder import open_recorder
 from refundry.journal.sqlite.scratch import SqliteScratchLog
 from refundry.journal.sqlite.store_source import SqliteStoreSource
 from refundry.ports import Ports
 
-__all__ = ["open_journal", "open_reader", "read_store", "scratch_log"]
+__all__ = ["create_store", "open_journal", "open_reader", "read_store", "scratch_log"]
 
 
-async def open_journal(path: Path, ports: Ports) -> Journal:
-    """Open the store at `path`, or create it.
+async def open_journal(path: Path, ports: Ports, *, create: bool = False) -> Journal:
+    """Open the store at `path`; with `create`, create it if there is none.
 
-    Raises `ConfigError` if the place, the file or a setting cannot be used, `StoreError` if the database fails.
+    Raises `ConfigError` if there is no store, or the place, the file or a setting cannot be used, and `StoreError` if
+    the database fails.
     """
-    return await SqliteJournal.open(path, ports)
+    return await SqliteJournal.open(path, ports, create=create)
+
+
+def create_store(path: Path) -> bool:
+    """Create the store at `path` if there is none; return whether it was created. Raises what `open_journal` raises."""
+    missing = not path.exists()
+    open_recorder(path).datastore.close()
+    return missing
 
 
 async def open_reader(path: Path) -> StoreReader:

@@ -31,7 +31,7 @@ async def restored(shop: Shop) -> AsyncIterator[Gateway]:
     """Open a gateway on an empty store, as if the first one had been lost."""
     config = shop.config.with_name("restored.toml")
     config.write_text(shop.config.read_text("utf-8").replace("refunds.db", "restored.db"), "utf-8")
-    async with shop.reopened(config) as gateway:
+    async with shop.reopened(config, create=True) as gateway:
         yield gateway
 
 

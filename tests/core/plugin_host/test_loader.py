@@ -314,7 +314,7 @@ async def test_the_gateway_loads_what_the_configuration_allows(tmp_path: Path) -
     """A gateway has the plugins of the list and no others; a name that is not installed stops it."""
     path = tmp_path / "refundry.toml"
     path.write_text("plugins = []\n", "utf-8")
-    async with Gateway.open(path) as gateway:
+    async with Gateway.open(path, create=True) as gateway:
         assert {} == gateway.plugins.providers
     path.write_text('plugins = ["absent"]\n', "utf-8")
     with pytest.raises(ConfigError, match="^plugins: names 'absent'"):

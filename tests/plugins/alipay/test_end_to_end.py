@@ -14,7 +14,7 @@ import refundry_alipay
 from refundry.gateway import Gateway
 from refundry.gateway.request import RefundRequest
 from refundry.inputs import Operator
-from refundry.money import Money
+from refundry.money import Money, OverRefund
 from refundry.plugin_host import load_plugins
 from refundry.ports import Ports
 from refundry.provider import Notification, ReviewReason
@@ -76,7 +76,7 @@ async def open_shop(
         config = directory / "refundry.toml"
         config.write_text(f'store = "sqlite:///refunds.db"\n{section(alipay.url, keys, certificates)}{account}')
         plugins = load_plugins((), [refundry_alipay])
-        async with Gateway.open(config, ports=Ports(now=clock), plugins=plugins) as gateway:
+        async with Gateway.open(config, ports=Ports(now=clock), plugins=plugins, create=True) as gateway:
             yield Shop(gateway, alipay, clock)
 
 
@@ -93,6 +93,21 @@ async def test_settles(shop: Shop) -> None:
     assert (Status.SETTLED, Money(1233, "CNY", 2)) == (refund.status, refund.settled_amount)
     assert "2026-11-22T20:00:00+08:00" == refund.settled_at
     assert {"R1": 1} == shop.moved()
+
+
+async def test_both_names_of_a_trade_share_its_total(shop: Shop) -> None:
+    """What was refunded of a trade by its number counts when it is named by the order number, and the reverse."""
+    shop.alipay.add_payment(Payment(id="P1", merchant_id="T1", amount=Money(10000, "CNY", 2)))
+    first = await shop.request("R1", amount="6.00", payment_total="10.00")
+    with pytest.raises(OverRefund) as caught:
+        await shop.request("R2", amount="6.00", payment="merchant:T1", payment_total="10.00")
+    rest = await shop.request("R3", amount="4.00", payment="merchant:T1", payment_total="10.00")
+    with pytest.raises(OverRefund):
+        await shop.request("R4", amount="0.01", payment_total="10.00")
+
+    assert ("merchant:T1", "P1") == (first.payment_alias, rest.payment_alias)
+    assert Money(400, "CNY", 2) == caught.value.remaining
+    assert {"R1": 1, "R3": 1} == shop.moved()
 
 
 async def test_by_the_merchants_number(shop: Shop) -> None:

@@ -147,7 +147,9 @@ async def test_never_sent_again_to_another_merchant(tmp_path: Path, keys: Alipay
             account_of = f'{section(first.url, keys, False)}app_auth_token = "{token}"\n'
             config.write_text(f'store = "sqlite:///refunds.db"\n{account_of}')
             plugins = load_plugins((), [refundry_alipay])
-            async with Gateway.open(config, ports=Ports(now=clock), plugins=plugins, transport=transport) as gateway:
+            async with Gateway.open(
+                config, ports=Ports(now=clock), plugins=plugins, transport=transport, create=True
+            ) as gateway:
                 id = id or (await _requested(gateway)).id
                 for _ in range(6 if token == "T-2" else 0):
                     clock.move(30)

@@ -124,7 +124,7 @@ async def test_a_payment_is_acknowledged_and_not_kept(tmp_path: Path) -> None:
         f'[accounts.shop-cn]\nprovider = "alipay"\nbase_url = "{BASE}"\napp_id = "{APP}"\n'
         'private_key = "key.pem"\nprovider_public_key = "alipay.pem"\n'
     )
-    async with Gateway.open(config, plugins=load_plugins((), [refundry_alipay])) as gateway:
+    async with Gateway.open(config, plugins=load_plugins((), [refundry_alipay]), create=True) as gateway:
         for scenario, kept in (("notification_of_a_payment", 0), ("notification_partial", 1)):
             reply = await gateway.receive_notification("shop-cn", notification(form(sample_fields(scenario))))
             assert b"success" == reply.body

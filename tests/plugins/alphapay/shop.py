@@ -64,7 +64,7 @@ async def open_shop(directory: Path, **settings: Any) -> AsyncIterator[Shop]:
         terms = "".join(f"{key} = {value}\n" for key, value in TERMS.items())
         config = directory / "refundry.toml"
         config.write_text(f'store = "sqlite:///refunds.db"\n{section}[accounts.shop.terms]\n{terms}', "utf-8")
-        async with Gateway.open(config, ports=Ports(now=clock, sleep=_yield)) as gateway:
+        async with Gateway.open(config, ports=Ports(now=clock, sleep=_yield), create=True) as gateway:
             yield Shop(gateway, alphapay, clock)
 
 

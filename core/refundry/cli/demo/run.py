@@ -127,6 +127,7 @@ class _Demo:
     async def _refundry(
         self, stack: AsyncExitStack, simulators: Simulators, refunds: Sequence[DemoRefund]
     ) -> tuple[Comparison, Counter[str]]:
+        await self._command.run("init", "init")
         await self._command.run("import", "import", str(self._place / "refunds.csv"))
         port = str(simulators.notifications_port)
         serve = await stack.enter_async_context(self._command.started("serve", "serve", "--port", port, "--json"))

@@ -62,12 +62,12 @@ class SqliteJournal(SqliteReader):
         self._failed = False
 
     @classmethod
-    async def open(cls, path: str | Path, ports: Ports | None = None) -> "SqliteJournal":
-        """Open the store at `path`, or create it.
+    async def open(cls, path: str | Path, ports: Ports | None = None, *, create: bool = True) -> "SqliteJournal":
+        """Open the store at `path`, or create it unless `create` is False.
 
         Raises `ConfigError` if the place, the file or a setting cannot be used, `StoreError` if the database fails.
         """
-        recorder = await asyncio.to_thread(open_recorder, path)
+        recorder = await asyncio.to_thread(open_recorder, path, create=create)
         return cls(Path(path), recorder, ports or Ports())
 
     async def close(self) -> None:

@@ -300,11 +300,14 @@ class Recorder(SQLiteApplicationRecorder):
 # --- creating and opening a store -------------------------------------------------------------------------------------
 
 
-def open_recorder(name: str | Path) -> Recorder:
+def open_recorder(name: str | Path, *, create: bool = True) -> Recorder:
     """Open the store in this file, or create it; raise `ConfigError` or `StoreError` if it cannot be used."""
     path = _check_place(str(name))
+    if not create and not path.exists():
+        raise ConfigError("store", f"there is no store at {path}; create one with `refundry init`, or restore a backup")
     try:
-        _make_if_new(path)
+        if create:
+            _make_if_new(path)
         recorder = Recorder(Datastore(path))
         with recorder.datastore.get_connection(commit=True):
             return recorder

@@ -102,7 +102,7 @@ class Subject:
             config = self.configure(running.url, receiver.url, **(terms or {}))
             session = await stack.enter_async_context(aiohttp.ClientSession())
             transport = await stack.enter_async_context(HttpTransport())
-            gateway = await stack.enter_async_context(Gateway.open(config, plugins=self.plugins))
+            gateway = await stack.enter_async_context(Gateway.open(config, plugins=self.plugins, create=True))
             yield Environment(self, gateway, transport, Control(running.url, session), receiver, config)
 
 
