@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from refundry.gateway.worker import Worker, process
     from refundry.inputs import Operator
     from refundry.journal import ObservedEvent, Recorded, Row, UnmatchedNotification, WorkerRecord
-    from refundry.money import Money
+    from refundry.money import Money, OverRefund
     from refundry.outbound.transport import Delivery, NoAnswer, Transport
     from refundry.plugin_host import Observer, Plugins, load_plugins, observer
     from refundry.ports import Ports
@@ -91,6 +91,7 @@ __all__ = [
     "observer",
     "Observer",
     "Operator",
+    "OverRefund",
     "PluginError",
     "Plugins",
     "Ports",

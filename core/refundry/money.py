@@ -11,7 +11,7 @@ import attrs
 from refundry.currencies import EXPONENTS
 from refundry.errors import Invalid
 
-__all__ = ["MAX_DIGITS", "Money", "exponent_of"]
+__all__ = ["MAX_DIGITS", "Money", "OverRefund", "exponent_of"]
 
 MAX_DIGITS: Final = 16
 """No supported provider accepts longer amounts (Antom: `value` has at most 16 digits)."""
@@ -98,3 +98,14 @@ def _shown(value: object) -> str:
     # ASCII, so that a full-width digit is visible; short, so that the error stays on one line.
     text = ascii(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+
+
+class OverRefund(Invalid):
+    """The refunds of a payment would exceed its total. Nothing was stored and nothing was sent."""
+
+    next = "refund at most what remains, or correct the payment's total"
+
+    def __init__(self, field: str, rule: str, remaining: Money) -> None:
+        super().__init__(field, f"{rule}; {remaining} {remaining.currency} can still be refunded")
+        self.remaining = remaining
+        """What can still be refunded; zero if nothing can."""

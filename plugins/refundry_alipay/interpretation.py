@@ -43,6 +43,8 @@ DBACK_FAILED: Final = "The bank did not take the money; Alipay put it into the b
 
 _About = RefundResponse | QueryResponse | TradeNotification | DepositBackMessage
 _TIME: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}) ([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{3})?)", re.ASCII)
+_NUMBER: Final = re.compile(r"[\x21-\x7e]{1,64}", re.ASCII)
+"""What Alipay documents of both numbers of a trade: at most 64 characters."""
 _REFUNDED_IN: Final = frozenset({"TRADE_SUCCESS", "TRADE_CLOSED", "TRADE_FINISHED"})
 """The states of a trade that a refund can leave: in part, as a whole, and later at its end."""
 _DBACK: Final[Mapping[str, str]] = MappingProxyType(
@@ -91,7 +93,8 @@ def _by_fund_change(instruction: RefundInstruction, answer: RefundResponse) -> O
         return _moved(instruction, answer)
     if change in ("", "N"):
         # Also what the repetition of a refund that is done is answered with: only the query can tell.
-        return Unknown("Alipay answered that no money moved by this call")
+        text = "Alipay answered that no money moved by this call"
+        return Unknown(text, payment_alias=_alias(instruction, answer))
     text = f"a fund_change that Alipay does not document: {validation.shown(answer.fund_change)}"
     return codes.contradiction(text)
 
@@ -177,7 +180,8 @@ def notified(message: TradeNotification, instruction: RefundInstruction) -> Outc
     if total.minor > instruction.amount.minor:
         # The sum of several refunds: it does not say how much of it this one is.
         cause = "Alipay reports this refund among others of the trade; it is asked about."
-        return Pending(cause=cause, details=_further(instruction, message) or None)
+        details = _further(instruction, message) or None
+        return Pending(cause=cause, details=details, payment_alias=_alias(instruction, message))
     return _settled(instruction, message, message.gmt_refund)
 
 
@@ -270,7 +274,12 @@ def _settled(
     settled_at = with_offset(paid_at)
     if settled_at is not None:
         del left["gmt_refund" if isinstance(answer, TradeNotification) else "gmt_refund_pay"]
-    return Succeeded(amount=instruction.amount, settled_at=settled_at, details=left or None)
+    return Succeeded(
+        amount=instruction.amount,
+        settled_at=settled_at,
+        details=left or None,
+        payment_alias=_alias(instruction, answer),
+    )
 
 
 def _bank_refused(answer: RefundResponse | QueryResponse) -> bool:
@@ -280,6 +289,14 @@ def _bank_refused(answer: RefundResponse | QueryResponse) -> bool:
 
 
 # --- echoes -----------------------------------------------------------------------------------------------------------
+
+
+def _alias(instruction: RefundInstruction, message: _About) -> str | None:
+    """Return the trade's other name, in the form of `payment`, if the message names the trade by both."""
+    number = message.trade_no if instruction.payment.startswith(validation.MERCHANT) else message.out_trade_no
+    if not _names_trade(instruction, message) or not number or _NUMBER.fullmatch(number) is None:
+        return None
+    return number if instruction.payment.startswith(validation.MERCHANT) else validation.MERCHANT + number
 
 
 def _names_trade(instruction: RefundInstruction, message: _About) -> bool:

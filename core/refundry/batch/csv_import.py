@@ -178,7 +178,7 @@ class _Ahead:
         if not first or there is not None:
             return False
         earlier = self._payments[payment]
-        check_total(refund.amount, refund.payment_total, [] if earlier is None else [earlier])
+        check_total(refund, [] if earlier is None else [earlier])
         total = None if refund.payment_total is None else refund.payment_total.minor
         self._payments[payment] = _together(earlier, [Sibling(refund.amount, total, counts=True)])
         return True
@@ -203,17 +203,20 @@ class _Ahead:
 
 def _sibling(row: Row) -> Sibling:
     total = None if row.payment_total is None else row.payment_total.minor
-    return Sibling(row.amount, total, counts(row.status, needs_review=bool(row.review)))
+    return Sibling(row.amount, total, counts(row.status, needs_review=bool(row.review)), row.corrects_total)
 
 
 def _together(earlier: Sibling | None, more: Iterable[Sibling]) -> Sibling | None:
-    """Return one sibling for all refunds of a payment, with their sum and the smallest total."""
+    """Return one sibling for all refunds of a payment that bind it, with their sum and the total that applies."""
     for sibling in more:
+        if not sibling.counts and not sibling.corrects_total:
+            continue
         amount = attrs.evolve(sibling.amount, minor=sibling.amount.minor if sibling.counts else 0)
         if earlier is None:
             earlier = Sibling(amount, sibling.payment_total, counts=True)
             continue
-        totals = [total for total in (earlier.payment_total, sibling.payment_total) if total is not None]
+        before = () if sibling.corrects_total else (earlier.payment_total,)
+        totals = [total for total in (*before, sibling.payment_total) if total is not None]
         used = attrs.evolve(amount, minor=earlier.amount.minor + amount.minor)
         earlier = Sibling(used, min(totals, default=None), counts=True)
     return earlier

@@ -36,7 +36,7 @@ store = "sqlite:///refunds.db"
 @click.argument("dir", required=False, type=click.Path(file_okay=False))
 @command
 async def init(config: str, as_json: bool, dir: str | None) -> None:
-    """Write a commented refundry.toml, if there is none, and create the store that it names.
+    """Write a commented refundry.toml unless one exists, and create the store that it names.
 
     DIR is the directory of the configuration; it is created if it does not exist. An existing store is left as it is.
     """

@@ -41,6 +41,8 @@ __all__ = ["import_", "request"]
 @click.option("--currency", required=True, help="ISO 4217 code, such as EUR.")
 @click.option("--id", "refund_request_id", required=True, help="Your refund id (idempotency key).")
 @click.option("--payment-total", help="Original payment amount; refunds of the payment may not exceed it.")
+@click.option("--correct-total", is_flag=True, help="Replace the total that earlier refunds of the payment state.")
+@click.option("--why", help="Why the total is corrected; with --correct-total.")
 @click.option("--reason", help="Reason; the customer may see it.")
 @click.option("--retry-of", help="The failed refund that this one replaces.")
 @click.option(
@@ -71,6 +73,8 @@ async def request(
 
     if record_only and wait is not None:
         raise Invalid("--wait", "cannot be combined with --record-only, which makes no attempt")
+    if fields["correct_total"] and by is None:
+        raise Invalid("--by", "is required with --correct-total: who corrects it")
     asked = RefundRequest(**fields, by=operator(by), details_text=_details(details))
     async with open_gateway(config) as gateway:
         refund = await gateway.request(asked, submit=not record_only)

@@ -84,8 +84,8 @@ class Gateway(OperatorCommands):
     ) -> AsyncIterator[Self]:
         """Open the store and the accounts of a configuration, and close them at the end.
 
-        Until then every event is delivered to `observers` and to those of plugins. With `create`, a store is created if
-        there is none: an empty store does not know what was sent before, so a service that runs every day should not.
+        Until then every event is delivered to `observers` and to those of plugins. With `create`, a store that is
+        missing is created: an empty store does not know what was sent before, so a service should not create one.
 
         Raises `ConfigError` if the configuration is wrong, or the store is missing or must not be used, `PluginError`
         if a provider cannot be loaded and `StoreError` if the database fails.

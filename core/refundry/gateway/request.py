@@ -14,7 +14,7 @@ import attrs
 from refundry.config import Account
 from refundry.errors import Conflict, Invalid
 from refundry.inputs import check_name, check_text
-from refundry.journal.codec import ERASED, ERASED_DETAILS
+from refundry.journal.codec import ERASED, ERASED_DETAILS, UNNAMED
 from refundry.money import Money
 from refundry.plugin_host.containment import contained
 from refundry.provider import RefundInstruction, Unreadable, read_object
@@ -45,6 +45,11 @@ class RefundRequest:
     """Why the customer is refunded, in words that the customer may see."""
     payment_total: str | Money | None = None
     """What was paid in total. All refunds of the payment together may not exceed it."""
+    correct_total: bool = False
+    """`payment_total` replaces what earlier refunds of the payment state, as an operator (`by`) decided for a reason
+    (`why`): the earlier total was wrong, or more was paid since."""
+    why: str | None = None
+    """Why the total is corrected."""
     retry_of: str | None = None
     """The failed refund that this one replaces: Refundry's id or the `refund_request_id`."""
     details: Mapping[str, Any] | None = None
@@ -91,6 +96,8 @@ def draft(request: RefundRequest, account: Account, refund_id: str, at: datetime
         details=_read_details(_with_texts(account, request)),
         plugin=account.plugin_id,
     )
+    if request.correct_total or request.why is not None:
+        requested = _correcting(requested, request)
     if request.may_have_been_sent:
         requested = possibly_sent(requested, account)
     refund = fold(refund_id, [requested])
@@ -98,6 +105,17 @@ def draft(request: RefundRequest, account: Account, refund_id: str, at: datetime
     policy.check_limits(instruction, account.terms)
     contained(partial(account.provider.check, instruction))
     return Draft(refund, requested, instruction)
+
+
+def _correcting(requested: Requested, request: RefundRequest) -> Requested:
+    """Return the request as one that corrects the payment's total; an operator and a reason are required."""
+    if not request.correct_total:
+        raise Invalid("why", "explains why the payment's total is corrected, and nothing is")
+    if requested.payment_total is None:
+        raise Invalid("payment_total", "is required to correct the total of the payment")
+    if requested.by in UNNAMED:
+        raise Invalid("by", "must name the operator who corrects the payment's total")
+    return attrs.evolve(requested, corrects_total=True, why=check_text("why", request.why or ""))
 
 
 def possibly_sent(requested: Requested, account: Account) -> Requested:

@@ -14,7 +14,7 @@ import attrs
 
 from refundry.errors import Invalid, StoreError
 from refundry.journal import IndexDifference, Row
-from refundry.money import Money
+from refundry.money import Money, OverRefund
 from refundry.provider import ReviewReason, Scope
 from refundry.refund import NextStep, Refund, Review, Status
 
@@ -98,6 +98,8 @@ class Sibling:
     """In the minor units of `amount`."""
     counts: bool
     """It moved money, or may have, or still may: only a confirmed failure does not count."""
+    corrects_total: bool = False
+    """Its total replaces those that earlier refunds state, even if the refund itself failed."""
 
 
 def counts(status: str, *, needs_review: bool) -> bool:
@@ -105,29 +107,43 @@ def counts(status: str, *, needs_review: bool) -> bool:
     return status != Status.FAILED or needs_review
 
 
-def check_total(amount: Money, payment_total: Money | None, siblings: Iterable[Sibling]) -> None:
+def check_total(new: Refund, siblings: Iterable[Sibling]) -> None:
     """Check that a new refund leaves its payment's refunds within the total; raise `Invalid` if it does not.
 
-    The lowest total given for a payment applies. Refunds of one payment are in one currency.
+    `siblings` are the earlier refunds of the payment, oldest first. Those that count are in one currency, and the
+    lowest total that they state applies. A corrected total replaces those before it. Raises `OverRefund` if the total
+    would be exceeded.
     """
-    if payment_total is not None and not payment_total.same_unit(amount):
-        raise Invalid("payment_total", f"must be in {amount.currency} as the amount is")
+    amount, total, unit = new.amount, new.payment_total, new.amount.currency
+    if total is not None and not total.same_unit(amount):
+        raise Invalid("payment_total", f"must be in {unit} as the amount is")
+    used, earlier = _taken(amount, siblings)
+    after = used + amount.minor
+    exceeds = f"{amount} {unit} would bring the refunds of this payment to {_written(after, amount)} {unit}"
+    if total is not None and after > total.minor:
+        left = attrs.evolve(amount, minor=max(total.minor - used, 0))
+        raise OverRefund("amount", f"{exceeds}; the payment total is {total} {unit}", left)
+    if earlier is not None and after > earlier and not new.corrects_total:
+        stated = f"an earlier refund states a payment total of {_written(earlier, amount)} {unit}"
+        left = attrs.evolve(amount, minor=max(earlier - used, 0))
+        raise OverRefund("payment_total" if total else "amount", f"{exceeds}; {stated}", left)
+
+
+def _taken(amount: Money, siblings: Iterable[Sibling]) -> tuple[int, int | None]:
+    """Return what the earlier refunds take of a payment, and the total that they state, if any."""
     used = 0
-    totals = []
+    total: int | None = None
     for sibling in siblings:
-        if not sibling.amount.same_unit(amount):
+        same_unit = sibling.amount.same_unit(amount)
+        if sibling.counts and not same_unit:
             raise Invalid("currency", f"earlier refunds of this payment are in {sibling.amount.currency}")
         used += sibling.amount.minor if sibling.counts else 0
-        if sibling.payment_total is not None:
-            totals.append(sibling.payment_total)
-    after = used + amount.minor
-    unit = amount.currency
-    exceeds = f"{amount} {unit} would bring the refunds of this payment to {_written(after, amount)} {unit}"
-    if payment_total is not None and after > payment_total.minor:
-        raise Invalid("amount", f"{exceeds}; the payment total is {payment_total} {unit}")
-    if totals and after > min(totals):
-        earlier = f"an earlier refund states a payment total of {_written(min(totals), amount)} {unit}"
-        raise Invalid("payment_total" if payment_total else "amount", f"{exceeds}; {earlier}")
+        if sibling.payment_total is not None and same_unit:
+            if sibling.corrects_total or (sibling.counts and total is None):
+                total = sibling.payment_total
+            elif sibling.counts and total is not None:
+                total = min(total, sibling.payment_total)
+    return used, total
 
 
 def _written(minor: int, unit: Money) -> str:

@@ -19,7 +19,7 @@ __all__ = ["create_store", "open_journal", "open_reader", "read_store", "scratch
 
 
 async def open_journal(path: Path, ports: Ports, *, create: bool = False) -> Journal:
-    """Open the store at `path`; with `create`, create it if there is none.
+    """Open the store at `path`; with `create`, create it if it is missing.
 
     Raises `ConfigError` if there is no store, or the place, the file or a setting cannot be used, and `StoreError` if
     the database fails.
@@ -28,7 +28,7 @@ async def open_journal(path: Path, ports: Ports, *, create: bool = False) -> Jou
 
 
 def create_store(path: Path) -> bool:
-    """Create the store at `path` if there is none; return whether it was created. Raises what `open_journal` raises."""
+    """Create the store at `path` if it is missing; return whether it was created. Raises what `open_journal` raises."""
     missing = not path.exists()
     open_recorder(path).datastore.close()
     return missing

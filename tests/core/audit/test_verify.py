@@ -286,17 +286,42 @@ def _refund(number: int, **changes: Any) -> Life:
 _TOTAL = Money(2000, "EUR", 2)
 
 
+def _aliased(number: int) -> Life:
+    each = _refund(number, payment_total=_TOTAL)
+    end = each.events[4]
+    assert isinstance(end, Settled)
+    return attrs.evolve(each, events=[*each.events[:4], attrs.evolve(end, payment_alias="merchant:o")])
+
+
+@pytest.mark.parametrize("wrong", [{"payment_total": Money(1, "EUR", 2)}, {"amount": Money(1, "USD", 2)}])
+def test_a_failed_refund_binds_nothing(path: Path, wrong: dict[str, Any]) -> None:
+    """The total and the currency of a refund that failed without review lead to no finding."""
+    failed = life(4, failed=True)
+    failed = attrs.evolve(failed, events=[attrs.evolve(failed.events[0], **wrong), *failed.events[1:]])
+
+    assert audited(path, made_of(path, failed, life(5))).clean
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_corrected_total_applies(path: Path, clean: bool) -> None:
+    """Refunds beyond an earlier total are a finding, unless a later refund corrected it."""
+    corrected = _refund(5, payment_total=Money(3000, "EUR", 2), corrects_total=clean)
+
+    assert clean == audited(path, made_of(path, _refund(4, payment_total=_TOTAL), corrected)).clean
+
+
 @pytest.mark.parametrize(
     ("some", "invariant"),
     [
         ([_settled_with_more(life(1))], "I7: 1233 minor units of EUR were requested, and 1234 of EUR settled"),
         ([_refund(2, payment_total=_TOTAL), _refund(3, payment_total=_TOTAL)], "I1: refunds of 2466 minor units"),
         ([life(4), _refund(5, amount=Money(1233, "USD", 2), payment_total=None)], "I7: its refunds are in more"),
+        ([_aliased(2), _refund(5, payment="merchant:o", payment_total=_TOTAL)], "I1: refunds of 2466 minor units"),
         ([life(2), _refund(3, retry_of=life(2).id)], "I5: it replaces"),
         ([_refund(3, retry_of="unknown")], "I5: it replaces unknown, which is not in the log before it"),
         ([attrs.evolve(life(1), events=[life(1).events[0], *life(1).events[2:]])], "I4: an answer is recorded"),
     ],
-    ids=["settled with more", "more than was paid", "two currencies", "not failed", "replaces an unknown", "not sent"],
+    ids=["too much", "over total", "two currencies", "another name", "not failed", "replaces unknown", "not sent"],
 )  # fmt: skip
 def test_invariants(path: Path, some: list[Life], invariant: str) -> None:
     """A correctly signed log that makes no sense is reported by the invariant that it violates."""

@@ -404,6 +404,7 @@ def test_unmatched_notifications_are_listed(run: Run, place: Path, provider: Pro
             path.rename(path.with_name("other" + path.name))
         config = place / "other.toml"
         config.write_text((place / "refundry.toml").read_text("utf-8"), "utf-8")
+    run("init")
     with process("serve", "--port", url.rpartition(":")[2], directory=place) as serving:
         assert serving.stdout is not None
         serving.stdout.readline()
@@ -808,7 +809,7 @@ def test_a_wrong_configuration_is_one_line(run: Run, place: Path) -> None:
     }
     for what, text in changes.items():
         path.write_text(text, "utf-8")
-        result = run("list")
+        result = run("work", "--until-idle")
 
         assert text != good, what
         assert is_refused(result), what

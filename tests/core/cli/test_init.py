@@ -35,9 +35,9 @@ def test_init_creates_a_configuration_and_a_store(run: Run, place: Path) -> None
 def test_init_changes_nothing_that_exists(run: Run, place: Path) -> None:  # noqa: F811
     """A configuration is left as it is, and the store that it names is created."""
     (place / "refundry.toml").write_text('store = "sqlite:///other.db"\n', "utf-8")
-    told = run("init")
+    result = run("init")
 
-    assert 0 == told.status
+    assert 0 == result.status
     assert 'store = "sqlite:///other.db"\n' == (place / "refundry.toml").read_text("utf-8")
     assert (place / "other.db").is_file()
 
@@ -81,7 +81,7 @@ def test_no_other_command_creates_a_store(run: Run, place: Path, arguments: list
     assert not (place / "refunds.db").exists()
 
 
-async def test_a_gateway_creates_a_store_only_if_it_is_told_to(place: Path) -> None:
+async def test_a_gateway_creates_a_store_only_with_create(place: Path) -> None:
     """`Gateway.open` refuses a missing or empty file; with `create` it makes a store of it."""
     (place / "refundry.toml").write_text(TEMPLATE, "utf-8")
     with pytest.raises(ConfigError, match="there is no store at .*refundry init"):

@@ -19,7 +19,7 @@ from refundry.gateway.queries import AsOf
 from refundry.gateway.request import RefundRequest
 from refundry.inputs import Operator
 from refundry.journal.evidence import digest_of, keep_notification, read_answer, read_notification
-from refundry.money import Money
+from refundry.money import Money, OverRefund
 from refundry.outbound.transport import Delivery, NoAnswer
 from refundry.plugin_host import load_plugins
 from refundry.provider import Answer, Notification, Request, ReviewReason
@@ -674,6 +674,29 @@ async def test_a_notification_for_an_unknown_account_is_rejected(shop: Shop) -> 
     await shop.request("R1")
     with pytest.raises(Invalid, match="no account"):
         await shop.gateway.receive_notification("missing", await notice(shop, "R1"))
+
+
+async def test_a_total_grows_with_operator_and_reason(shop: Shop) -> None:
+    """A correction needs a total, a named operator and a reason; it is recorded with both and applies from then on."""
+    await shop.request("R1", amount="10.00", payment_total="10.00")
+    with pytest.raises(OverRefund):
+        await shop.request("R2", amount="5.00", payment_total="20.00")
+    given: dict[str, Any] = {"amount": "5.00", "payment_total": "20.00", "correct_total": True, "by": "ann"}
+    given |= {"why": "a second capture"}
+    for field, wrong in {"by": "platform", "why": None, "payment_total": None}.items():
+        with pytest.raises(Invalid) as caught:
+            await shop.request("R2", **given | {field: wrong})
+        assert field == caught.value.field
+    with pytest.raises(Invalid, match="why: explains"):
+        await shop.request("R2", amount="5.00", why="no correction")
+    refund = await shop.request("R2", **given)
+    await shop.request("R3", amount="5.00")
+    with pytest.raises(OverRefund) as over:
+        await shop.request("R4", amount="0.01")
+
+    first = (await events(shop, refund))[0]
+    assert ("ann", "a second capture", True) == (first.by, first.why, first.corrects_total)
+    assert 0 == over.value.remaining.minor
 
 
 # --- operators --------------------------------------------------------------------------------------------------------

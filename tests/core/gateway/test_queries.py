@@ -224,6 +224,7 @@ async def test_a_reader_writes_nothing_and_opens_no_connection(shop: Shop, monke
 async def test_a_reader_makes_no_store(tmp_path: Path) -> None:
     """Without a store there is nothing to read: a reader refuses to open, and makes none."""
     config = write_config(tmp_path, {"shop": "http://127.0.0.1:1"})
+    (tmp_path / "refunds.db").unlink()
     with pytest.raises(ConfigError, match="there is no store"):
         async with Reader.open(config):
             pass

@@ -93,9 +93,9 @@ def inquired(seconds: float = 2, **changes: Any) -> Inquired:
     return attrs.evolve(event, **changes)
 
 
-def settled(seconds: float = 3) -> Settled:
+def settled(seconds: float = 3, **changes: Any) -> Settled:
     """Return the end that everybody wants."""
-    return Settled(at=later(seconds), channel=Channel.REPLY, amount=Money(1233, "EUR", 2))
+    return Settled(at=later(seconds), channel=Channel.REPLY, amount=Money(1233, "EUR", 2), **changes)
 
 
 def failed(seconds: float = 3) -> Failed:

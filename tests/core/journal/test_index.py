@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from refundry.errors import Invalid
 from refundry.journal import IndexDifference
 from refundry.journal.index import Sibling, check_total, counts, differences, row_of
-from refundry.money import Money
+from refundry.money import Money, OverRefund
 from refundry.provider import OutcomeKind, Scope
-from refundry.refund import Channel, NextStep, Status
-from tests.core.journal.samples import LOOK, failed, inquired, later, new, settled, submitted, then
+from refundry.refund import Channel, NextStep, Refund, Status, fold
+from tests.core.journal.samples import LOOK, failed, inquired, later, new, requested, settled, submitted, then
 
 
 def eur(minor: int) -> Money:
@@ -61,24 +61,41 @@ def test_only_a_wrong_account_blocks_the_account() -> None:
 
 
 amounts = st.integers(1, 100).map(eur)
-siblings = st.lists(st.builds(Sibling, amounts, st.none() | st.integers(50, 200), st.booleans()), max_size=6)
+siblings = st.lists(
+    st.builds(Sibling, amounts, st.none() | st.integers(50, 200), st.booleans(), st.booleans()), max_size=6
+)
 
 
-@given(amounts, st.none() | amounts, siblings)
+def asked(amount: Money, total: Money | None = None, *, corrects: bool = False) -> Refund:
+    """Return a new refund of this amount."""
+    request = attrs.evolve(requested("new"), amount=amount, payment_total=total, corrects_total=corrects)
+    return fold("new", [request])
+
+
+@given(amounts, st.none() | amounts, st.booleans(), siblings)
 def test_the_guard_lets_through_exactly_what_the_payment_has_left(
-    amount: Money, total: Money | None, earlier: list[Sibling]
+    amount: Money, total: Money | None, corrects: bool, earlier: list[Sibling]
 ) -> None:
-    """A new refund passes if and only if it and those that count stay within the smallest total anybody gave."""
-    totals = [each.payment_total for each in earlier if each.payment_total is not None]
-    totals += [] if total is None else [total.minor]
+    """A new refund passes if and only if it and those that count stay within the smallest total that applies."""
+    corrected = [n for n, each in enumerate(earlier) if each.corrects_total and each.payment_total is not None]
+    since = earlier[corrected[-1] :] if corrected else earlier
+    totals = [
+        each.payment_total
+        for n, each in enumerate(since)
+        if each.payment_total is not None and (each.counts or (corrected and n == 0))
+    ]
+    limits = [] if total is None else [total.minor]
+    limits += [] if corrects else totals
     used = sum(each.amount.minor for each in earlier if each.counts)
-    fits = not totals or used + amount.minor <= min(totals)
+    new = asked(amount, total, corrects=corrects)
 
-    if fits:
-        check_total(amount, total, earlier)
+    if not limits or used + amount.minor <= min(limits):
+        check_total(new, earlier)
     else:
-        with pytest.raises(Invalid):
-            check_total(amount, total, earlier)
+        with pytest.raises(OverRefund) as caught:
+            check_total(new, earlier)
+        assert 0 <= caught.value.remaining.minor < amount.minor
+        assert caught.value.remaining.minor in {max(limit - used, 0) for limit in limits}
 
 
 @pytest.mark.parametrize(
@@ -89,17 +106,32 @@ def test_the_guard_lets_through_exactly_what_the_payment_has_left(
         ("payment_total", eur(51), eur(200), [Sibling(eur(50), 100, True)]),
         ("payment_total", eur(1), Money(100, "USD", 2), []),
         ("currency", eur(1), None, [Sibling(Money(1, "USD", 2), None, True)]),
-        ("currency", eur(1), None, [Sibling(Money(1, "EUR", 3), None, False)]),
+        ("currency", eur(1), None, [Sibling(Money(1, "EUR", 3), None, True)]),
     ],
 )
 def test_the_guard_names_the_field_that_is_wrong(
     field: str, amount: Money, total: Money | None, earlier: list[Sibling]
 ) -> None:
-    """The error says which input to correct."""
+    """The error says which input to correct, and only too high an amount is an over-refund."""
     with pytest.raises(Invalid) as caught:
-        check_total(amount, total, earlier)
+        check_total(asked(amount, total), earlier)
 
     assert field == caught.value.field
+    assert isinstance(caught.value, OverRefund) == (amount == eur(51))
+
+
+@pytest.mark.parametrize("wrong", [Sibling(Money(5, "USD", 2), 7, False), Sibling(eur(5), 7, False)])
+def test_a_failed_refund_binds_nothing(wrong: Sibling) -> None:
+    """A request that the provider rejected, in a wrong currency or with a wrong total, does not bind the payment."""
+    check_total(asked(eur(80), eur(100)), [wrong])
+
+
+def test_an_over_refund_says_what_remains() -> None:
+    """The error has the exact amount that can still be refunded."""
+    with pytest.raises(OverRefund, match=r"; 0\.50 EUR can still be refunded") as caught:
+        check_total(asked(eur(51), eur(100)), [Sibling(eur(50), None, True)])
+
+    assert eur(50) == caught.value.remaining
 
 
 def test_only_a_confirmed_failure_frees_its_amount() -> None:

@@ -5,7 +5,7 @@ checked here, so that no two processes can break it together.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Final
 
@@ -21,8 +21,10 @@ __all__ = ["FIND", "admit_one", "admit_together"]
 FIND: Final = "SELECT id FROM refund_index WHERE account=? AND refund_request_id=?"
 _UPDATE_ROW: Final = f"""UPDATE refund_index SET version=?, status=?, review=?, due_at=?, blocks_account=?,
     updated_at=?, payment_alias=?, {NO_WORKING_DATA} WHERE id=? AND version=?"""
-_SIBLINGS: Final = """SELECT account, payment, amount, currency, exponent, payment_total, status, review
-    FROM refund_index WHERE account=? AND payment=?"""
+_SIBLING: Final = (
+    "id, requested_at, account, payment, payment_alias, amount, currency, exponent, payment_total, status, review,"
+)
+_SIBLINGS: Final = f"SELECT {_SIBLING} corrects_total FROM (VALUES %s) AS wanted CROSS JOIN refund_index"
 
 
 @cache
@@ -35,11 +37,10 @@ def _update_rows(rows: int) -> str:
 
 
 @cache
-def _siblings_of(payments: int) -> str:
+def _siblings_of(payments: int, column: str) -> str:
     values = ",".join(["(?,?)"] * payments)
-    return f"""SELECT account, payment, amount, currency, exponent, payment_total, status, review
-        FROM (VALUES {values}) AS wanted CROSS JOIN refund_index
-        ON refund_index.account=wanted.column1 AND refund_index.payment=wanted.column2"""
+    found = _SIBLINGS % values
+    return f"{found} ON refund_index.account=wanted.column1 AND refund_index.{column}=wanted.column2"
 
 
 def admit_together(cursor: sqlite3.Cursor, changes: Sequence[Change]) -> bool:
@@ -60,33 +61,58 @@ def admit_together(cursor: sqlite3.Cursor, changes: Sequence[Change]) -> bool:
 
 def _within_totals(cursor: sqlite3.Cursor, new: Sequence[Change]) -> bool:
     refunds = [change.write.refund for change in new]
-    payments = list({(refund.account, refund.payment) for refund in refunds})
-    siblings: dict[tuple[str, str], list[Sibling]] = {payment: [] for payment in payments}
-    for start in range(0, len(payments), ROWS_AT_ONCE):
-        some = payments[start : start + ROWS_AT_ONCE]
-        for payment, sibling in _read_siblings(
-            cursor, _siblings_of(len(some)), [part for pair in some for part in pair]
-        ):
-            siblings[payment].append(sibling)
+    siblings = _earlier(cursor, refunds)
     for refund in refunds:
         others = siblings[refund.account, refund.payment]
         try:
-            check_total(refund.amount, refund.payment_total, others)
+            check_total(refund, others)
         except Invalid:
             return False
-        total = refund.payment_total
-        others.append(Sibling(refund.amount, None if total is None else total.minor, True))
+        total = None if refund.payment_total is None else refund.payment_total.minor
+        others.append(Sibling(refund.amount, total, True, refund.corrects_total))
     return True
 
 
+_Payment = tuple[str, str]
+"""An account, and a payment by one of its names."""
+
+
+def _earlier(cursor: sqlite3.Cursor, refunds: Sequence[Refund]) -> Mapping[_Payment, list[Sibling]]:
+    """Return the earlier refunds of each refund's payment, under all of its names, oldest first.
+
+    Payments that turn out to be the same one share a list.
+    """
+    names: dict[_Payment, set[_Payment]] = {(refund.account, refund.payment): set() for refund in refunds}
+    for payment in names:
+        names[payment].add(payment)
+    found: dict[str, tuple[int, bool, _Payment, Sibling]] = {}
+    seen: set[_Payment] = set()
+    while wanted := names.keys() - seen:
+        seen |= wanted
+        for id, at, payment, alias, sibling in _read_siblings(cursor, sorted(wanted)):
+            # Of two at the same microsecond, a correction is the later one.
+            found[id] = at, sibling.corrects_total, payment, sibling
+            same = {payment, alias} | names.get(payment, set()) | names.get(alias, set())
+            names.update(dict.fromkeys(same, same))
+    lists: dict[_Payment, list[Sibling]] = {}
+    for _, _, payment, sibling in sorted(found.values(), key=lambda one: one[:2]):
+        lists.setdefault(min(names[payment]), []).append(sibling)
+    return {payment: lists.setdefault(min(same), []) for payment, same in names.items()}
+
+
 def _read_siblings(
-    cursor: sqlite3.Cursor, statement: str, values: Sequence[str]
-) -> Iterator[tuple[tuple[str, str], Sibling]]:
-    for account, payment, amount, currency, exponent, total, status, review in cursor.execute(statement, values):
-        yield (
-            (account, payment),
-            Sibling(Money(amount, currency, exponent), total, counts(status, needs_review=review is not None)),
-        )
+    cursor: sqlite3.Cursor, payments: Sequence[_Payment]
+) -> Iterator[tuple[str, int, _Payment, _Payment, Sibling]]:
+    """Yield id, time, payment, the payment's other name and the sibling of each refund that has one of these names."""
+    for start in range(0, len(payments), ROWS_AT_ONCE):
+        some = payments[start : start + ROWS_AT_ONCE]
+        values = [part for pair in some for part in pair]
+        for column in ("payment", "payment_alias"):
+            for row in cursor.execute(_siblings_of(len(some), column), values).fetchall():
+                id, at, account, payment, alias, minor, currency, exponent, total, status, review, corrects = row
+                counted = counts(status, needs_review=review is not None)
+                sibling = Sibling(Money(minor, currency, exponent), total, counted, bool(corrects))
+                yield id, at, (account, payment), (account, alias or payment), sibling
 
 
 def admit_one(cursor: sqlite3.Cursor, change: Change) -> Exception | None:
@@ -95,9 +121,8 @@ def admit_one(cursor: sqlite3.Cursor, change: Change) -> Exception | None:
     if change.expected:
         cursor.execute(_UPDATE_ROW, (*change.changing, change.expected))
         return None if cursor.rowcount == 1 else _stale(refund)
-    siblings = _read_siblings(cursor, _SIBLINGS, (refund.account, refund.payment))
     try:
-        check_total(refund.amount, refund.payment_total, [sibling for _, sibling in siblings])
+        check_total(refund, _earlier(cursor, [refund])[refund.account, refund.payment])
     except Invalid as refusal:
         # A repeated request is not refused because the first one took what was left of the payment.
         return _taken(cursor, refund) or refusal

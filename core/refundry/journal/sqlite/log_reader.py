@@ -38,9 +38,24 @@ _REPEATED_REQUESTS: Final = """SELECT account, refund_request_id, min(id) FROM r
     GROUP BY account, refund_request_id HAVING count(*) > 1"""
 _REPEATED_REPLACEMENTS: Final = """SELECT retry_of FROM refund_index WHERE retry_of IS NOT NULL GROUP BY retry_of
     HAVING count(*) > 1"""
-_PAYMENTS: Final = """SELECT account, payment, min(currency), min(currency) <> max(currency)
-    OR min(exponent) <> max(exponent) AS mixed, sum(CASE WHEN status = 'failed' THEN 0 ELSE amount END) AS moving,
-    min(payment_total) AS total FROM refund_index GROUP BY account, payment HAVING mixed OR moving > total"""
+_PAYMENTS: Final = """WITH
+    pair AS (SELECT DISTINCT account, payment, payment_alias AS alias FROM refund_index
+        WHERE payment_alias IS NOT NULL),
+    named AS (SELECT account, payment AS name, min(payment, alias) AS one FROM pair
+        UNION SELECT account, alias, min(payment, alias) FROM pair),
+    refund AS (SELECT refund_index.*, coalesce(one, payment) AS trade,
+        status <> 'failed' OR review IS NOT NULL AS counts
+        FROM refund_index LEFT JOIN named ON named.account = refund_index.account AND name = payment),
+    corrected AS (SELECT account, trade, max(requested_at) AS last FROM refund WHERE corrects_total
+        GROUP BY account, trade)
+    SELECT refund.account, refund.trade, min(CASE WHEN counts THEN currency END),
+    coalesce(min(CASE WHEN counts THEN currency END) <> max(CASE WHEN counts THEN currency END)
+        OR min(CASE WHEN counts THEN exponent END) <> max(CASE WHEN counts THEN exponent END), 0) AS mixed,
+    sum(CASE WHEN status = 'failed' THEN 0 ELSE amount END) AS moving,
+    min(CASE WHEN (requested_at = last AND corrects_total) OR (counts AND (last IS NULL OR requested_at > last))
+        THEN payment_total END) AS total
+    FROM refund LEFT JOIN corrected ON corrected.account = refund.account AND corrected.trade = refund.trade
+    GROUP BY refund.account, refund.trade HAVING mixed OR moving > total"""
 _TOTALS: Final = """SELECT currency, exponent, count(*), sum(amount),
     sum(CASE WHEN status = 'settled' THEN amount ELSE 0 END), sum(CASE WHEN status = 'failed' THEN amount ELSE 0 END),
     sum(CASE WHEN status NOT IN ('settled', 'failed') THEN amount ELSE 0 END)

@@ -42,7 +42,7 @@ _NEW_VALUES: Final = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 REPLACE_ROW: Final = f"INSERT OR REPLACE {_NEW_ROW}{_NEW_VALUES}"
 
 ROWS_AT_ONCE: Final = 64
-STATEMENTS: Final = 7 * ROWS_AT_ONCE
+STATEMENTS: Final = 8 * ROWS_AT_ONCE
 """How many prepared statements a writer keeps: each of these for every number of rows, and the others."""
 
 

@@ -1,6 +1,7 @@
 """What every store promises about saving events: atomic, durable, versioned, and within the payment's total."""
 
 import asyncio
+from typing import Any
 
 import attrs
 import pytest
@@ -11,7 +12,7 @@ from refundry.journal import (
     Journal,
     Write,
 )
-from refundry.money import Money
+from refundry.money import Money, OverRefund
 from refundry.provider import OutcomeKind, ReviewReason
 from refundry.refund import RaisedReview
 from tests.core.journal.ports.case import PortCase, differences, saved
@@ -22,6 +23,7 @@ from tests.core.journal.samples import (
     inquired,
     new,
     requested,
+    settled,
     submitted,
     then,
 )
@@ -116,7 +118,8 @@ class EventWriterCase(PortCase):
         (first,) = await saved(journal, new("1", payment="p", payment_total=total))
         with pytest.raises(Invalid, match="amount"):
             await journal.save(new("2", payment="p"))
-        (_, second) = await saved(journal, then(first, submitted(), failed()), new("2", payment="p"))
+        again = new("2", payment="p", payment_total=total)
+        (_, second) = await saved(journal, then(first, submitted(), failed()), again)
         (gone,) = await saved(journal, then(second, submitted(), failed()))
         await saved(
             journal,
@@ -130,6 +133,39 @@ class EventWriterCase(PortCase):
         )
         with pytest.raises(Invalid, match="amount"):
             await journal.save(new("3", payment="p"))
+
+    async def test_two_names_of_a_payment_share_its_total(self, journal: Journal) -> None:
+        """Once an answer states another name of a payment, refunds under both names are counted together."""
+        total = Money(2 * 1233, "EUR", 2)
+        (first,) = await saved(journal, new("1", payment="p", payment_total=total))
+        await saved(journal, then(first, submitted(), settled(payment_alias="merchant:o")))
+        results = await asyncio.gather(
+            *(journal.save(new(f"r-{n}", payment="merchant:o", payment_total=total)) for n in range(3)),
+            *(journal.save(new(f"s-{n}", payment="p")) for n in range(3)),
+            return_exceptions=True,
+        )
+        last = await asyncio.gather(journal.save(new("t", payment="merchant:o")), return_exceptions=True)
+
+        assert 1 == sum(isinstance(each, list) for each in results)
+        assert isinstance(last[0], OverRefund)
+        assert 0 == last[0].remaining.minor
+        assert [] == await differences(journal)
+
+    async def test_a_total_is_corrected_by_an_operator(self, journal: Journal) -> None:
+        """A corrected total replaces the earlier ones, for this refund and for those that follow it."""
+        (_,) = await saved(journal, new("1", payment="p", payment_total=Money(1233, "EUR", 2)))
+        with pytest.raises(OverRefund):
+            await journal.save(new("2", payment="p", payment_total=Money(5000, "EUR", 2)))
+        grown: dict[str, Any] = {
+            "payment_total": Money(3 * 1233, "EUR", 2),
+            "corrects_total": True,
+            "by": "ann",
+            "why": "captured more",
+        }
+        await saved(journal, new("3", payment="p", **grown))
+        await saved(journal, new("4", payment="p"))
+        with pytest.raises(OverRefund):
+            await journal.save(new("5", payment="p"))
 
     async def test_a_repeated_request_for_the_whole_rest_finds_the_first(self, journal: Journal) -> None:
         """A repeated request is not refused for exceeding the payment's total."""
