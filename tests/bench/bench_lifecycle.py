@@ -105,7 +105,7 @@ async def _turns(there: Stand, count: int, turns: int) -> dict[str, list[float]]
             aiohttp.ClientSession() as session,
         ):
             in_loop, in_threads = BareLoop(there, None), BareLoop(there, threads)
-            provider = gateway.account("shop").provider
+            provider = gateway.account("shop").sender()
 
             async def exchanged(id: str) -> None:
                 instruction = RefundInstruction(id, f"P-{id}", Money(1233, "EUR", 2))

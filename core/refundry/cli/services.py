@@ -74,11 +74,15 @@ async def work(config: str, as_json: bool, until_idle: bool, concurrency: int, a
         click.echo(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in summary.items()))
     for name in sorted(worker.unknown_accounts):
         warn(f"accounts.{name}: is not in the configuration; its refunds are on hold until it is")
+    for name, why in sorted(worker.unusable_accounts.items()):
+        warn(f"{why}; the refunds of {name} are on hold until it is corrected")
     for refund_id in worker.stuck:
         warn(f"{refund_id} cannot be processed; the log above has the reason")
     for refund_id, why in sorted(worker.unreadable.items()):
         warn(f"{refund_id} is left alone: {why}")
-    return _status(refused=bool(worker.unknown_accounts or worker.unreadable), stuck=bool(worker.stuck))
+    return _status(
+        refused=bool(worker.unknown_accounts or worker.unusable_accounts or worker.unreadable), stuck=bool(worker.stuck)
+    )
 
 
 def _status(*, refused: bool, stuck: bool) -> ExitStatus:

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import attrs
 
-from refundry.config.settings import read_proxy, read_settings, read_toml, refuse_unknown
+from refundry.config.keys import Sender, UnusableProvider
+from refundry.config.settings import is_public_key, read_proxy, read_settings, read_toml, refuse_unknown
 from refundry.errors import ConfigError, Invalid, PluginError
 from refundry.plugin_host import Plugins
 from refundry.provider import Provider, ProviderPlugin, Terms
@@ -57,8 +58,26 @@ class Account:
     provider: Provider
     plugin: ProviderPlugin
     terms: Terms
+    _sender: Sender = attrs.field(repr=False, eq=False)
     proxy: str | None = attrs.field(default=None, repr=False)
     """The URL of the HTTP proxy through which the provider is called; it may contain a password."""
+
+    def sender(self) -> Provider:
+        """Return the provider with the private key, which is parsed now if this is its first use.
+
+        Raises `ConfigError` if a key of the account is missing or broken.
+        """
+        return self._sender()
+
+    @property
+    def needs_parsing(self) -> bool:
+        """Return whether `sender` would parse the private key, which takes long."""
+        return self._sender.ready is None and self._sender.error is None
+
+    @property
+    def error(self) -> ConfigError | None:
+        """What is wrong with a key of the account, as far as that is known."""
+        return self._sender.error
 
     @property
     def plugin_id(self) -> str:
@@ -111,12 +130,22 @@ def _read_toml(file: Path) -> dict[str, Any] | None:
     return read_toml(file, "config") if file.exists() else None
 
 
-def open_accounts(config: Config, plugins: Plugins, *, keys: bool = True) -> Mapping[str, Account]:
-    """Open every account; without `keys` no private key is read, and the accounts can only read answers."""
-    return {name: _open_account(config, name, section, plugins, keys) for name, section in config.accounts.items()}
+def open_accounts(
+    config: Config, plugins: Plugins, *, keys: bool = True, tolerant: bool = False
+) -> Mapping[str, Account]:
+    """Open every account; without `keys` no private key is read, and the accounts can only read answers.
+
+    Raises `ConfigError` for the first account that cannot be opened. If `tolerant`, private keys are parsed when they
+    are first needed, and a key that is missing or broken only takes its own account out of use.
+    """
+    return {
+        name: _open_account(config, name, section, plugins, keys, tolerant) for name, section in config.accounts.items()
+    }
 
 
-def _open_account(config: Config, name: str, section: Mapping[str, Any], plugins: Plugins, keys: bool) -> Account:
+def _open_account(
+    config: Config, name: str, section: Mapping[str, Any], plugins: Plugins, keys: bool, tolerant: bool
+) -> Account:
     where = f"accounts.{name}"
     provider_name = section.get("provider")
     if not isinstance(provider_name, str):
@@ -127,14 +156,36 @@ def _open_account(config: Config, name: str, section: Mapping[str, Any], plugins
         raise ConfigError(f"{where}.provider", str(error)) from None
     terms = _terms(section.get("terms", {}), plugin.terms, f"{where}.terms")
     # A proxy may have a password, which reading does not need any more than a private key.
-    proxy = read_proxy(section["proxy"], f"{where}.proxy", config.path.parent) if keys and "proxy" in section else None
+    proxied = keys and "proxy" in section
     own = {key: value for key, value in section.items() if key not in ("provider", "terms", "proxy")}
-    settings = read_settings(plugin.settings, own, where, config.path.parent, keys)
+
+    def build(keys: bool) -> Provider:
+        settings = read_settings(plugin.settings, own, where, config.path.parent, keys)
+        try:
+            return plugin.build(settings, terms)
+        except Invalid as error:
+            raise ConfigError(f"{where}.{error.field}", error.rule) from None
+
+    if not tolerant:
+        proxy = read_proxy(section["proxy"], f"{where}.proxy", config.path.parent) if proxied else None
+        provider = build(keys)
+        return Account(name, provider, plugin, terms, Sender(lambda: provider), proxy)
+    sender = Sender(lambda: build(True))
     try:
-        provider = plugin.build(settings, terms)
-    except Invalid as error:
-        raise ConfigError(f"{where}.{error.field}", error.rule) from None
-    return Account(name, provider, plugin, terms, proxy)
+        provider = build(False)
+    except ConfigError as error:
+        if not is_public_key(plugin.settings, error.field.removeprefix(f"{where}.")):
+            raise
+        sender.error = error
+        return Account(name, UnusableProvider(error, terms), plugin, terms, sender)
+    proxy = None
+    try:
+        proxy = read_proxy(section["proxy"], f"{where}.proxy", config.path.parent) if proxied else None
+        # Reads the files, which is quick, and parses nothing. What is wrong now is the private key.
+        read_settings(plugin.settings, own, where, config.path.parent, keys)
+    except ConfigError as error:
+        sender.error = error
+    return Account(name, provider, plugin, terms, sender, proxy)
 
 
 def _terms(section: object, defaults: Terms, where: str) -> Terms:

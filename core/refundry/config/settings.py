@@ -17,7 +17,16 @@ import attrs
 from refundry.errors import ConfigError
 from refundry.provider import HttpUrl, PublicKeyPem, Secret
 
-__all__ = ["check_url", "is_loopback", "read_proxy", "read_reference", "read_settings", "read_toml", "refuse_unknown"]
+__all__ = [
+    "check_url",
+    "is_loopback",
+    "is_public_key",
+    "read_proxy",
+    "read_reference",
+    "read_settings",
+    "read_toml",
+    "refuse_unknown",
+]
 
 
 def read_toml(path: Path, field: str) -> dict[str, Any]:
@@ -52,6 +61,12 @@ def read_settings(kind: type, section: Mapping[str, Any], where: str, base: Path
         elif field.default is attrs.NOTHING or wanted is Secret:
             raise ConfigError(f"{where}.{name}", "is missing")
     return kind(**values)
+
+
+def is_public_key(kind: type, name: str) -> bool:
+    """Return whether a key of a settings class names a public key or a certificate."""
+    fields = {field.name: field for field in attrs.fields(attrs.resolve_types(kind))}
+    return name in fields and _plain(fields[name].type) is PublicKeyPem
 
 
 def _plain(kind: Any) -> Any:

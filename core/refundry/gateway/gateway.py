@@ -93,7 +93,10 @@ class Gateway(OperatorCommands):
         settings = config if isinstance(config, Config) else read_config(config)
         found = plugins if plugins is not None else load_plugins(allow=settings.plugins)
         outside = ports or Ports()
-        accounts = open_accounts(settings, found)
+        accounts = open_accounts(settings, found, tolerant=True)
+        for account in accounts.values():
+            if account.error is not None:
+                log(logging.ERROR, "account out of use", account=account.name, reason=str(account.error))
         async with AsyncExitStack() as stack:
             journal = await open_journal(settings.store_path, outside, create=create)
             stack.push_async_callback(journal.close)
@@ -237,11 +240,12 @@ class Gateway(OperatorCommands):
 
     async def _submit(self, account: Account, refund: Refund, new: Draft | None = None) -> Refund:
         """Make the next attempt; `new` is the request if it has to be recorded together with its first attempt."""
+        provider = await self._caller.sender(account)
         await self._caller.pace(account)
         deadline = Deadline(self.ports, account.terms.timeout)
         at = deadline.began
         instruction = new.instruction if new is not None else await self._again(refund)
-        call = contained(partial(account.provider.refund, instruction, at))
+        call = contained(partial(provider.refund, instruction, at))
         digest = digest_of(call.body)
         refusal = policy.refusal_to_send(refund, digest, account.provider.identity, at, account.plugin_id)
         if refusal is not None:
@@ -282,9 +286,10 @@ class Gateway(OperatorCommands):
         """
         if wrong := policy.other_provider(refund, account.plugin.name):
             raise Invalid("account", wrong)
+        provider = await self._caller.sender(account)
         await self._caller.pace(account)
         deadline = Deadline(self.ports, account.terms.timeout)
-        call = contained(partial(account.provider.inquire, policy.instruction_for(refund), deadline.began))
+        call = contained(partial(provider.inquire, policy.instruction_for(refund), deadline.began))
         outcome, evidence = await self._caller.call(account, "inquire", call, deadline)
         refund = await self._interpret(
             account, refund, outcome, evidence, Channel.INQUIRY, asked_at=deadline.began, planned=planned

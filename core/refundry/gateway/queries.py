@@ -60,7 +60,7 @@ class Reader:
         """
         settings = config if isinstance(config, Config) else read_config(config)
         found = plugins if plugins is not None else load_plugins(allow=settings.plugins)
-        accounts = open_accounts(settings, found, keys=False)
+        accounts = open_accounts(settings, found, keys=False, tolerant=True)
         async with AsyncExitStack() as stack:
             journal = await open_reader(settings.store_path)
             stack.push_async_callback(journal.close)

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Final, assert_never
 
-from refundry.errors import StoreError, UnreadableEvent
+from refundry.errors import ConfigError, StoreError, UnreadableEvent
 from refundry.gateway import Gateway
 from refundry.inputs import Operator
 from refundry.journal import WorkerRecord
@@ -75,6 +75,8 @@ class Worker:
         self._beaten_at: datetime | None = None
         self.unreadable: dict[str, str] = {}
         """Refunds with an event that cannot be read, and why; they are left alone."""
+        self.unusable_accounts: dict[str, str] = {}
+        """Accounts whose keys cannot be used, and why; their refunds wait for a corrected configuration."""
         self.unknown_accounts: set[str] = set()
         """Accounts with due refunds that the configuration does not have; their refunds are skipped."""
 
@@ -156,7 +158,7 @@ class Worker:
 
     async def _room(self, account: str) -> int:
         """Return how many refunds of an account to take: as many as have a slot and may begin a call."""
-        if self._account not in (None, account):
+        if self._account not in (None, account) or account in self.unusable_accounts:
             return 0
         if account not in self._gateway.accounts:
             self.unknown_accounts.add(account)
@@ -182,7 +184,7 @@ class Worker:
 
     def _start(self, account: str, refund_id: str) -> None:
         self._gateway.pacing.draw(account)
-        task = asyncio.create_task(self._advance(refund_id))
+        task = asyncio.create_task(self._advance(account, refund_id))
         self._tasks[account].add(task)
 
         def done(task: asyncio.Task[None]) -> None:
@@ -210,9 +212,12 @@ class Worker:
     def _gave_up(self, refund_id: str) -> bool:
         return self.failures.get(refund_id, 0) >= _MAX_FAILURES
 
-    async def _advance(self, refund_id: str) -> None:
+    async def _advance(self, account: str, refund_id: str) -> None:
         try:
             refund = await self._gateway.advance(refund_id)
+        except ConfigError as error:
+            # The configuration is read when a process starts, so nothing changes until then.
+            self.unusable_accounts[account] = str(error)
         except UnreadableEvent as error:
             await self._set_aside(refund_id, str(error))
         except StoreError as error:
@@ -259,7 +264,7 @@ class Worker:
         records = await journal.account_records(self._account)
         paused = {record.account for record in records if record.paused_at is not None}
         count = await journal.waiting(self._account) - len(self.unreadable)
-        for account in paused | self.unknown_accounts:
+        for account in paused | self.unknown_accounts | self.unusable_accounts.keys():
             count -= await journal.waiting(account)
         if count > len(self.stuck):
             return False

@@ -11,7 +11,9 @@ from datetime import timedelta
 from typing import Final, Literal
 
 from refundry.config import Account
+from refundry.errors import ConfigError
 from refundry.journal.evidence import keep_answer
+from refundry.logs import log
 from refundry.outbound.pacing import Pacing
 from refundry.outbound.signing import Signers, SigningHangs
 from refundry.outbound.transport import Delivery, NoAnswer, Transport
@@ -21,6 +23,7 @@ from refundry.provider import (
     OUTCOMES,
     NotSent,
     Outcome,
+    Provider,
     ProviderCall,
     Request,
     Unknown,
@@ -71,6 +74,16 @@ class Caller:
     def close(self) -> None:
         """Stop the signing threads."""
         self._signers.close()
+
+    async def sender(self, account: Account) -> Provider:
+        """Return the account's provider with its private key; raise `ConfigError` if that cannot be used."""
+        if not account.needs_parsing:
+            return account.sender()
+        try:
+            return await asyncio.to_thread(account.sender)
+        except ConfigError as error:
+            log(logging.ERROR, "account out of use", account=account.name, reason=str(error))
+            raise
 
     async def pace(self, account: Account) -> None:
         """Wait for the account's turn: before anything is recorded, because what is recorded is sent at once."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
-from refundry.errors import Forged, Invalid, RefundryError, StoreError
+from refundry.errors import ConfigError, Forged, Invalid, RefundryError, StoreError
 from refundry.gateway import Gateway
 from refundry.gateway.status import read_status
 from refundry.provider import MAX_BYTES, Acknowledgement, Notification, Unreadable
@@ -94,6 +94,10 @@ async def answer(
         return _refusal(401, "not signed by the provider")
     except Unreadable:
         return _refusal(400, "not readable")
+    except ConfigError as error:
+        # The account's keys cannot be used: the provider sends it again until they can.
+        _log.warning("notification not recorded: %s %s for account %s: %s", method, path, account, error)
+        return _refusal(503, "not recorded")
     except Invalid:
         return _refusal(404, "no such account")
     except _TooLarge:

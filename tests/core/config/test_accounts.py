@@ -186,8 +186,8 @@ def test_nothing_shows_a_key(place: Path) -> None:
         (section(private_key='""'), "accounts.shop.private_key: must name a file"),
         (section(private_key="1"), "accounts.shop.private_key: must name a file"),
         (section(private_key='"env:NOT_SET"'), "the environment variable NOT_SET is not set"),
-        (section(private_key='"provider.pub.pem"'), "accounts.shop.private_key: is not a PEM private key"),
-        (section(provider_public_key='"merchant.pem"'), "accounts.shop.provider_public_key: is not a PEM public key"),
+        (section(private_key='"provider.pub.pem"'), "accounts.shop.private_key: is a public key"),
+        (section(provider_public_key='"merchant.pem"'), "accounts.shop.provider_public_key: is a private key"),
     ],
 )
 def test_what_is_not_understood_is_refused(place: Path, text: str, expected: str) -> None:
@@ -223,8 +223,8 @@ def test_a_key_in_the_file_itself_is_refused(place: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "is not a PEM private key"),
-        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "is not a PEM private key"),
+        (b"", "is neither PEM nor the base64 of a private key"),
+        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "is not a private key and cannot be read"),
         (pem(ec.generate_private_key(ec.SECP256R1())), "is not an RSA key"),
         (pem(rsa.generate_private_key(65537, 1024)), "has 1024 bits"),
         (pem(rsa.generate_private_key(65537, 1024), b"secret"), "without a password"),

@@ -80,7 +80,7 @@ async def test_a_new_number_waits_for_an_answer_that_counts(tmp_path: Path, keys
     async with open_shop(tmp_path, keys) as shop:
         shop.alipay.fault("drop_request", operation="refund")
         refund = await shop.request()
-        late = shop.gateway.account("shop").provider.refund(policy.instruction_for(refund), shop.clock()).sign()
+        late = shop.gateway.account("shop").sender().refund(policy.instruction_for(refund), shop.clock()).sign()
         await shop.gateway.resolve(
             refund.id,
             Operator(by="till 4", why="the customer waits"),
