@@ -16,6 +16,8 @@ from refundry.errors import Invalid
 from refundry.money import Money
 from refundry.provider import (
     Answer,
+    Blocked,
+    DefinitiveFailure,
     HttpUrl,
     NotFound,
     NotificationHandler,
@@ -792,3 +794,52 @@ def test_the_simulator_is_not_loaded_with_the_plugin() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert "False\n" == done.stdout
+
+
+# --- what Alipay writes besides ---------------------------------------------------------------------------------------
+
+
+def test_a_failure_keeps_alipays_own_words() -> None:
+    """The sub-code and the sub-message are the provider's message, and further fields are details."""
+    node = {"code": "40004", "msg": "Business Failed", "sub_code": "ACQ.TRADE_HAS_FINISHED", "sub_msg": "交易已完结"}
+    outcome = read_refund(json.dumps(node | {"refund_fee": "0.00", "buyer_logon_id": "a***@x"}).encode())
+
+    assert isinstance(outcome, DefinitiveFailure)
+    assert "ACQ.TRADE_HAS_FINISHED: 交易已完结" == outcome.provider_message
+    assert {"refund_fee": "0.00"} == outcome.details
+
+
+def test_a_message_that_repeats_the_signed_request_is_left_out() -> None:
+    """Alipay repeats what it verified in the sub-message of a wrong signature: a token and the reason are in it."""
+    text = "验签出错, 待验签字符串: app_auth_token=canary-7f3a&app_id=1&biz_content={canary}"
+    node = {"code": "40002", "msg": "Invalid Arguments", "sub_code": "isv.invalid-signature", "sub_msg": text}
+    outcome = read_refund(json.dumps(node, ensure_ascii=False).encode())
+
+    assert isinstance(outcome, Blocked)
+    assert "isv.invalid-signature" == outcome.provider_message
+    assert "canary" not in repr(outcome)
+
+
+def test_what_only_repeats_the_reason_is_left_out() -> None:
+    """The reason can be erased and an event cannot; another reason than ours is kept."""
+    order = attrs.evolve(INSTRUCTION, reason="too small")
+    node = json.loads(sample("inquiry_success")) | {"refund_reason": "too small"}
+
+    same, other = read_inquiry(json.dumps(node).encode(), order), read_inquiry(json.dumps(node).encode())
+
+    assert isinstance(same, Succeeded)
+    assert isinstance(other, Succeeded)
+    assert "refund_reason" not in (same.details or {})
+    assert "too small" == (other.details or {})["refund_reason"]
+
+
+@pytest.mark.parametrize("written", [None, "", "transfer"])
+def test_an_empty_royalty_type_is_a_transfer(written: str | None) -> None:
+    """The document's default for a share without a type."""
+    share = {"refund_amount": "10", "result_code": "success", "royalty_type": written}
+    node = json.loads(sample("inquiry_success")) | {"refund_royaltys": [share]}
+
+    outcome = read_inquiry(json.dumps(node).encode())
+
+    assert isinstance(outcome, Succeeded)
+    assert ["transfer"] == [item["royalty_type"] for item in (outcome.details or {})["refund_royaltys"]]

@@ -598,3 +598,16 @@ def test_the_simulator_is_not_loaded_with_the_plugin() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert "False\n" == done.stdout
+
+
+def test_a_failure_keeps_what_alphapay_tells() -> None:
+    """Id, time, description and address are those of the failure; a description that is our reason is left out."""
+    told = read_inquiry(sample("inquiry_failed"))
+    ours = read_inquiry(sample("inquiry_failed"), attrs.evolve(INSTRUCTION, reason=ECHOED["refund"]["description"]))
+
+    assert isinstance(told, DefinitiveFailure)
+    assert isinstance(ours, DefinitiveFailure)
+    assert REFUND_ID == told.provider_refund_id
+    assert {"refundTime", "refund"} == set(told.details or {})
+    assert ECHOED["refund"] == (told.details or {})["refund"]
+    assert "description" not in (ours.details or {})["refund"]

@@ -9,13 +9,14 @@ import pytest
 
 from refundry import cli
 from refundry.money import Money
-from refundry.provider import Notification, ReviewReason
+from refundry.provider import DefinitiveFailure, Notification, ReviewReason, Succeeded
 from refundry.provider.signatures import load_private_key
 from refundry.refund import Inquired, Status
 from refundry.testing.simulator.ledger import Payment, Settlement, State
 from refundry_antom import signing
 from refundry_antom.simulator import CLIENT_ID
 from tests.core.shop import Shop, keys, open_shop
+from tests.plugins.antom.given import read_inquiry, read_notification, sample
 
 PAYMENT = Payment(id="P1", amount=Money(10_000, "EUR", 2), settlement=Settlement("USD", "1.10"))
 
@@ -172,3 +173,42 @@ async def test_a_contract_that_does_not_cover_it_blocks_one_refund(tmp_path: Pat
         blocked, other = await shop.request("R1"), await shop.request("R2")
 
     assert (ReviewReason.BLOCKED_REQUEST, Status.SETTLED) == (blocked.review[0].code, other.status)
+
+
+async def test_show_quotes_antom(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The text for people has Antom's words next to our cause and advice, and the settlement amount with its rate."""
+    async with open_shop(tmp_path) as shop:
+        shop.antom.add_payment(PAYMENT)
+        shop.antom.fault("answer", code="RISK_REJECT", operation="refund", refund_request_id="R2")
+        await shop.request("R1")
+        await shop.request("R2", payment="P2")
+
+        def run(id: str) -> str:
+            with pytest.raises(SystemExit):
+                cli.main(["--config", str(shop.config), "show", id])
+            return capsys.readouterr().out
+
+        settled, failed = await asyncio.to_thread(run, "R1"), await asyncio.to_thread(run, "R2")
+
+    assert "settlement amount: 13.56 USD, EUR/USD at 1.10" in settled
+    assert 'antom: "The request is rejected because of the risk control."' in failed
+
+
+@pytest.mark.parametrize(("written", "settled_at"), [("2026-11-22T20:00:00+08:00", True), ("yesterday", False)])
+def test_a_time_that_is_not_iso_8601_keeps_its_name(written: str, settled_at: bool) -> None:
+    """`refundTime` is the time of settlement in ISO 8601, and otherwise a detail under Antom's name."""
+    outcome = read_inquiry(json.dumps(json.loads(sample("inquiry_success")) | {"refundTime": written}).encode())
+
+    assert isinstance(outcome, Succeeded)
+    assert (written if settled_at else None) == outcome.settled_at
+    assert (None if settled_at else written) == (outcome.details or {}).get("refundTime")
+
+
+def test_a_failure_in_a_notification_keeps_everything() -> None:
+    """Antom's id, its message and the time are in the outcome."""
+    body = json.loads(sample("notification_fail")) | {"refundTime": "2026-11-22T20:00:00+08:00"}
+    outcome = read_notification(json.dumps(body).encode())
+
+    assert isinstance(outcome, DefinitiveFailure)
+    assert (body["refundId"], body["result"]["resultMessage"]) == (outcome.provider_refund_id, outcome.provider_message)
+    assert {"refundTime": "2026-11-22T20:00:00+08:00"} == outcome.details
