@@ -600,14 +600,14 @@ def test_the_simulator_is_not_loaded_with_the_plugin() -> None:
     assert "False\n" == done.stdout
 
 
-def test_a_failure_keeps_what_alphapay_tells() -> None:
+def test_a_failure_keeps_what_alphapay_reports() -> None:
     """Id, time, description and address are those of the failure; a description that is our reason is left out."""
-    told = read_inquiry(sample("inquiry_failed"))
+    outcome = read_inquiry(sample("inquiry_failed"))
     ours = read_inquiry(sample("inquiry_failed"), attrs.evolve(INSTRUCTION, reason=ECHOED["refund"]["description"]))
 
-    assert isinstance(told, DefinitiveFailure)
+    assert isinstance(outcome, DefinitiveFailure)
     assert isinstance(ours, DefinitiveFailure)
-    assert REFUND_ID == told.provider_refund_id
-    assert {"refundTime", "refund"} == set(told.details or {})
-    assert ECHOED["refund"] == (told.details or {})["refund"]
+    assert REFUND_ID == outcome.provider_refund_id
+    assert {"refundTime", "refund"} == set(outcome.details or {})
+    assert ECHOED["refund"] == (outcome.details or {})["refund"]
     assert "description" not in (ours.details or {})["refund"]
