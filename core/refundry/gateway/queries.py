@@ -183,7 +183,7 @@ class Reader:
 
         states = states_of(history)
         account = self.accounts.get(states[0].account)
-        if account is None:
+        if account is None or account.error is not None:
             return ()
         digests = {
             digest

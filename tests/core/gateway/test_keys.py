@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from refundry.audit.replay.findings import ReplayKind
+from refundry.audit.replay.replay import replay
+from refundry.audit.verification.findings import Finding
 from refundry.config import read_config
 from refundry.errors import ConfigError
 from refundry.gateway import Gateway
 from refundry.gateway.queries import Reader
 from refundry.gateway.request import RefundRequest
 from refundry.gateway.worker import Worker
+from refundry.plugin_host import load_plugins
 from refundry.provider import signatures
 from refundry.refund import Refund, Status
 from refundry.web import answer
@@ -106,6 +110,9 @@ async def test_reading_needs_no_key(config: Path, case: str) -> None:
         assert [asked.id] == [row.id for row in await reader.list()]
         assert asked == await reader.get(asked.id)
         await reader.next_step(asked)
+        assert () == await reader.readings(await reader.history(asked.id))
+    findings = [found for found in replay(read_config(config), load_plugins()) if isinstance(found, Finding)]
+    assert {found.kind for found in findings} <= {ReplayKind.ACCOUNT}
 
 
 async def test_a_notification_that_cannot_be_verified_is_sent_again(config: Path) -> None:

@@ -72,7 +72,7 @@ def replay(
     have it. Raises `ConfigError` or `PluginError` if the accounts cannot be opened, and `StoreError` if the store
     cannot be read.
     """
-    path, accounts = config.store_path, open_accounts(config, plugins, keys=False)
+    path, accounts = config.store_path, open_accounts(config, plugins, keys=False, tolerant=True)
     with read_store(path) as source:
         total = source.count()
         bounds = list(pairwise([None, *source.partition(PART), None]))
@@ -222,9 +222,9 @@ class _Replayed:
         _compare_row(self._part, refund, found)
         self._report_missing(refund_id, history)
         account = self._accounts.get(refund.account)
-        if account is None:
-            text = "is not in the configuration: its messages are not read again"
-            self._add_finding(ReplayKind.ACCOUNT, refund.account, text)
+        if account is None or account.error is not None:
+            reason = "is not in the configuration" if account is None else str(account.error)
+            self._add_finding(ReplayKind.ACCOUNT, refund.account, f"{reason}: its messages are not read again")
             return
         self._read(account, history, states)
 
