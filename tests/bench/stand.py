@@ -9,6 +9,8 @@ from pathlib import Path
 
 import attrs
 
+from refundry.journal.stores import create_store
+
 
 @attrs.frozen
 class Stand:
@@ -30,6 +32,7 @@ def stand(place: Path, terms: str = "") -> Iterator[Stand]:
             assert process.stdout is not None
             ready = json.loads(process.stdout.readline())
             config.write_text(f'store = "sqlite:///refunds.db"\n\n{ready["section"]}\n{terms}', "utf-8")
+            create_store(place / "refunds.db")
             client_id = ready["section"].partition('client_id = "')[2].partition('"')[0]
             yield Stand(ready["url"], client_id, keys, config)
         finally:

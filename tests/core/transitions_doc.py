@@ -12,7 +12,8 @@ an event that asks for it is rejected.
 
 An `Inquired` event uses the row of its outcome (`inquired pending`, `inquired not_sent`) if there is one, and the
 general row `inquired` otherwise. An operator's `Settled` or `Failed` uses the row `... by an operator` if there is one,
-and the general row otherwise. "Not sent" uses the row `inquired` while an earlier attempt is unresolved.
+and the general row otherwise. "Not sent" uses the row `inquired` while an earlier attempt is unresolved. A refund that
+may have been sent before it was recorded begins as `unknown`.
 """
 
 

@@ -75,7 +75,7 @@ async def behind_an_intermediary(directory: Path, plugin: SimulatorPlugin) -> As
             config.write_text(
                 f'store = "sqlite:///refunds.db"\n{section}\n[accounts.shop.terms]\ntimeout = 3\n', "utf-8"
             )
-            async with Gateway.open(config) as gateway:
+            async with Gateway.open(config, create=True) as gateway:
                 yield gateway, running.url
 
 

@@ -10,7 +10,7 @@ import pytest
 from refundry.provider import Resend, Terms, outcomes
 from refundry.refund import Event, Refund, policy
 from tests.core.refund.planting import plant
-from tests.core.refund.walk import EVERYTHING, FIXING, SENDING, Broken, explore
+from tests.core.refund.walk import EVERYTHING, FIXING, SENDING, Broken, explore, start_possibly_sent
 from tests.core.strategies import TERMS
 
 _interpret = policy.interpret
@@ -23,6 +23,13 @@ _QUICK = attrs.evolve(TERMS["defaults of Antom"], not_found_tries=1)
 def test_the_laws_hold_wherever_sending_leads(rules: Terms) -> None:
     """No sequence of attempts, losses, inquiries and notifications leads to a state in which a law is broken."""
     assert len(explore(rules, SENDING)) > 100
+
+
+@pytest.mark.slow(seconds=4)
+@pytest.mark.parametrize("rules", [_QUICK, *list(TERMS.values())[1:]], ids=["quick", *list(TERMS)[1:]])
+def test_the_laws_hold_for_a_refund_that_may_have_been_sent(rules: Terms) -> None:
+    """It is sent only after as many "not found" as a resend needs, and never where the terms allow no resend."""
+    assert len(explore(rules, SENDING, first=start_possibly_sent(rules))) > 30
 
 
 @pytest.mark.slow

@@ -12,8 +12,8 @@ import attrs
 
 from refundry.inputs import Operator
 from refundry.provider import Resend, Terms, outcomes
-from refundry.refund import Channel, Event, Failed, NextStep, Refund, Settled, Submitted, apply, policy
-from tests.core.strategies import ALPHABET, EUROS, NOON, OTHER, OWN, new_refund, source
+from refundry.refund import Channel, Event, Failed, NextStep, Refund, Settled, Submitted, apply, fold, policy
+from tests.core.strategies import ALPHABET, EUROS, NOON, OTHER, OWN, REQUESTED, new_refund, source
 
 _FAR: Final = timedelta(days=400)
 
@@ -93,6 +93,12 @@ class Message:
 def start() -> World:
     """Return the world in which a refund has just been requested."""
     return World(new_refund(), NOON)
+
+
+def start_possibly_sent(terms: Terms) -> World:
+    """Return the world in which a refund was requested that may have been sent before it was recorded."""
+    requested = attrs.evolve(REQUESTED, possible_sender=OWN, inquire_at=policy.unanswered_until(NOON, terms))
+    return World(fold(new_refund().id, [requested]), NOON, Known(newest="in flight"))
 
 
 def key(world: World, terms: Terms) -> tuple[Any, ...]:
@@ -351,8 +357,9 @@ def check_recorded(world: World, terms: Terms) -> None:
     """Check that the log has the step that the policy plans, and that there is a step, a manual review or an end."""
     refund = world.refund
     step = policy.next_step(refund, terms, refund.updated_at)
-    # If no inquiry is possible, the answer to the newest attempt is awaited until then all the same.
-    if not (refund.last == "submitted" and step.name == NextStep.MANUAL_REVIEW):
+    # If no inquiry is possible, the answer to the newest attempt is awaited until then all the same, as is that of an
+    # attempt that may have been made before.
+    if not (refund.last in ("submitted", "requested") and step.name == NextStep.MANUAL_REVIEW):
         _law(step.name == refund.next_step, f"the log has {refund.next_step}, the policy {step.name}")
         _law(getattr(step, "at", None) == refund.next_at, "the log and the policy agree when")
     _law(
@@ -373,9 +380,11 @@ def check_recorded(world: World, terms: Terms) -> None:
 # --- the walk ---------------------------------------------------------------------------------------------------------
 
 
-def explore(terms: Terms, words: Words, limit: int = 200_000) -> set[tuple[Any, ...]]:
+def explore(
+    terms: Terms, words: Words, limit: int = 200_000, first: World | None = None
+) -> set[tuple[Any, ...]]:  # fmt: skip
     """Return every world that can be reached; `Broken` names the law that does not hold, and the way there."""
-    first = start()
+    first = first or start()
     came: dict[tuple[Any, ...], tuple[tuple[Any, ...] | None, str]] = {key(first, terms): (None, "requested")}
     edge = [first]
     while edge:
