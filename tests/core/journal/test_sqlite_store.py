@@ -105,6 +105,35 @@ async def test_only_its_owner_can_read_a_store(path: Path) -> None:
     assert dict.fromkeys(("refunds.db", "refunds.db-shm", "refunds.db-wal"), 0o600) == modes
 
 
+# --- opened twice in one process
+
+_READS_AND_CLOSES = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT * FROM audit_tree").fetchall()
+connection.close()
+"""
+
+
+def test_opening_a_store_again_keeps_the_locks_of_the_process(path: Path) -> None:
+    """Another process does not take itself for the last one that has it open, and removes no write-ahead log in use.
+
+    POSIX drops all locks of a process on a file when it closes any handle of that file.
+    """
+
+    async def opened_twice() -> None:
+        first = await SqliteJournal.open(path)
+        await first.save(new())
+        again = await SqliteJournal.open(path)
+        await again.close()
+        command = [sys.executable, "-c", _READS_AND_CLOSES, str(path)]
+        await asyncio.to_thread(subprocess.run, command, check=True)
+        assert "refunds.db-wal" in os.listdir(path.parent)
+        await first.close()
+
+    asyncio.run(opened_twice())
+
+
 # --- removed or replaced
 
 

@@ -329,8 +329,11 @@ def _check_place(name: str) -> Path:
 
 
 def _make_if_new(path: Path) -> None:
-    # For its owner alone, whatever the umask; SQLite gives the files next to it the same mode.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    # For its owner alone, whatever the umask; SQLite gives the files next to it the same mode. An existing file is not
+    # opened: closing it would drop the locks of every other connection of this process, so that another process could
+    # remove the write-ahead log under them.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, timeout=LOCK_TIMEOUT, isolation_level=None)
     try:
         if _is_empty(connection):
