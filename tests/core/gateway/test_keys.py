@@ -110,7 +110,7 @@ async def test_reading_needs_no_key(config: Path, case: str) -> None:
         assert [asked.id] == [row.id for row in await reader.list()]
         assert asked == await reader.get(asked.id)
         await reader.next_step(asked)
-        assert () == await reader.readings(await reader.history(asked.id))
+        assert [] == list(await reader.readings(await reader.history(asked.id)))
     findings = [found for found in replay(read_config(config), load_plugins()) if isinstance(found, Finding)]
     assert {found.kind for found in findings} <= {ReplayKind.ACCOUNT}
 
