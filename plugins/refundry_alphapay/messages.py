@@ -103,10 +103,3 @@ class RefundNotification(Message):
     refund_id: str | None = None
     refund_time: str | None = informs()
     refund: Refund | None = None
-
-
-@attrs.frozen(slots=True, kw_only=True)
-class NotifyAnswer(Message):
-    """What AlphaPay is answered."""
-
-    result: Result

@@ -41,7 +41,6 @@ from refundry_alphapay.messages import (
     Amount,
     InquiryRequest,
     InquiryResponse,
-    NotifyAnswer,
     Refund,
     RefundNotification,
     RefundRequest,
@@ -66,7 +65,7 @@ _DERIVED: Final = {
 ACKNOWLEDGEMENT: Final = Acknowledgement(
     200,
     (("content-type", "application/json"),),
-    messages.encode(NotifyAnswer(result=Result(result_code="SUCCESS", result_status="S", result_message="success"))),
+    b'{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success"}}',
 )
 """The answer to every notification that is kept; AlphaPay repeats none of a refund, whatever is answered."""
 

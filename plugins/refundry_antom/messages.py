@@ -148,10 +148,3 @@ class RefundNotification(Message):
     authorization_code: str | None = informs()
     metadata: Any = None
     customized_info: Any = None
-
-
-@attrs.frozen(slots=True, kw_only=True)
-class NotifyAnswer(Message):
-    """The answer that Antom expects to a notification, unsigned."""
-
-    result: Result

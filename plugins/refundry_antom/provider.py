@@ -42,7 +42,6 @@ from refundry_antom.messages import (
     Amount,
     InquiryRequest,
     InquiryResponse,
-    NotifyAnswer,
     RefundNotification,
     RefundRequest,
     RefundResponse,
@@ -60,7 +59,7 @@ _TOKEN: Final = re.compile(r"[!-~]{1,128}", re.ASCII)
 ACKNOWLEDGEMENT: Final = Acknowledgement(
     200,
     (("content-type", "application/json"),),
-    messages.encode(NotifyAnswer(result=Result(result_code="SUCCESS", result_status="S", result_message="success"))),
+    b'{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success"}}',
 )
 """The answer to every notification that is kept; Antom asks for exactly this body, unsigned."""
 

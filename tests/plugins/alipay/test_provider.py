@@ -321,6 +321,19 @@ def test_characters_that_gbk_cannot_hold(changes: dict[str, Any], field: str) ->
     IN["gbk"].check(attrs.evolve(INSTRUCTION, reason="退款 é"))
 
 
+@pytest.mark.parametrize(("name", "accepted"), [("商品\u3000一", True), ("商品\u00a0一", False)])
+def test_spaces_that_are_not_ascii_in_gbk(name: str, accepted: bool) -> None:
+    """A space of another script is text like any other: it is sent in GBK if GBK has it, and refused if not."""
+    instruction = attrs.evolve(INSTRUCTION, details={"refund_goods_detail": [{"goods_name": name}]})
+    if accepted:
+        IN["gbk"].check(instruction)
+        (goods,) = content_of(IN["gbk"].refund(instruction, AT).body, "gbk")["refund_goods_detail"]
+        assert {"goods_name": name} == goods
+    else:
+        with pytest.raises(Invalid, match="U\\+00A0, which gbk cannot hold"):
+            IN["gbk"].check(instruction)
+
+
 def test_exponents() -> None:
     """The yuan has two decimals, and no other currency is refunded."""
     assert 2 == ALIPAY.exponent("CNY")
