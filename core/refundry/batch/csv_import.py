@@ -12,7 +12,7 @@ import io
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from itertools import groupby, islice
 from pathlib import Path
@@ -163,14 +163,17 @@ class _Ahead:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._ids: dict[bytes, bytes] = {}
+        self._names: dict[bytes, bytes] = {}
+        """The payment that each name is one of."""
         self._payments: dict[bytes, Sibling | None] = {}
 
     async def is_new(self, row: _Row, refund: Refund) -> bool:
         """Return True if the row is a new refund; raise what the store would raise."""
-        payment = _digest(refund.account, refund.payment)
-        if payment not in self._payments:
+        name = _digest(refund.account, refund.payment)
+        if name not in self._names:
             # Before the refund is looked up: what is stored in between is then missed rather than counted twice.
-            self._payments[payment] = await self._stored(refund)
+            await self._look_up(refund, name)
+        payment = self._names[name]
         first = self._is_first(row)
         there = await self._gateway.journal.find(refund.account, refund.refund_request_id)
         if there is not None:
@@ -183,12 +186,27 @@ class _Ahead:
         self._payments[payment] = _together(earlier, [Sibling(refund.amount, total, counts=True)])
         return True
 
-    async def _stored(self, refund: Refund) -> Sibling | None:
-        selection = Selection(account=refund.account, payment=refund.payment)
-        together, after = None, ""
+    async def _look_up(self, refund: Refund, payment: bytes) -> None:
+        """Find what is stored of a payment, under all of its names."""
+        together: Sibling | None = None
+        names, seen = {refund.payment}, set[str]()
+        while wanted := names - seen:
+            name = wanted.pop()
+            seen.add(name)
+            self._names[_digest(refund.account, name)] = payment
+            async for row in self._rows(Selection(account=refund.account, payment=name)):
+                together = _together(together, [_sibling(row)])
+                names.add(row.payment_alias or name)
+            async for row in self._rows(Selection(account=refund.account, payment_alias=name)):
+                names.add(row.payment)
+        self._payments[payment] = together
+
+    async def _rows(self, selection: Selection) -> AsyncIterator[Row]:
+        after = ""
         while rows := await self._gateway.journal.select(selection, after=after, limit=_PAGE):
-            together, after = _together(together, map(_sibling, rows)), rows[-1].id
-        return together
+            for row in rows:
+                yield row
+            after = rows[-1].id
 
     def _is_first(self, row: _Row) -> bool:
         """Return True for the first row of an id; raise `Conflict` if an earlier row has other data."""

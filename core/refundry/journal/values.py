@@ -107,6 +107,7 @@ class Selection:
     status: Status | None = None
     account: str | None = None
     payment: str | None = None
+    payment_alias: str | None = None
     refund_request_id: str | None = None
     review: bool = False
 

@@ -11,6 +11,8 @@ import attrs
 import pytest
 
 import refundry_alipay
+from refundry.batch.csv_import import import_file
+from refundry.errors import Invalid
 from refundry.gateway import Gateway
 from refundry.gateway.request import RefundRequest
 from refundry.inputs import Operator
@@ -108,6 +110,22 @@ async def test_both_names_of_a_trade_share_its_total(shop: Shop) -> None:
     assert ("merchant:T1", "P1") == (first.payment_alias, rest.payment_alias)
     assert Money(400, "CNY", 2) == caught.value.remaining
     assert {"R1": 1, "R3": 1} == shop.moved()
+
+
+@pytest.mark.parametrize("rows", [["merchant:T1,6.00"], ["P1,2.00", "merchant:T1,2.01"]], ids=["stored", "in the file"])
+async def test_an_import_counts_both_names(shop: Shop, tmp_path: Path, rows: list[str]) -> None:
+    """An import is checked as a whole under both names of a payment, so that none of it is recorded."""
+    shop.alipay.add_payment(Payment(id="P1", merchant_id="T1", amount=Money(10000, "CNY", 2)))
+    await shop.request("R1", amount="6.00", payment_total="10.00")
+    table = tmp_path / "refunds.csv"
+    lines = [f"shop,{row},CNY,R{number},10.00" for number, row in enumerate(rows, 2)]
+    table.write_text("\n".join(["account,payment,amount,currency,id,payment_total", *lines, ""]), "utf-8")
+
+    with pytest.raises(Invalid, match=f"line {len(rows) + 1}: amount: .* can still be refunded"):
+        await import_file(
+            tmp_path / "refundry.toml", table, by="tests", dry_run=False, progress=lambda what, done, total: None
+        )
+    assert ["R1"] == [row.refund_request_id for row in await shop.gateway.list()]
 
 
 async def test_by_the_merchants_number(shop: Shop) -> None:

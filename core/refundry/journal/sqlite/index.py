@@ -87,7 +87,7 @@ def select_rows(connection: sqlite3.Connection, selection: Selection, after: str
 def _selecting(selection: Selection) -> tuple[str, list[Any]]:
     wanted = attrs.asdict(selection, filter=lambda field, value: field.name != "review" and value is not None)
     # `+` keeps SQLite from an index whose order is not that of the ids: an account's refunds may be millions.
-    alone = "+" if "payment" not in wanted and "refund_request_id" not in wanted else ""
+    alone = "" if wanted.keys() & {"payment", "payment_alias", "refund_request_id"} else "+"
     conditions = ["id>?", *(f"{alone if name == 'account' else ''}{name}=?" for name in wanted)]
     if selection.review:
         conditions.append(f"({NEEDS_REVIEW})")
