@@ -11,8 +11,9 @@ from refundry.cli.lazy import LazyCommand
 HEADER = """\
 # Command line
 
-Generated from the commands; a test keeps them in sync. `--config FILE` and `--json` can be given before or after every
-command that accepts them. The configuration is the file of `--config`, or that of the environment variable
+Generated from the commands; a test keeps them in sync. `--config FILE`, `--json`, `--log-level LEVEL` and `--log-format
+FORMAT` can be given before or after every command that accepts them; [Logs](../howto/monitoring.md#logs) has the levels
+and formats. The configuration is the file of `--config`, or that of the environment variable
 `REFUNDRY_CONFIG`, or `refundry.toml` in the current directory. `ID` is Refundry's ID of a refund or its
 refund_request_id; if two accounts use the same refund_request_id, `--account` selects one.
 
@@ -157,7 +158,7 @@ def _section(path: str, command: click.Command) -> str:
     arguments = "".join(f" {_metavar(item)}" for item in command.params if isinstance(item, click.Argument))
     text = " ".join((command.help or "").split())
     rows = [_row(option) for option in command.params if isinstance(option, click.Option)]
-    rows = [row for row in rows if not row.startswith(("| `--config", "| `--json"))]
+    rows = [row for row in rows if not row.startswith(("| `--config", "| `--json", "| `--log-"))]
     table = ["| option | meaning |", "| --- | --- |", *rows, ""] if rows else []
     return "\n".join([f"### `{path}{arguments}`", "", text, "", *table])
 

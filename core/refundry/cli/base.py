@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from refundry.cli.exit_status import ExitStatus
+from refundry.cli.logs import FORMATS, LEVELS, written_logs
 from refundry.cli.output import continue_without_output
 from refundry.errors import Invalid
 
@@ -45,7 +46,11 @@ Command = Callable[..., Coroutine[Any, Any, int | None]]
 
 
 def shared(function: Callable[..., None]) -> Callable[..., None]:
-    """Add `--config` and `--json` to a command; both may also be given before it."""
+    """Add the options of every command to a command; they may also be given before it."""
+    function = click.option("--log-format", type=click.Choice(FORMATS), help="Format of log lines on stderr.")(function)
+    function = click.option("--log-level", type=click.Choice(LEVELS), help="Least level of log lines on stderr.")(
+        function
+    )
     function = click.option("--json", "as_json", is_flag=True, help="Print JSON: one object, or one per line.")(
         function
     )
@@ -53,18 +58,17 @@ def shared(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def command(command: Command) -> Callable[..., None]:
-    """Make a command of a coroutine function: settle `--config` and `--json`, run it, exit with what it returns."""
+    """Make a command of a coroutine function: settle the shared options, run it, exit with what it returns."""
 
     @functools.wraps(command)
-    def run(config: str | None, as_json: bool, **arguments: Any) -> None:
+    def run(config: str | None, as_json: bool, log_level: str | None, log_format: str | None, **arguments: Any) -> None:
         import asyncio
-        import logging
 
-        logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s: %(message)s")
         context = click.get_current_context()
         shared = context.find_root().params
         chosen = config or shared.get("config") or os.environ.get("REFUNDRY_CONFIG") or _DEFAULT
-        status = asyncio.run(command(config=chosen, as_json=as_json or bool(shared.get("as_json")), **arguments))
+        with written_logs(log_level or shared.get("log_level"), log_format or shared.get("log_format")):
+            status = asyncio.run(command(config=chosen, as_json=as_json or bool(shared.get("as_json")), **arguments))
         context.exit(status or ExitStatus.DONE)
 
     return shared(run)

@@ -96,7 +96,7 @@ class _CommandLine(LazyGroup):
 @click.group(cls=_CommandLine, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="refundry", message="refundry %(version)s")
 @shared
-def cli(config: str | None, as_json: bool) -> None:
+def cli(config: str | None, as_json: bool, log_level: str | None, log_format: str | None) -> None:
     """Refund through many payment providers: each refund paid at most once, none forgotten, every step on record."""
 
 

@@ -22,6 +22,7 @@ from refundry.config import Account, Config, open_accounts, read_config
 from refundry.errors import Invalid, Stale
 from refundry.gateway.observers import Deliveries
 from refundry.gateway.operators import OperatorCommands
+from refundry.gateway.progress_log import log_call, log_saved
 from refundry.gateway.request import Draft, RefundRequest, check_same, draft, possibly_sent
 from refundry.journal import AlreadyRequested, Journal, NotifiedBefore, Recorded, UnmatchedNotification, Write
 from refundry.journal.evidence import digest_of, keep_notification, read_notification
@@ -47,8 +48,6 @@ from refundry.provider.signatures import naming_encoding
 from refundry.refund import Channel, Event, Refund, Status, apply, fold, policy
 
 __all__ = ["Gateway"]
-
-_log = logging.getLogger("refundry")
 
 
 class Gateway(OperatorCommands):
@@ -143,7 +142,7 @@ class Gateway(OperatorCommands):
             try:
                 if submit and not write.refund.in_flight and await self.monitor.may_call(account):
                     return await self._submit(account, new.refund, new)
-                await self._save(write)
+                await self._save(write, None)
             except NotifiedBefore as notified:
                 write = await self._notified_before(account, new, notified.digests)
                 continue
@@ -259,7 +258,7 @@ class Gateway(OperatorCommands):
             write = Write(after, [new.requested, submitted], {digest: call.body}, new.replaced_version)
 
         async def record() -> None:
-            await self._save(write)
+            await self._save(write, None if new is not None else refund)
             self.ports.step("attempt recorded")
 
         async def is_current() -> bool:
@@ -269,7 +268,7 @@ class Gateway(OperatorCommands):
             account, "refund", call, deadline, record=record, is_current=is_current
         )
         answered = await self._interpret(account, after, outcome, evidence, Channel.REPLY)
-        await self.monitor.called(account.name, outcome)
+        await self._called(account, after, "refund", outcome, deadline)
         return answered
 
     async def _again(self, refund: Refund) -> RefundInstruction:
@@ -294,8 +293,14 @@ class Gateway(OperatorCommands):
         refund = await self._interpret(
             account, refund, outcome, evidence, Channel.INQUIRY, asked_at=deadline.began, planned=planned
         )
-        await self.monitor.called(account.name, outcome)
+        await self._called(account, refund, "inquire", outcome, deadline)
         return refund, outcome, evidence
+
+    async def _called(
+        self, account: Account, refund: Refund, operation: str, outcome: Outcome | NotSent, deadline: Deadline
+    ) -> None:
+        log_call(account.name, refund, operation, outcome, deadline.spent)
+        await self.monitor.called(account.name, outcome)
 
     async def _interpret(
         self, account: Account, refund: Refund, outcome: Outcome | NotSent, evidence: bytes | None, channel: Channel,
@@ -321,7 +326,7 @@ class Gateway(OperatorCommands):
                 if planned and policy.is_repeat(refund, event):
                     return await self._put_off(refund, policy.after_repeat(refund, source.at, account.terms))
                 after = apply(refund, event)
-                await self._save(Write(after, [event], kept))
+                await self._save(Write(after, [event], kept), refund)
             except Stale:
                 refund, source = await self.get(refund.id), attrs.evolve(source, repeats=0)
                 continue
@@ -336,8 +341,9 @@ class Gateway(OperatorCommands):
             raise Stale(f"refund {refund.refund_request_id!r} has changed meanwhile")
         return refund
 
-    async def _save(self, write: Write) -> Sequence[Recorded]:
+    async def _save(self, write: Write, before: Refund | None) -> Sequence[Recorded]:
         recorded = await self.journal.save(write)
+        log_saved(before, write)
         self._deliveries.notify()
         if self.checkpointer is not None:
             self.checkpointer.notify(len(recorded))
@@ -376,9 +382,7 @@ class Gateway(OperatorCommands):
             refund_id = await self.journal.keep_unmatched(unmatched, kept, verified.signed, known=foreign)
             refund = None if refund_id is None else await self.get(refund_id)
         if refund is None:
-            _log.warning(
-                "account %s received a notification about the unknown refund %r", account, verified.refund_request_id
-            )
+            log(logging.WARNING, "unmatched notification", account=account, refund=verified.refund_request_id)
         else:
             fresh = policy.is_fresh(verified.at, now, receiver.terms)
             outcome = read_safely(lambda: verified.read(policy.instruction_for(refund)))

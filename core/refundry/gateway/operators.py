@@ -4,6 +4,7 @@ The rule of this module: a decision is recorded with the operator and the reason
 for.
 """
 
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version as version_of
@@ -19,6 +20,7 @@ from refundry.gateway.queries import Reader
 from refundry.inputs import Operator, check_text
 from refundry.journal import Journal, Recorded, Write
 from refundry.journal.evidence import digest_of, is_complete
+from refundry.logs import log
 from refundry.ports import Ports
 from refundry.provider import NotSent, Outcome
 from refundry.refund import FINAL, Event, RaisedReview, Refund, Status, apply, fold, policy
@@ -42,7 +44,7 @@ class OperatorCommands(Reader):
         """Ask the provider and record the answer; return the refund afterwards, the outcome and the evidence."""
 
     @abstractmethod
-    async def _save(self, write: Write) -> Sequence[Recorded]:
+    async def _save(self, write: Write, before: Refund | None) -> Sequence[Recorded]:
         """Make a write durable and notify those who follow the log."""
 
     async def resolve(
@@ -141,7 +143,10 @@ class OperatorCommands(Reader):
         refund = await self.get(refund_id)
         if self._open_signer is None:
             raise ConfigError("audit", "a gateway without a configuration has no key to sign with")
-        return await erase(self.journal, self._open_signer, refund, operator, at=self.ports.now())
+        erased = await erase(self.journal, self._open_signer, refund, operator, at=self.ports.now())
+        name = refund.refund_request_id
+        log(logging.INFO, "operator action", account=refund.account, refund=name, type="erased", by=operator.by)
+        return erased
 
     async def _decide(self, refund: Refund, event: Event, kept: Mapping[str, bytes] | None = None) -> Refund:
         if event.plugin is None:
@@ -150,5 +155,5 @@ class OperatorCommands(Reader):
                 event, plugin=f"refundry {version_of('refundry')}" if account is None else account.plugin_id
             )
         after = apply(refund, event)
-        await self._save(Write(after, [event], kept or {}))
+        await self._save(Write(after, [event], kept or {}), refund)
         return after

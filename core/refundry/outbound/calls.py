@@ -48,10 +48,15 @@ class Deadline:
         self._seconds = seconds
 
     @property
+    def spent(self) -> float:
+        """The seconds since the call began, by the monotonic clock."""
+        return self._ports.monotonic() - self._ticks
+
+    @property
     def left(self) -> float:
         """The seconds that are left; zero or less once it has passed."""
         by_the_wall = (self._ports.now() - self.began) / timedelta(seconds=1)
-        return self._seconds - max(by_the_wall, self._ports.monotonic() - self._ticks)
+        return self._seconds - max(by_the_wall, self.spent)
 
 
 async def _always() -> bool:

@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from refundry.gateway import Gateway
-from refundry.web.notifications import init_app
+from refundry.web.notifications import init_app, unknown_paths
 
 __all__ = ["listening"]
 
@@ -44,7 +44,7 @@ async def listening(
     or `UnicodeError` if it cannot listen there.
     """
     connections = _Connections(_allowed() if limit is None else limit)
-    app = init_app(web.Application(middlewares=[connections.answering]), gateway)
+    app = init_app(web.Application(middlewares=[connections.answering, unknown_paths]), gateway)
     # Signatures are over the bytes as they were received, so nothing is decompressed.
     runner = web.AppRunner(
         app, access_log=None, auto_decompress=False, keepalive_timeout=request_seconds, logger=_http_log

@@ -5,23 +5,25 @@ The rule of this package: raw bytes first, bounded in size and time; nothing is 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
 from refundry.errors import ConfigError, Forged, Invalid, RefundryError, StoreError
 from refundry.gateway import Gateway
 from refundry.gateway.status import read_status
+from refundry.logs import log
 from refundry.provider import MAX_BYTES, Acknowledgement, Notification, Unreadable
 
-__all__ = ["GATEWAY", "answer", "init_app"]
+__all__ = ["GATEWAY", "answer", "init_app", "unknown_paths"]
 
 GATEWAY: Final = web.AppKey("refundry.gateway", Gateway)
 _READ_SECONDS: Final = 10.0
 _WATCH_SECONDS: Final = 10.0
-_log = logging.getLogger("refundry")
+_SHOWN: Final = 200
+"""At most so many characters of what a sender wrote are logged."""
 
 
 def init_app(app: web.Application, gateway: Gateway) -> web.Application:
@@ -79,35 +81,62 @@ async def answer(
     path: str,
     headers: Iterable[tuple[str, str]],
     body: bytes | AsyncIterable[bytes],
+    source: str | None = None,
 ) -> Acknowledgement:
     """Process a notification and return the exact response: the one call for every web framework.
 
     `path` is the path and query that the provider posted to; `body` is the raw bytes, or yields them in pieces, with
-    limits of `MAX_BYTES` and ten seconds. Status 200 means that the notification is durable. Every rejection has a
-    status of its own, and a provider that receives 503 sends the notification again.
+    limits of `MAX_BYTES` and ten seconds. `source` is the sender's address, for the log. Status 200 means that the
+    notification is durable. Every rejection has a status of its own and a line in the log, and a provider that receives
+    503 sends the notification again.
     """
+    given = tuple(headers)
     try:
         raw = await _bounded(body)
-        return await gateway.receive_notification(account, Notification(method, path, tuple(headers), raw))
+        return await gateway.receive_notification(account, Notification(method, path, given, raw))
     except Forged as error:
-        _log.warning("notification rejected: %s %s for account %s: %s", method, path, account, error)
-        return _refusal(401, "not signed by the provider")
-    except Unreadable:
-        return _refusal(400, "not readable")
+        status, text, why = 401, "not signed by the provider", str(error)
+    except Unreadable as error:
+        status, text, why = 400, "not readable", str(error)
     except ConfigError as error:
         # The account's keys cannot be used: the provider sends it again until they can.
-        _log.warning("notification not recorded: %s %s for account %s: %s", method, path, account, error)
-        return _refusal(503, "not recorded")
-    except Invalid:
-        return _refusal(404, "no such account")
+        status, text, why = 503, "not recorded", str(error)
+    except Invalid as error:
+        status, text, why = 404, "no such account", str(error)
     except _TooLarge:
-        return _refusal(413, f"larger than {MAX_BYTES} bytes")
+        status, text, why = 413, f"larger than {MAX_BYTES} bytes", "too large"
     except TimeoutError:
-        return _refusal(408, "too slow")
-    except RefundryError:
+        status, text, why = 408, "too slow", "too slow"
+    except RefundryError as error:
         # The provider sends it again, so nothing is lost.
-        _log.exception("a notification could not be recorded")
+        log(logging.ERROR, "notification not recorded", account=account, path=path, error=error)
         return _refusal(503, "not recorded")
+    _log_refusal(status, method, path, source, given, why, account)
+    return _refusal(status, text)
+
+
+def _log_refusal(
+    status: int, method: str, path: str, source: str | None, headers: Iterable[tuple[str, str]], reason: str,
+    account: str | None = None,
+) -> None:  # fmt: skip
+    forwarded = next((value[:_SHOWN] for name, value in headers if name.lower() == "x-forwarded-for"), None)
+    log(
+        logging.WARNING, "notification refused", status=status, method=method, path=path[:_SHOWN],
+        account=None if account is None else account[:_SHOWN], source=source, forwarded_for=forwarded,
+        reason=reason[:_SHOWN],
+    )  # fmt: skip
+
+
+@web.middleware
+async def unknown_paths(request: web.Request, handler: Callable[[web.Request], Awaitable[Any]]) -> Any:
+    """Report requests for paths that do not exist in the log: a proxy may have changed the path of a notification."""
+    try:
+        return await handler(request)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+        _log_refusal(
+            error.status, request.method, request.raw_path, request.remote, request.headers.items(), error.reason
+        )
+        raise
 
 
 def _refusal(status: int, text: str) -> Acknowledgement:
@@ -117,8 +146,9 @@ def _refusal(status: int, text: str) -> Acknowledgement:
 async def _notified(request: web.Request) -> web.Response:
     account, pieces = request.match_info["account"], request.content.iter_any()
     response = await answer(
-        request.app[GATEWAY], account, request.method, request.raw_path, request.headers.items(), pieces
-    )
+        request.app[GATEWAY], account, request.method, request.raw_path, request.headers.items(), pieces,
+        source=request.remote,
+    )  # fmt: skip
     return web.Response(status=response.status, body=response.body, headers=dict(response.headers))
 
 

@@ -105,7 +105,8 @@ async def test_a_forged_notification_is_refused(
     assert (401, b"not signed by the provider\n") == (status, body)
     assert before == await site.shop.gateway.history("R1")
     assert [] == await site.shop.gateway.journal.unmatched()
-    assert "notification rejected" in caplog.text
+    line = "notification refused status=401 method=POST path=/notifications/shop account=shop source=127.0.0.1 reason="
+    assert line in caplog.text
 
 
 async def test_one_changed_byte_is_refused(site: Site) -> None:
@@ -162,6 +163,24 @@ async def test_other_places_do_not_exist(site: Site, path: str) -> None:
     headers, body = await site.message(path)
 
     assert 404 == (await site.post(headers, body, path))[0]
+
+
+async def test_every_refusal_is_logged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """A refused notification leaves one line with status, path, source and reason, however it is refused."""
+    headers, body = await site.message()
+    statuses = [
+        (await site.post(headers, body, path))[0]
+        for path in ("/notifications/missing", "/notifications/shop?x=" + "y" * 500)
+    ]
+    statuses.append((await site.post(headers | {"X-Forwarded-For": "203.0.113.9"}, b" " * (MAX_BYTES + 1), PATH))[0])
+
+    refused = [record.getMessage() for record in caplog.records if "notification refused" in record.getMessage()]
+    assert [404, 401, 413] == statuses
+    assert [f"status={status}" for status in statuses] == [line.split()[2] for line in refused]
+    assert all(("source=127.0.0.1" in line and "path=/notifications/" in line) or 'path="' in line for line in refused)
+    assert "there is no account 'missing'" in refused[0]
+    assert max(map(len, refused)) < 700
+    assert "forwarded_for=203.0.113.9" in refused[2]
 
 
 async def test_what_could_not_be_stored_is_not_acknowledged(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
