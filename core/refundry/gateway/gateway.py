@@ -65,6 +65,8 @@ class Gateway(OperatorCommands):
         self.pacing = Pacing(accounts)
         """How many calls each account may begin."""
         self._caller = Caller(self.pacing, transport, ports)
+        self.clock_skews = self._caller.skews.of
+        """How far the clock of each account's provider is ahead, by its newest answer to this process, to a second."""
         self._deliveries = Deliveries(journal, ports)
         self.checkpointer: Checkpointer | None = None
         """Signs checkpoints of the log; None unless the gateway was made by `open`."""

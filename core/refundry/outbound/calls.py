@@ -16,6 +16,7 @@ from refundry.journal.evidence import keep_answer
 from refundry.logs import log
 from refundry.outbound.pacing import Pacing
 from refundry.outbound.signing import Signers, SigningHangs
+from refundry.outbound.skew import Skews
 from refundry.outbound.transport import Delivery, NoAnswer, Transport
 from refundry.plugin_host.containment import contained
 from refundry.ports import Ports
@@ -75,6 +76,8 @@ class Caller:
         self._transport = transport
         self._ports = ports
         self._signers = Signers()
+        self.skews = Skews()
+        """How far the providers' clocks are ahead."""
 
     def close(self) -> None:
         """Stop the signing threads."""
@@ -125,12 +128,14 @@ class Caller:
             return NotSent(_TOO_OLD, withheld=True), None
         shared = account.plugin.shares_connections(operation)
         delivery = Delivery(shared=shared, proxy=account.proxy, last_check=last_check)
+        sent_at = self._ports.now()
         reply = await self._transport.send(request, left, delivery)
         self._ports.step("answer received")
         if isinstance(reply, NotSent):
             return reply, None
         if isinstance(reply, NoAnswer):
             return Unknown(reply.cause), None if reply.partial is None else keep_answer(reply.partial, complete=False)
+        self.skews.note(account.name, reply, sent_at, self._ports.now())
         return read_safely(lambda: call.read(reply)), keep_answer(reply)
 
     async def _sign(

@@ -10,6 +10,8 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from email.utils import format_datetime
 from random import Random
 from typing import Any, Final, Generic, Self, TypeVar
 
@@ -162,7 +164,7 @@ class Simulator(ABC, Generic[S]):
         headers = {name.lower(): value for name, value in request.headers.items()}
         parsed = self._wire.parse_request(Call(request.method, path, headers, body))
         if isinstance(parsed, Draft):
-            return _response(await self._write(parsed, Plan()))
+            return _response(await self._write(parsed, Plan()), self._ports.now())
         return await self._call(request, parsed)
 
     async def _call(self, request: web.BaseRequest, parsed: ParsedRequest) -> web.StreamResponse:
@@ -181,7 +183,7 @@ class Simulator(ABC, Generic[S]):
             await self._hang(request)
         if plan.drop_response is not None:
             return _hang_up(request)
-        return _response(await self._write(draft, plan))
+        return _response(await self._write(draft, plan), self._ports.now())
 
     def _request_id(self, parsed: ParsedRequest) -> str | None:
         refund = self.ledger.find(parsed)
@@ -330,8 +332,10 @@ def _task_name(refund: Refund) -> str:
     return f"notify {refund.key}"
 
 
-def _response(message: Message) -> web.Response:
-    return web.Response(status=message.status, headers=list(message.headers), body=message.body)
+def _response(message: Message, now: datetime) -> web.Response:
+    # Dated by the simulator's clock, as everything else that it says.
+    headers = [("Date", format_datetime(now, usegmt=True)), *message.headers]
+    return web.Response(status=message.status, headers=headers, body=message.body)
 
 
 def _with_kind(headers: Any, kind: str) -> list[tuple[str, str]]:
