@@ -184,6 +184,15 @@ def kills(session: nox.Session) -> None:
 
 
 @nox.session(python=FOUND[0])
+def attacks(session: nox.Session) -> None:
+    """Run a long campaign of attacks that try to have a refund paid twice; REFUNDRY_ATTACKS and REFUNDRY_SEED."""
+    _install_wheel(session)
+    attacks = os.environ.get("REFUNDRY_ATTACKS", "2000")
+    tests = ("tests/system/test_attacks.py", "tests/system/test_late_answers.py", "tests/system/test_stopped.py")
+    session.run("pytest", "-q", *tests, *session.posargs, env={"REFUNDRY_ATTACKS": attacks})
+
+
+@nox.session(python=FOUND[0])
 def faulty(session: nox.Session) -> None:
     """Run the whole contract on every faulty provider: each fails exactly the checks that are named for it."""
     _install_wheel(session)
