@@ -30,6 +30,7 @@ from refundry.cli.base import (
     command,
     moment,
     new_table,
+    open_reader,
     print_json,
     print_table,
     progress_bars,
@@ -220,6 +221,7 @@ async def export_(
     The export contains the events as JSON lines, the evidence, the tree, the checkpoints, the public key, and a README
     with instructions. A part of the log has a proof for each event instead of the tree.
     """
+    await _check_account(config, account)
     part = Part(account=account, payment=payment, since=moment(since, "--from"), until=moment(until, "--to"))
     where = _Place.of(config, None, None)
     own = where.own()
@@ -239,6 +241,13 @@ async def prove(config: str, as_json: bool, id: str, directory: str, account: st
     with read_store(where.path) as source:
         part = Part(refund=source.resolve(id, account))
         _export(source, where, own, directory, part, as_json, prove=True)
+
+
+async def _check_account(config: str, account: str | None) -> None:
+    """Raise `UnknownAccount` for a misspelled account; one that was removed still has its refunds in the store."""
+    if account is not None and account not in read_config(config).accounts:
+        async with open_reader(config) as reader:
+            await reader.check_account(account)
 
 
 def _export(
@@ -288,6 +297,7 @@ async def report_(
     until: str | None,
 ) -> None:
     """Write a report for people: a table (FILE.csv), or a page with a timeline of each refund (FILE.html)."""
+    await _check_account(config, account)
     where = _Place.of(config, None, None)
     with read_store(where.path) as source:
         refund = None if id is None else source.resolve(id, account)

@@ -75,6 +75,7 @@ async def list_(
     if unmatched and (status or payment or needs_review or not then.now):
         raise Invalid("--unmatched", "can only be combined with --account")
     async with open_reader(config) as reader:
+        await reader.check_account(account)
         if unmatched:
             await _list_unmatched(reader, account, as_json)
             return
@@ -158,6 +159,8 @@ async def events(config: str, as_json: bool, id: str | None, account: str | None
     """
     from refundry.errors import UnreadableEvent
 
+    if id is None and account is not None:
+        raise Invalid("--account", "can only be combined with ID")
     unreadable = 0
     async with open_reader(config) as reader:
         async for entry in _entries(reader, id, account, after):

@@ -76,6 +76,14 @@ class Reader:
             known = ", ".join(sorted(self.accounts)) or "none"
             raise UnknownAccount(name, f"there is no account {name!r}; there are: {known}") from None
 
+    async def check_account(self, name: str | None) -> None:
+        """Raise `UnknownAccount` for a name that neither the configuration nor any refund has: it is misspelled."""
+        if name is None or name in self.accounts:
+            return
+        rows = await self.journal.select(Selection(account=name), limit=1)
+        if not rows and name not in {unmatched.account for unmatched in await self.journal.unmatched(name, 1)}:
+            self.account(name)
+
     async def get(self, id: str, *, account: str | None = None, as_of: AsOf = NOW) -> Refund:
         """Return a refund by Refundry's id or its `refund_request_id`, as it is or as it was known at a moment.
 
@@ -136,14 +144,21 @@ class Reader:
         after: str = "",
         limit: int = 1000,
     ) -> Sequence[Row]:
-        """Return a page of refunds, oldest first, starting after the id `after`; `review=True` selects needs review."""
+        """Return a page of refunds, oldest first, starting after the id `after`; `review=True` selects needs review.
+
+        Raises `UnknownAccount` if no account and no refund has this name.
+        """
+        await self.check_account(account)
         selection = Selection(status=status, account=account, payment=payment, review=review)
         return await select_as_of(self.journal, selection, as_of, after=after, limit=limit)
 
     async def totals(
         self, *, account: str | None = None, by_payment: bool = False, as_of: AsOf = NOW
     ) -> Sequence[Total]:
-        """Return what was requested, settled, failed and is open, for each account and currency."""
+        """Return what was requested, settled, failed and is open, for each account and currency.
+
+        Raises `UnknownAccount` if no account and no refund has this name.
+        """
 
         async def pages() -> AsyncIterator[Sequence[Row]]:
             after = ""

@@ -919,3 +919,34 @@ def test_progress_bars_are_for_terminals(place: Path) -> None:
 
     assert (0, "300 refunds recorded, 0 already existed\n") == (done.returncode, done.stdout)
     assert "recording" in seen
+
+
+# --- misspelled accounts ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("list",), ("list", "--json"), ("list", "--needs-review"), ("list", "--unmatched"), ("totals",),
+        ("totals", "--json"), ("work", "--until-idle"), ("resume", "--by", "ann", "--why", "w"),
+        ("audit", "report", "report.csv"), ("audit", "export", "export"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_misspelled_account_is_an_error(command: tuple[str, ...], run: Run, place: Path) -> None:
+    """No command takes an account that does not exist for one without refunds, which would keep a monitor green."""
+    run("init")
+
+    assert is_refused(run(*command, "--account", "shpo"), "there is no account 'shpo'; there are: other, shop")
+    assert not {"report.csv", "export"} & {path.name for path in place.iterdir()}
+
+
+def test_an_account_that_was_removed_can_be_read(run: Run, place: Path) -> None:
+    """An account with refunds is known as long as the store has them, whatever the configuration has."""
+    run("init")
+    run(*ASK, "--amount", "12.33", "--id", "R1", "--record-only")
+    write_config(place, {"other": "http://127.0.0.1:9"}, FAST)
+
+    assert ["R1"] == [row["refund_request_id"] for row in run("list", "--account", "shop", "--json").lines]
+    assert 0 == run("totals", "--account", "shop").status
+    assert is_refused(run("events", "--account", "shop"), "--account: can only be combined with ID")

@@ -18,7 +18,7 @@ from refundry.audit.replay.replay import replay
 from refundry.cli import cli
 from refundry.cli.totals import totals
 from refundry.config import read_config
-from refundry.errors import ConfigError, Invalid, StoreError, UnknownRefund
+from refundry.errors import ConfigError, Invalid, StoreError, UnknownAccount, UnknownRefund
 from refundry.gateway import Gateway
 from refundry.gateway.queries import AsOf, Reader
 from refundry.inputs import Operator
@@ -149,14 +149,15 @@ async def test_totals_are_exact_and_add_up(shop: Shop) -> None:
 
 
 async def test_totals_of_each_payment(shop: Shop) -> None:
-    """By payment there is one line for each, and an account that has nothing has none."""
+    """By payment there is one line for each; an account that does not exist is an error, and no empty sum."""
     found = await shop.gateway.totals(by_payment=True)
 
     assert [("P0", "9.30", "1.10", "3.10", "5.10"), ("P1", "6.20", "2.10", "0.00", "4.10")] == [
         (each.payment, *(str(getattr(each, name)) for name in ("requested", "settled", "failed", "open")))
         for each in found
     ]
-    assert () == tuple(await shop.gateway.totals(account="other"))
+    with pytest.raises(UnknownAccount):
+        await shop.gateway.totals(account="other")
 
 
 async def test_both_readings_are_shown_where_they_differ(shop: Shop) -> None:
