@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refundry.provider import NotFound, Outcome, Pending, Resend, ReviewReason, Terms, Unknown
+from refundry.provider import NotFound, NotSent, Outcome, Pending, Resend, ReviewReason, Terms, Unknown
 from refundry.refund import Channel, Event, Inquired, Refund, apply, fold, policy
 from tests.core.strategies import NOON, OWN, REQUESTED, new_refund, source
 
@@ -185,3 +185,22 @@ def test_a_message_that_differs_each_time_is_not_news() -> None:
 
     assert sum(map(life.inquire, answers)) < 60
     assert life.inquire(Pending("P", details={"trace": "x", "arn": "77"}))
+
+
+@settings(max_examples=10)
+@given(_INTERVALS, st.floats(300, 1200), st.floats(0.1, 7200))
+def test_no_wait_is_longer_than_the_longest(intervals: tuple[float, ...], longest: float, delay: float) -> None:
+    """However old a refund is, neither an inquiry nor a resend is planned so far ahead that a clock must be wrong."""
+    terms = attrs.evolve(PATIENT, inquiry_intervals=intervals, max_inquiry_interval=longest, resend_delay=delay)
+    refund = new_refund("0190a0e6-0000-7000-8000-0000000000ff")
+    for at in (NOON, NOON + 20 * DAY):
+        attempt = policy.attempt(refund, "d" * 64, at, OWN, "antom 0.1.0", None, terms)
+        refund = apply(refund, attempt)
+        event = policy.interpret(refund, NotSent("refused"), source(at, Channel.REPLY, refund.attempts), terms)
+        assert isinstance(event, Inquired)
+        refund = apply(refund, event)
+        assert event.next_at is not None
+        assert event.next_at - at < policy.longest_wait(terms)
+    life = _sent(Pending("P"), terms, "ff")
+    life.inquire_for(DAY, Pending("P"))
+    assert life.at - life.inquired_at[-1] < policy.longest_wait(terms)

@@ -337,7 +337,7 @@ def _spread(refund: Refund) -> float:
 def longest_wait(terms: Terms) -> timedelta:
     """Return a time that is longer than anything is ever planned ahead."""
     waits = (*terms.inquiry_intervals, terms.max_inquiry_interval, terms.not_found_interval, terms.resend_delay)
-    return seconds(1.2 * max(*waits, terms.timeout + terms.first_inquiry, _MAX_BACKOFF))
+    return seconds(1.2 * max(*waits, terms.timeout + terms.first_inquiry, _MAX_GROWN_BACKOFF))
 
 
 def is_due(at: datetime, now: datetime, terms: Terms) -> bool:
