@@ -4,6 +4,7 @@ Packages are held at the versions of `.ci/constraints.txt` if `CI` is set; other
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -26,6 +27,17 @@ PYTHONS = [
 FAST = ("-q", "-n", "auto", "-m", "not slow")
 DAYS = (400, -400)
 """How far the session `clock` moves the system clock."""
+MUTANTS = {
+    "policy": (["refundry/refund/policy/*"], ["tests/core/refund"]),
+    "state": (["refundry/refund/*.py"], ["tests/core/refund"]),
+    "gateway": (["refundry/gateway/*", "refundry/outbound/*"], ["tests/core/gateway", "tests/core/outbound"]),
+    "journal": (["refundry/journal/*"], ["tests/core/journal", "tests/core/audit"]),
+    "reading": (["refundry/provider/*"], ["tests/core/provider", "tests/plugins"]),
+    "alipay": (["refundry_alipay/*.py"], ["tests/plugins/alipay"]),
+    "alphapay": (["refundry_alphapay/*.py"], ["tests/plugins/alphapay"]),
+    "antom": (["refundry_antom/*.py"], ["tests/plugins/antom"]),
+}
+"""The parts of the session `mutants`: where mistakes are planted, and the tests that should notice them."""
 IS_MOVED = "import sys, time; sys.exit(abs(time.time() - float(sys.argv[2]) - 86400 * float(sys.argv[1])) > 60)"
 
 
@@ -207,6 +219,44 @@ def tampering(session: nox.Session) -> None:
     trials = os.environ.get("REFUNDRY_TRIALS", "10000")
     test = "tests/system/test_tampering.py"
     session.run("pytest", "-q", "-s", test, *session.posargs, env={"REFUNDRY_TRIALS": trials})
+
+
+@nox.session(python=FOUND[0])
+def mutants(session: nox.Session) -> None:
+    """Run a long campaign of planted mistakes, and list those that no fast test notices; arguments name parts."""
+    _install_wheel(session)
+    session.install("mutmut>=3.8", *_constraints())
+    for part in session.posargs or MUTANTS:
+        files, selected = MUTANTS[part]
+        place = ROOT / "build" / "mutants" / part
+        _copy_sources(place)
+        table = {
+            "source_paths": ["src"],
+            "only_mutate": [f"src/{pattern}" for pattern in files],
+            "also_copy": ["docs"],
+            "pytest_add_cli_args": ["-q", "-n0", "-p", "no:cacheprovider", "-m", "not slow"],
+            "pytest_add_cli_args_test_selection": selected,
+        }
+        lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items())
+        with (place / "pyproject.toml").open("a", encoding="utf-8") as file:
+            file.write(f"\n[tool.mutmut]\n{lines}\n")
+        with session.chdir(place):
+            session.run("mutmut", "run", env=_fast_environment())
+            session.run("mutmut", "results")
+
+
+def _copy_sources(place: Path) -> None:
+    """Copy what the tests need to `place`, with all packages in `src`, where mutmut looks for them.
+
+    What an earlier run found out stays there: only what has changed since is tried again.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    for name in ("tests", "docs"):
+        shutil.copytree(ROOT / name, place / name, dirs_exist_ok=True)
+    for package in ("core/refundry", *(f"plugins/{path.name}" for path in (ROOT / "plugins").glob("refundry_*"))):
+        shutil.copytree(ROOT / package, place / "src" / Path(package).name, dirs_exist_ok=True)
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, place / name)
 
 
 @nox.session(python=FOUND[0])
