@@ -28,7 +28,7 @@ FAST = ("-q", "-n", "auto", "-m", "not slow")
 DAYS = (400, -400)
 """How far the session `clock` moves the system clock."""
 MUTANTS = {
-    "policy": (["refundry/refund/policy/*"], ["tests/core/refund"]),
+    "policy": (["refundry/refund/policy/*"], ["tests/core/refund", "tests/core/gateway"]),
     "state": (["refundry/refund/*.py"], ["tests/core/refund"]),
     "gateway": (["refundry/gateway/*", "refundry/outbound/*"], ["tests/core/gateway", "tests/core/outbound"]),
     "journal": (["refundry/journal/*"], ["tests/core/journal", "tests/core/audit"]),
