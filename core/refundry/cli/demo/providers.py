@@ -37,6 +37,7 @@ inquiry_intervals = [0.5, 1, 2]
 not_found_interval = 0.5
 not_found_tries = 3
 resend_delay = 0.5
+escalate_after = 15
 requests_per_second = 40
 """
 
