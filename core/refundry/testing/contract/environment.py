@@ -252,8 +252,8 @@ class Environment:
 
     @property
     def provider(self) -> Provider:
-        """The account's provider."""
-        return self.account.provider
+        """The account's provider, with its private key."""
+        return self.account.sender()
 
     def instruction(self, number: int = 1, minor: int = MINOR, **changes: Any) -> RefundInstruction:
         """Return an instruction that the provider accepts; equal arguments return equal instructions."""

@@ -39,10 +39,10 @@ async def same_instruction_same_bytes(subject: Subject) -> None:
 async def resent_as_it_was(subject: Subject) -> None:
     """Pass bytes that the plugin would now write differently."""
     account = subject.account()
-    earlier = account.provider.refund(instruction(account, reason="as first written"), now())
-    again = account.provider.refund(instruction(account, reason=None, sent=earlier.body), now())
+    earlier = account.sender().refund(instruction(account, reason="as first written"), now())
+    again = account.sender().refund(instruction(account, reason=None, sent=earlier.body), now())
     require(again.body == earlier.body, "`RefundInstruction.sent` was not sent again unchanged")
-    for call in (earlier, again, account.provider.inquire(instruction(account), now())):
+    for call in (earlier, again, account.sender().inquire(instruction(account), now())):
         require(call.sign().body == call.body, "the signed request has another body than the call")
 
 
