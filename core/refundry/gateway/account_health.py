@@ -311,7 +311,8 @@ class HealthMonitor(HealthView):
         try:
             await self._change(account, change)
         except StoreError as error:
-            log(logging.WARNING, "health not recorded", account=account, reason=str(error))
+            # Whatever else is written fails as well, and is reported; one line for each call would hide that.
+            log(logging.DEBUG, "health not recorded", account=account, reason=str(error))
 
     async def _change(
         self, account: str, change: Callable[[AccountRecord], AccountRecord]
