@@ -22,7 +22,12 @@ __all__ = ["cli", "main"]
 _REFUNDS, _OPERATE, _AUDIT, _RUN, _TOOLS = "Refunds", "Operators", "Records", "Services", "Tools"
 
 COMMANDS: Final = (
-    LazyCommand("init", "refundry.cli.init:init", "Write a commented refundry.toml and create the store.", _REFUNDS),
+    LazyCommand(
+        "init",
+        "refundry.cli.init:init",
+        "Write a commented refundry.toml unless one exists, and create the store that it names.",
+        _REFUNDS,
+    ),
     LazyCommand("request", "refundry.cli.refunds:request", "Record a refund and make the first attempt.", _REFUNDS),
     LazyCommand(
         "import", "refundry.cli.refunds:import_", "Record many refunds from a CSV file for the workers.", _REFUNDS
@@ -40,6 +45,8 @@ COMMANDS: Final = (
         "resolve", "refundry.cli.operators:resolve", "Record an operator's decision: paid or not paid.", _OPERATE
     ),
     LazyCommand("resume", "refundry.cli.operators:resume", "Resume refunds on hold after fixing the cause.", _OPERATE),
+    LazyCommand("pause", "refundry.cli.operators:pause", "Send and query nothing for an account.", _OPERATE),
+    LazyCommand("unpause", "refundry.cli.operators:unpause", "Resume a paused account.", _OPERATE),
     LazyCommand("work", "refundry.cli.services:work", "Process refunds that are due, until SIGTERM.", _RUN),
     LazyCommand("serve", "refundry.cli.services:serve", "Receive provider notifications, until SIGTERM.", _RUN),
     LazyCommand("status", "refundry.cli.status:status", "Show accounts, workers, audit and store on one screen.", _RUN),

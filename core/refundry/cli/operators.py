@@ -7,12 +7,12 @@ import sys
 
 import click
 
-from refundry.cli.base import ACCOUNT_OF_ID, VERSION, command, open_gateway, warn
+from refundry.cli.base import ACCOUNT_OF_ID, VERSION, command, open_gateway, print_json, warn
 from refundry.errors import Invalid
 from refundry.formatting import counted, plain
 from refundry.inputs import Operator
 
-__all__ = ["inquire", "resolve", "resume"]
+__all__ = ["inquire", "pause", "resolve", "resume", "unpause"]
 
 
 @click.command()
@@ -68,6 +68,40 @@ async def resolve(
             refund.id, decided, settled=settled, version=refund.version if version is None else version, **more
         )
         await show_refund(gateway, refund, as_json)
+
+
+@click.command()
+@click.argument("account")
+@click.option("--by", required=True, help="Who pauses it.")
+@click.option("--why", required=True, help="The reason.")
+@command
+async def pause(config: str, as_json: bool, account: str, by: str, why: str) -> None:
+    """Send and query nothing for an account.
+
+    Until `unpause`, new refunds are only recorded. Calls in progress end, and `inquire` and `resolve` still ask.
+    """
+    async with open_gateway(config) as gateway:
+        await gateway.pause_account(account, Operator(by=by, why=why))
+    _print_state(account, "paused", as_json)
+
+
+@click.command()
+@click.argument("account")
+@click.option("--by", required=True, help="Who continues it.")
+@click.option("--why", required=True, help="The reason.")
+@command
+async def unpause(config: str, as_json: bool, account: str, by: str, why: str) -> None:
+    """Resume a paused account."""
+    async with open_gateway(config) as gateway:
+        await gateway.unpause_account(account, Operator(by=by, why=why))
+    _print_state(account, "unpaused", as_json)
+
+
+def _print_state(account: str, state: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"account": account, "state": state})
+    else:
+        click.echo(f"account {account} is {state}")
 
 
 @click.command()

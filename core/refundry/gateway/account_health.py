@@ -26,6 +26,7 @@ import attrs
 
 from refundry.config import OUTAGE_ALERT_AFTER, Account
 from refundry.errors import StoreError
+from refundry.inputs import Operator
 from refundry.journal import AccountRecord, Backlog, HealthReader, HealthStore, RefundIndex
 from refundry.logs import log
 from refundry.provider import NotSent, Outcome, Unknown
@@ -294,6 +295,26 @@ class HealthMonitor(HealthView):
         last = None if known is None else known.record.last_notification
         if last is None or not timedelta(0) <= now - last < _WRITE_EVERY:
             await self._try(account, lambda record: attrs.evolve(record, last_notification=now))
+
+    async def pause(self, account: str, operator: Operator) -> None:
+        """Stop all calls of an account, in every process within a second, until `unpause`; keep who did it first."""
+        at = self._now()
+
+        def paused(record: AccountRecord) -> AccountRecord:
+            known = record.paused_at is not None
+            return (
+                record if known else attrs.evolve(record, paused_at=at, paused_by=operator.by, paused_why=operator.why)
+            )
+
+        await self._change(account, paused)
+        log(logging.WARNING, "operator action", account=account, type="paused", by=operator.by)
+
+    async def unpause(self, account: str, operator: Operator) -> None:
+        """Resume a paused account: its calls are allowed again."""
+        await self._change(
+            account, lambda record: attrs.evolve(record, paused_at=None, paused_by=None, paused_why=None)
+        )
+        log(logging.WARNING, "operator action", account=account, type="unpaused", by=operator.by)
 
     async def check(self, accounts: Sequence[str]) -> None:
         """Report outages of these accounts that begin or end in the log, each once among all processes."""

@@ -98,6 +98,14 @@ class OperatorCommands(Reader):
         self.monitor.forget(refund.account)
         return await self._decide(refund, event)
 
+    async def pause_account(self, account: str, operator: Operator) -> None:
+        """Send and inquire nothing for an account until it is unpaused; new refunds are recorded."""
+        await self.monitor.pause(self.account(account).name, operator)
+
+    async def unpause_account(self, account: str, operator: Operator) -> None:
+        """Resume a paused account: its refunds continue."""
+        await self.monitor.unpause(self.account(account).name, operator)
+
     async def resume_account(self, account: str, operator: Operator) -> Sequence[Refund]:
         """Resume every refund of an account that is on hold, and with them the account; return these refunds."""
         self.account(account)

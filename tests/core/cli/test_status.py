@@ -160,3 +160,29 @@ def test_the_exit_status(
     else:
         assert good[1].endswith("no problems\n")
         assert bad[1].endswith("! shop: the provider does not answer\n")
+
+
+def test_pause_and_unpause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An account is paused and unpaused by name, and one that does not exist is refused."""
+    write_config(tmp_path, {"shop": "http://127.0.0.1:9"})
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[Any, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        return ended.value.code, *capsys.readouterr()
+
+    run("init")
+    who = ("--by", "ann", "--why", "a bad file")
+    paused = run("pause", "shop", *who, "--json")
+    shown = json.loads(run("status", "--json")[1])
+    unpaused = run("unpause", "shop", *who)
+    unknown = run("pause", "shpo", *who)
+
+    assert (0, {"account": "shop", "state": "paused"}) == (paused[0], json.loads(paused[1]))
+    assert "operator action account=shop type=paused by=ann" in paused[2]
+    assert ("paused", "ann", []) == (
+        shown["accounts"][0]["state"], shown["accounts"][0]["paused_by"], shown["problems"],
+    )  # fmt: skip
+    assert (0, "account shop is unpaused\n") == unpaused[:2]
+    assert (2, "") == unknown[:2]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from refundry.gateway import Gateway
 from refundry.gateway.account_health import AccountState, checked, failed, health_of, outage_since, probed, succeeded
 from refundry.gateway.worker import Worker
+from refundry.inputs import Operator
 from refundry.journal import AccountRecord, Backlog
 from refundry.refund import Status
 from tests.core.shop import Shop, open_shop
@@ -192,3 +193,26 @@ async def test_a_blocked_account_has_no_outage(shop: Shop, caplog: pytest.LogCap
     (health,) = await shop.gateway.health()
     assert (AccountState.BLOCKED, None) == (health.state, health.outage_since)
     assert [] == [record for record in caplog.records if "outage" in record.getMessage()]
+
+
+async def test_a_paused_account_sends_nothing_in_any_process(shop: Shop) -> None:
+    """While an account is paused, refunds are recorded and not sent, no outage is reported; unpausing sends them."""
+    waiting = await shop.request("R1", submit=False)
+    async with shop.reopened() as elsewhere:
+        await elsewhere.pause_account("shop", Operator(by="ann", why="a bad file"))
+        await elsewhere.pause_account("shop", Operator(by="bob", why="too"))
+        shop.clock.move(400)
+        paused = [await shop.gateway.advance(waiting.id), await shop.request("R2", payment="P2")]
+        await Worker(shop.gateway).run(until_idle=True)
+        await shop.gateway.monitor.check(["shop"])
+        (health,) = await shop.gateway.health()
+
+        await elsewhere.unpause_account("shop", Operator(by="ann", why="a good file"))
+        shop.clock.move(1)
+        await Worker(shop.gateway).run(until_idle=True)
+
+    assert [0, 0] == [refund.attempts for refund in paused]
+    assert (AccountState.PAUSED, "ann", "a bad file") == (health.state, health.paused_by, health.paused_why)
+    assert (2, None) == (health.waiting, health.outage_since)
+    assert [Status.SETTLED] * 2 == [(await shop.gateway.get(id)).status for id in ("R1", "R2")]
+    assert AccountState.OK is await health_in(shop.gateway)
