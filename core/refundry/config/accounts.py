@@ -14,7 +14,7 @@ from typing import Any, Final
 import attrs
 
 from refundry.config.keys import Sender, UnusableProvider
-from refundry.config.settings import is_public_key, read_proxy, read_settings, read_toml, refuse_unknown
+from refundry.config.settings import KeyUnavailable, is_public_key, read_proxy, read_settings, read_toml, refuse_unknown
 from refundry.errors import ConfigError, Invalid, PluginError
 from refundry.plugin_host import Plugins
 from refundry.provider import Provider, ProviderPlugin, Terms
@@ -183,7 +183,7 @@ def _open_account(
         proxy = read_proxy(section["proxy"], f"{where}.proxy", config.path.parent) if proxied else None
         # Reads the files, which is quick, and parses nothing. What is wrong now is the private key.
         read_settings(plugin.settings, own, where, config.path.parent, keys)
-    except ConfigError as error:
+    except KeyUnavailable as error:
         sender.error = error
     return Account(name, provider, plugin, terms, sender, proxy)
 

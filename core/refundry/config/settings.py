@@ -18,6 +18,7 @@ from refundry.errors import ConfigError
 from refundry.provider import HttpUrl, PublicKeyPem, Secret
 
 __all__ = [
+    "KeyUnavailable",
     "check_url",
     "is_loopback",
     "is_public_key",
@@ -45,6 +46,10 @@ def read_toml(path: Path, field: str) -> dict[str, Any]:
         raise ConfigError(field, f"{path} nests values too deeply") from None
     except ValueError as error:  # also an integer of too many digits, which has no error of its own
         raise ConfigError(field, f"{path} is not TOML: {error}") from None
+
+
+class KeyUnavailable(ConfigError):
+    """The configuration is in order, and a file or an environment variable that it names cannot be read."""
 
 
 def read_settings(kind: type, section: Mapping[str, Any], where: str, base: Path, keys: bool) -> Any:
@@ -99,7 +104,7 @@ def read_reference(value: object, field: str, base: Path) -> bytes:
     if value.startswith("env:"):
         found = os.environ.get(value.removeprefix("env:"))
         if found is None:
-            raise ConfigError(field, f"the environment variable {value.removeprefix('env:')} is not set")
+            raise KeyUnavailable(field, f"the environment variable {value.removeprefix('env:')} is not set")
         return found.encode()
     if "\n" in value or "-----" in value:
         raise ConfigError(field, "contains a key; name a file that contains it, so that this file is not secret")
@@ -107,7 +112,7 @@ def read_reference(value: object, field: str, base: Path) -> bytes:
         return (base / value).read_bytes()
     except (OSError, ValueError) as error:
         rule = getattr(error, "strerror", None) or type(error).__name__
-        raise ConfigError(field, f"{value} cannot be read: {rule}") from None
+        raise KeyUnavailable(field, f"{value} cannot be read: {rule}") from None
 
 
 def check_url(value: object, field: str) -> HttpUrl:

@@ -75,7 +75,11 @@ class Worker:
         self._beaten_at: datetime | None = None
         self.unreadable: dict[str, str] = {}
         """Refunds with an event that cannot be read, and why; they are left alone."""
-        self.unusable_accounts: dict[str, str] = {}
+        self.unusable_accounts = {
+            name: str(found.error)
+            for name, found in gateway.accounts.items()
+            if found.error is not None and account in (None, name)
+        }
         """Accounts whose keys cannot be used, and why; their refunds wait for a corrected configuration."""
         self.unknown_accounts: set[str] = set()
         """Accounts with due refunds that the configuration does not have; their refunds are skipped."""

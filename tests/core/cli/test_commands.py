@@ -799,7 +799,6 @@ def test_a_wrong_configuration_is_one_line(run: Run, place: Path) -> None:
     key = keys().merchant.read_text("ascii")
     changes = {
         "a key in the file": good.replace(json.dumps(str(keys().merchant)), f'"""{key}"""', 1),
-        "a missing key": good.replace(str(keys().merchant), "nowhere.pem"),
         "an unknown key": "colour = 1\n" + good,
         "an unknown term": good + "colour = 1\n",
         "an address in the clear": good.replace("http://127.0.0.1", "http://10.0.0.1"),
@@ -814,6 +813,9 @@ def test_a_wrong_configuration_is_one_line(run: Run, place: Path) -> None:
         assert text != good, what
         assert is_refused(result), what
         assert not [line for line in key.splitlines()[1:-1] if line in result.err]
+    path.write_text(good.replace(str(keys().merchant), "nowhere.pem"), "utf-8")
+    result = run("work", "--until-idle")
+    assert (2, True) == (result.status, "accounts.shop.private_key: nowhere.pem cannot be read" in result.err)
     path.unlink()
     assert is_refused(run("list"), "there is no file refundry.toml")
 
