@@ -75,11 +75,16 @@ async def test_serve_work_and_people_on_one_store(shop: Shop, tmp_path: Path) ->
     printed = "".join(end.err for end in ends)
 
     assert [0] * len(ends) == [end.status for end in ends]
-    # Creating the audit signing key does not cause a warning.
-    assert "" == printed
+    # Creating the audit signing key does not cause a warning; a machine under load may seem unreachable.
+    assert [] == _unexpected(printed)
     assert [] == wrong
     assert [len(imported)] * 2 == [end.json[0]["rows"] for end in ended[-2:]]
     assert sum(notes.notifications_acknowledged for notes in shop.providers["later"].ledger.refunds.values()) > 0
+
+
+def _unexpected(printed: str) -> list[str]:
+    """Return the lines on stderr other than warnings that calls were not answered, as when they hang."""
+    return [line for line in printed.splitlines() if "[warning] account unreachable " not in line]
 
 
 async def _first_request(shop: Shop) -> None:
@@ -100,9 +105,9 @@ async def test_a_worker_stops_amid_its_work(shop: Shop) -> None:
             end = await _stop(worker)
         rest = await refundry(shop.config, "work", "--until-idle", "--json")
 
-        assert (0, "") == (end.status, end.err)
+        assert (0, []) == (end.status, _unexpected(end.err))
         assert end.json[0]["in_progress"] > 0
-        assert (0, "") == (rest.status, rest.err)
+        assert (0, []) == (rest.status, _unexpected(rest.err))
         assert 0 == rest.json[0]["in_progress"]
         assert [] == await judge(shop, gateway, asked)
 
