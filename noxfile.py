@@ -223,7 +223,7 @@ def tampering(session: nox.Session) -> None:
 
 @nox.session(python=FOUND[0])
 def mutants(session: nox.Session) -> None:
-    """Run a long campaign of planted mistakes, and list those that no fast test notices; arguments name parts."""
+    """Run a long campaign of planted mistakes, and list those that no fast test notices (tests/survivors.md)."""
     _install_wheel(session)
     session.install("mutmut>=3.8", *_constraints())
     for part in session.posargs or MUTANTS:
