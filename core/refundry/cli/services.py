@@ -101,7 +101,7 @@ async def _count_open(gateway: "Gateway", account: str | None) -> tuple[int, int
         after = ""
         while rows := await gateway.list(status=status, account=account, after=after, limit=_PAGE):
             after = rows[-1].id
-            processed = sum(row.due_at is not None and row.account in able for row in rows)
+            processed = sum(row.due_at is not None and not row.review and row.account in able for row in rows)
             in_progress, on_hold = in_progress + processed, on_hold + len(rows) - processed
     return in_progress, on_hold
 

@@ -99,7 +99,7 @@ class Worker:
         self._wake.set()
 
     async def run(self, *, until_idle: bool = False) -> None:
-        """Process refunds until `stop` is called; with `until_idle`, until none is left that a worker can process.
+        """Process refunds until `stop` is called; with `until_idle`, until each is final or needs an operator.
 
         Raises `StoreError` if the store fails; a later worker continues from the log.
         """
@@ -267,15 +267,14 @@ class Worker:
         journal = self._gateway.journal
         records = await journal.account_records(self._account)
         paused = {record.account for record in records if record.paused_at is not None}
-        count = await journal.waiting(self._account) - len(self.unreadable)
+        count = await journal.waiting(self._account)
         for account in paused | self.unknown_accounts | self.unusable_accounts.keys():
             count -= await journal.waiting(account)
-        if count > len(self.stuck):
-            return False
         # Other processes may have resolved some of the refunds that this worker gave up on.
         for refund_id in self.stuck:
             await self._may_try(refund_id)
-        return count <= len(self.stuck)
+        # Those that could not be flagged for review still count as waiting.
+        return count <= sum(refund_id not in self._versions for refund_id in self.stuck)
 
     async def _rest(self) -> None:
         """Wait until a task ends or something may be due."""

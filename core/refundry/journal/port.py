@@ -189,9 +189,10 @@ class WorkQueue(Leases, Protocol):
         """
 
     async def waiting(self, account: str | None = None) -> int:
-        """Return how many refunds, or refunds of an account, the workers still have to process.
+        """Return how many refunds, or refunds of an account, the workers can bring to their end without an operator.
 
-        Refunds of a blocked account wait for an operator and do not count.
+        Refunds that are flagged for review or set aside do not count, even if workers go on asking about them, and
+        neither do refunds of a blocked account.
         """
 
     async def next_due(self, after: datetime) -> datetime | None:

@@ -187,7 +187,7 @@ class _Demo:
     async def _decide(self, gateway: Gateway, simulators: Simulators) -> bool:
         """Decide refunds on hold as an operator does who asks the provider; return whether there are any."""
         rows = await gateway.list(review=True, limit=2 * self._count)
-        on_hold = [row for row in rows if row.due_at is None and row.status not in FINAL]
+        on_hold = [row for row in rows if row.status not in FINAL]
         if on_hold:
             # "No record of it" means something only once a request can no longer be processed late.
             newest = max(row.updated_at for row in on_hold)

@@ -65,7 +65,8 @@ _NEXT_DUE: Final = f"""{_BUSY} SELECT min((SELECT min({WORK_AT}) FROM refund_ind
     WHERE due_at IS NOT NULL AND next.account=busy.account AND {WORK_AT}>:after)) FROM busy
     WHERE account IS NOT NULL"""  # noqa: S608 (constant text)
 _WAITING: Final = """SELECT count(*) FROM refund_index
-    WHERE due_at IS NOT NULL AND account NOT IN (SELECT account FROM refund_index WHERE blocks_account = 1)
+    WHERE due_at IS NOT NULL AND review IS NULL AND unreadable IS NULL
+    AND account NOT IN (SELECT account FROM refund_index WHERE blocks_account = 1)
     AND (:account IS NULL OR account=:account)"""
 _SET_ASIDE: Final = (
     """UPDATE refund_index SET unreadable=coalesce(unreadable, ?), lease_until=?, lease_holder='' WHERE id=?"""

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from refundry.journal import Journal, Postponed, Selection
 from refundry.provider import OutcomeKind, ReviewReason, Scope
-from refundry.refund import Channel, NextStep, Review
+from refundry.refund import Channel, NextStep, RaisedReview, Review
 from tests.core.journal.ports.case import PortCase, differences, saved
 from tests.core.journal.samples import (
     AT,
@@ -55,6 +55,15 @@ class WorkQueueCase(PortCase):
         await saved(journal, then(sent, settled()))
         assert [] == await _take(journal, later(9999), later(99999), "w", 9)
         assert (0, None) == (await journal.waiting(), await journal.next_due(AT))
+
+    async def test_a_flagged_refund_is_taken_and_not_waited_for(self, journal: Journal) -> None:
+        """Workers go on asking about a refund that is flagged for review, but only an operator can end it."""
+        (refund,) = await saved(journal, new())
+        flagged = inquired(review=(RaisedReview(ReviewReason.CONTRADICTORY_ANSWER, "text"),), next_at=later(10))
+        await saved(journal, then(refund, submitted(0), flagged))
+
+        assert [refund.id] == await _take(journal, later(10), later(11), "w", 9)
+        assert 0 == await journal.waiting()
 
     async def test_a_time_too_far_ahead_counts_as_past(self, journal: Journal) -> None:
         """What a wrong clock planned or leased is taken: due times and leases after `beyond`, and no others."""
