@@ -1,6 +1,7 @@
 """Where the log of a command goes: lines on stderr, at a level and in a format that the user chooses.
 
-The rule of this module: it is imported by every command, and structlog only once a line is written.
+The rule of this module: it is imported by every command, and structlog only once a line is written,
+or when a command that runs for long asks for it.
 """
 
 import logging
@@ -13,7 +14,7 @@ from typing import Any, Final
 from refundry.errors import Invalid
 from refundry.logs import LOGGER, Message
 
-__all__ = ["FORMATS", "LEVELS", "written_logs"]
+__all__ = ["FORMATS", "LEVELS", "prepare_logs", "written_logs"]
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 FORMATS: Final = ("console", "json", "logfmt")
@@ -46,8 +47,15 @@ def written_logs(level: str | None, format: str | None) -> Iterator[None]:
         LOGGER.setLevel(before[1])
 
 
+def prepare_logs() -> None:
+    """Import what writing a line needs, before a service uses up its file descriptors: an import opens files."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, _Formatter):
+            handler.formatter.prepare()
+
+
 class _Formatter(logging.Formatter):
-    """Formats with structlog, which is imported with the first line."""
+    """Formats with structlog, which is imported with the first line unless `prepare` was called."""
 
     def __init__(self, format: str) -> None:
         super().__init__()
@@ -56,13 +64,19 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a record as one line, and a traceback after it in the format `console`."""
+        return self.prepare().format(record)
+
+    def prepare(self) -> logging.Formatter:
+        """Return the formatter of structlog, which is made once."""
         if self._structlog is None:
             self._structlog = _structlog_formatter(self._format)
-        return self._structlog.format(record)
+        return self._structlog
 
 
 def _structlog_formatter(format: str) -> logging.Formatter:
     import structlog
+
+    import refundry.formatting  # noqa: F401  # a line needs it
 
     before: list[Any] = [
         structlog.stdlib.add_log_level,

@@ -20,6 +20,7 @@ from refundry.cli.base import (
     warn,
 )
 from refundry.cli.exit_status import ExitStatus
+from refundry.cli.logs import prepare_logs
 from refundry.errors import Invalid
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ async def work(config: str, as_json: bool, until_idle: bool, concurrency: int, a
     from refundry.gateway.worker import Worker
     from refundry.refund import Refund, Status
 
+    prepare_logs()
     ended = {Status.SETTLED: 0, Status.FAILED: 0}
     async with open_gateway(config) as gateway:
         waiting = await gateway.journal.waiting(account)
@@ -127,6 +129,7 @@ async def serve(config: str, as_json: bool, host: str, port: int) -> None:
     from refundry.formatting import os_reason
     from refundry.web.listener import listening
 
+    prepare_logs()
     stopped = asyncio.Event()
     async with open_gateway(config) as gateway, until_signal(stopped.set), AsyncExitStack() as stack:
         try:
