@@ -21,6 +21,7 @@ from refundry.config import read_config
 from refundry.errors import ConfigError, Invalid, StoreError, UnknownAccount, UnknownRefund
 from refundry.gateway import Gateway
 from refundry.gateway.queries import AsOf, Reader
+from refundry.gateway.request import RefundRequest
 from refundry.inputs import Operator
 from refundry.journal import Recorded, Row
 from refundry.journal.index import row_of
@@ -182,14 +183,16 @@ async def test_both_readings_are_shown_where_they_differ(shop: Shop) -> None:
 
 
 async def test_a_reader_answers_every_query_without_private_keys(shop: Shop) -> None:
-    """With the private keys gone, a reader returns what the gateway returns."""
+    """With the private keys gone, the account is out of use, and a reader returns what the gateway returns."""
     toml = shop.config.read_text("utf-8")
     config = shop.config.with_name("reader.toml")
     config.write_text(re.sub(r'(?m)^private_key = ".*"$', 'private_key = "gone.pem"', toml), "utf-8")
 
-    with pytest.raises(Invalid, match="gone.pem"):
-        async with Gateway.open(config):
-            pass
+    async with Gateway.open(config) as without_key:
+        with pytest.raises(ConfigError, match=r"private_key: .*gone\.pem"):
+            await without_key.request(
+                RefundRequest(account="shop", payment="P1", amount="1.00", currency="EUR", refund_request_id="NEW")
+            )
     async with Reader.open(config, ports=shop.gateway.ports) as reader:
         refund = await reader.get("R0")
         evidence = next(item.event.digest for item in await reader.history("R0") if isinstance(item.event, Submitted))
