@@ -32,7 +32,7 @@ store = "sqlite:///refunds.db"
 """
 
 
-@click.command("init", short_help="Write a commented refundry.toml and create the store.")
+@click.command("init")
 @click.argument("dir", required=False, type=click.Path(file_okay=False))
 @command
 async def init(config: str, as_json: bool, dir: str | None) -> None:

@@ -11,8 +11,8 @@ working data in the store, so every process sees it; it is read again at most a 
 | `blocked` | the provider rejected the configuration of the account; a refund says why | none until `resume` |
 | `paused` | an operator paused it | none until `unpause` |
 
-A call succeeds if its outcome is conclusive or the provider has accepted the refund. An `Unknown` outcome with a code
-is a failed call that was answered; without a code, nothing that can be believed came back.
+A call succeeds if its outcome is conclusive or the provider has accepted the refund. Every other call failed; it was
+answered if its outcome is `Unknown` and rests on an answer that the provider signed (`Unknown.answered`).
 """
 
 import logging
@@ -280,7 +280,7 @@ class HealthMonitor(HealthView):
             return
         now = self._now()
         if isinstance(outcome, NotSent | Unknown):
-            answered = isinstance(outcome, Unknown) and outcome.code is not None
+            answered = isinstance(outcome, Unknown) and outcome.answered
             change = partial(failed, at=now, cause=outcome.cause, answered=answered)
         else:
             change = partial(succeeded, at=now)

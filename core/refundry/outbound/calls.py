@@ -134,7 +134,9 @@ class Caller:
         if isinstance(reply, NotSent):
             return reply, None
         if isinstance(reply, NoAnswer):
-            return Unknown(reply.cause), None if reply.partial is None else keep_answer(reply.partial, complete=False)
+            return Unknown(reply.cause, answered=False), None if reply.partial is None else keep_answer(
+                reply.partial, complete=False
+            )
         self.skews.note(account.name, reply, sent_at, self._ports.now())
         return read_safely(lambda: call.read(reply)), keep_answer(reply)
 

@@ -240,6 +240,9 @@ class Unknown:
     """Another name of the payment that the message states, in the form of an instruction's `payment`."""
     provider_message: str | None = None
     """The provider's own explanation of its code, as it wrote it; see `validation.provider_message`."""
+    answered: bool = attrs.field(default=True, eq=False)
+    """False if nothing came back that the provider signed. It says nothing about the refund; an account whose calls
+    are not answered counts as unreachable after a while."""
 
     kind: ClassVar[OutcomeKind] = OutcomeKind.UNKNOWN
 

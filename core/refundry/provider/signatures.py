@@ -134,12 +134,12 @@ def read_verified(
     `interpret`. `distrust` returns the outcome of an answer that failed verification; it may use `distrusted`.
     """
     if answer.status != 200:
-        return Unknown(f"HTTP status {answer.status}")
+        return Unknown(f"HTTP status {answer.status}", answered=False)
     try:
         with naming_encoding(answer):
             verified = verify(answer)
     except (Forged, Unreadable) as error:
-        return distrust(error)
+        return attrs.evolve(distrust(error), answered=False)
     try:
         return interpret(verified)
     except Unreadable as error:

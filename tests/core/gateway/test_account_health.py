@@ -16,6 +16,7 @@ from refundry.gateway.account_health import AccountState, checked, failed, healt
 from refundry.gateway.worker import Worker
 from refundry.inputs import Operator
 from refundry.journal import AccountRecord, Backlog
+from refundry.provider import Unknown
 from refundry.refund import Status
 from tests.core.shop import Shop, open_shop
 
@@ -119,6 +120,17 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
 async def health_in(gateway: Gateway) -> AccountState:
     (health,) = await gateway.health()
     return health.state
+
+
+async def test_an_answer_that_proves_nothing_is_an_answer(shop: Shop) -> None:
+    """However many signed answers leave a refund unknown, the provider is there; without any, it is unreachable."""
+    for _ in range(20):
+        await shop.gateway.monitor.called("shop", Unknown("no money moved by this call"))
+    answered = await health_in(shop.gateway)
+    for _ in range(20):
+        await shop.gateway.monitor.called("shop", Unknown("HTTP status 502", answered=False))
+
+    assert (AccountState.DEGRADED, AccountState.UNREACHABLE) == (answered, await health_in(shop.gateway))
 
 
 async def test_an_outage_is_reported_once_and_probed(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:

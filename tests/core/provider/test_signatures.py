@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+import attrs
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -116,6 +117,9 @@ def test_an_encoded_message_names_the_encoding() -> None:
     """A message that something on the path compressed says so; one that verifies nevertheless is believed."""
     message = Answer(200, [("content-encoding", "gzip")], b"\x1f\x8b")
     outcome = signatures.read_verified(message, refuse, believe, lambda error: signatures.distrusted(error, "Acme"))
+    page = signatures.read_verified(attrs.evolve(message, status=502), refuse, believe, never)
+
+    assert [False, False] == [isinstance(one, Unknown) and one.answered for one in (outcome, page)]
 
     assert isinstance(outcome, Unknown)
     assert "Content-Encoding: 'gzip'" in outcome.cause

@@ -680,7 +680,7 @@ class AcceptsAnyCallsAnswer(Acme):
 # --- notifications ----------------------------------------------------------------------------------------------------
 
 
-@caught_by("pure", "notification-twice", "late-failure-flagged")
+@caught_by("pure", "notification-twice")
 class RefusesRepeatedNotifications(Acme):
     """A repeated notification is refused."""
 
