@@ -68,7 +68,7 @@ class Place:
 
     @contextmanager
     def simulator(self, *options: str, head: str = "") -> Iterator[str]:
-        """Run the plugin's simulator in a process of its own, with an account in refundry.toml; give its address."""
+        """Run the plugin's simulator in a process of its own, configured with a store; give its address."""
         command = self._command(("simulate", "thirdparty", "--port", "0", "--json", *options))
         running = subprocess.Popen(
             command, cwd=self.directory, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -76,7 +76,9 @@ class Place:
         try:
             assert running.stdout is not None
             announced = json.loads(running.stdout.readline())
-            (self.directory / "refundry.toml").write_text(f"{head}\n{announced['section']}\n{TERMS}", "utf-8")
+            self.configure(f"{head}\n{announced['section']}\n{TERMS}")
+            created = self.run("init")
+            assert 0 == created.status, created.err
             yield announced["url"]
         finally:
             running.kill()

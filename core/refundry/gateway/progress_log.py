@@ -1,6 +1,7 @@
 """What the log of a process says about refunds: a line for each event, call, review and blocked account.
 
-The rule of this module: fields are names, codes and numbers. What people or providers wrote stays out.
+The rule of this module: fields are names, codes and numbers. What people or providers wrote stays out, and so does who
+asked for a refund, which can be erased from the store and not from a log; an operator's action has a name.
 """
 
 import logging
@@ -27,12 +28,12 @@ def log_saved(before: Refund | None, write: Write) -> None:
     after = write.refund
     names: dict[str, Any] = {"account": after.account, "refund": after.refund_request_id}
     for event in write.events:
-        by = getattr(event, "by", None)
         operator = getattr(event, "channel", None) is Channel.OPERATOR
         log(
             logging.INFO, "operator action" if operator else "recorded", **names, type=type(event).__name__,
             channel=getattr(event, "channel", None), outcome=getattr(event, "outcome", None),
-            code=getattr(event, "code", None), by=by, status=after.status, attempts=after.attempts, id=after.id,
+            code=getattr(event, "code", None), by=getattr(event, "by", None) if operator else None,
+            status=after.status, attempts=after.attempts, id=after.id,
         )  # fmt: skip
     was, now = _codes(before), _codes(after)
     for code in (code for code in now if code not in was):
