@@ -107,13 +107,16 @@ class OperatorCommands(Reader):
         await self.monitor.unpause(self.account(account).name, operator)
 
     async def resume_account(self, account: str, operator: Operator) -> Sequence[Refund]:
-        """Resume every refund of an account that is on hold, and with them the account; return these refunds."""
+        """Resume every refund of an account that needs an operator to end, and with them the account; return these.
+
+        They are on hold, or flagged for review while workers go on asking.
+        """
         self.account(account)
         resumed: list[Refund] = []
         after = ""
         while rows := await self.list(account=account, review=True, after=after):
             after = rows[-1].id
-            waiting = [row.id for row in rows if row.due_at is None and row.status not in FINAL]
+            waiting = [row.id for row in rows if row.status not in FINAL]
             resumed += [await self.resume(refund_id, operator) for refund_id in waiting]
         return resumed
 

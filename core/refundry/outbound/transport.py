@@ -13,7 +13,6 @@ from typing import Any, Final, Protocol, Self
 
 import aiohttp
 import attrs
-from multidict import CIMultiDict
 from yarl import URL
 
 from refundry.provider import MAX_BYTES, Answer, NotSent, Request
@@ -186,10 +185,10 @@ def _as_signed(text: str) -> URL | None:
     return url if known and url.raw_path_qs == (target if target.startswith("/") else f"/{target}") else None
 
 
-def _headers(request: Request) -> CIMultiDict[str]:
+def _headers(request: Request) -> list[tuple[str, str]]:
     """Return all headers of a request. aiohttp keeps two of one name only if both are spelled alike."""
     spelled: dict[str, str] = {}
-    return CIMultiDict((spelled.setdefault(name.lower(), name), value) for name, value in request.headers)
+    return [(spelled.setdefault(name.lower(), name), value) for name, value in request.headers]
 
 
 async def _send_once(
