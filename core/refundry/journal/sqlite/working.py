@@ -40,7 +40,7 @@ _TIMES: Final = frozenset(
     {"since", "last_success", "last_error_at", "last_notification", "failing_since", "probe_at", "outage_since",
      "paused_at", "started_at", "heartbeat_at"}
 )  # fmt: skip
-_READ_ACCOUNTS: Final = f"SELECT {','.join(_ACCOUNT)} FROM account_health WHERE ?1 IS NULL OR account=?1"
+_READ_ACCOUNTS: Final = f"SELECT {','.join(_ACCOUNT)} FROM account_health WHERE :account IS NULL OR account=:account"
 _KEEP_ACCOUNT: Final = f"REPLACE INTO account_health ({','.join(_ACCOUNT)}) VALUES ({','.join('?' * len(_ACCOUNT))})"
 _READ_WORKERS: Final = f"SELECT {','.join(_WORKER)} FROM worker ORDER BY started_at, id"
 _KEEP_WORKER: Final = f"REPLACE INTO worker ({','.join(_WORKER)}) VALUES ({','.join('?' * len(_WORKER))})"
@@ -56,7 +56,7 @@ _OBSERVERS: Final = "SELECT observer, position FROM observed ORDER BY observer"
 
 def read_accounts(connection: sqlite3.Connection | sqlite3.Cursor, account: str | None = None) -> list[AccountRecord]:
     """Return the records of all accounts, or of one."""
-    return [AccountRecord(**_values(_ACCOUNT, row)) for row in connection.execute(_READ_ACCOUNTS, (account,))]
+    return [AccountRecord(**_values(_ACCOUNT, row)) for row in connection.execute(_READ_ACCOUNTS, {"account": account})]
 
 
 def change_account(
