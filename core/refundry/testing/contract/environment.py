@@ -57,6 +57,8 @@ TERMS: Final = {
 }
 PATIENCE: Final = 12.0
 """Seconds after which a refund that is neither final nor flagged for review counts as stuck."""
+_TURNS_TO_CLOSE: Final = 8
+"""How often the event loop runs after a check: to accept a connection, to read its end, and to close it."""
 _CURRENCIES: Final = ("EUR", "USD", "CNY", "CAD", "GBP", "JPY", "KWD")
 
 
@@ -104,6 +106,9 @@ class Subject:
             transport = await stack.enter_async_context(HttpTransport())
             gateway = await stack.enter_async_context(Gateway.open(config, plugins=self.plugins, create=True))
             yield Environment(self, gateway, transport, Control(running.url, session), receiver, config)
+        # A connection that was accepted while its server closed notices only now that its client is gone.
+        for _ in range(_TURNS_TO_CLOSE):
+            await asyncio.sleep(0)
 
 
 class _Hooks:
