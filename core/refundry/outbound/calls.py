@@ -155,6 +155,10 @@ class Caller:
             raise
         if signing is None:
             return NotSent("not signed: earlier signatures of the account hang")
+        if deadline.left <= 0:
+            # The attempt is too old already, by a clock or a stop of the process: no signature took too long.
+            signing.cancel()
+            return NotSent(_TOO_OLD, withheld=True)
         try:
             async with asyncio.timeout(deadline.left) as limit:
                 return await signing
