@@ -24,7 +24,7 @@ from refundry.formatting import moment
 from refundry.journal import Recorded
 from refundry.journal.codec import decode, private_digest
 from refundry.journal.log_source import StoreSource
-from refundry.refund import Refund, fold
+from refundry.refund import Failed, Refund, Settled, fold
 
 __all__ = ["KINDS", "report", "safe_cell"]
 
@@ -194,9 +194,10 @@ def _section(history: History) -> Iterator[str]:
     for review in refund.review:
         yield f'<p class="look">Needs review since {moment(review.since)}: {_text(review.message)}</p>'
     for recorded in history.events:
-        if getattr(recorded.event, "against_evidence", False):
-            text = f"{recorded.event.by} decided against what the provider reported: {recorded.event.why}"  # type: ignore[union-attr]  # only a decision has the field
-            yield f'<p class="look">{moment(recorded.event.at)}: {_text(text)}</p>'
+        event = recorded.event
+        if isinstance(event, Settled | Failed) and event.against_evidence:
+            text = f"{event.by} decided against what the provider reported: {event.why}"
+            yield f'<p class="look">{moment(event.at)}: {_text(text)}</p>'
     yield _timeline(history.events)
     yield "<table><tr><th>#</th><th>at</th><th>event</th><th>details</th></tr>"
     for number, recorded in enumerate(history.events, 1):
