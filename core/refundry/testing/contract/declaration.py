@@ -62,9 +62,10 @@ async def described(subject: Subject) -> None:
 
 @check("identity-stable", "The identity is one short line, the same for the same settings, with and without keys.")
 async def identity_stable(subject: Subject) -> None:
-    """Open the account three times."""
-    identities = {subject.account().provider.identity, subject.account().provider.identity}
-    identities.add(subject.account(keys=False).provider.identity)
+    """Open the account three times; all of them exist at once, so that no two are the same object."""
+    accounts = subject.account(), subject.account(), subject.account(keys=False)
+    providers = [account.provider for account in accounts] + [account.sender() for account in accounts[:2]]
+    identities = {provider.identity for provider in providers}
     require(len(identities) == 1, f"the same account has the identities {' and '.join(sorted(identities))}")
     identity = identities.pop()
     require(

@@ -23,12 +23,13 @@ from refundry.testing.contract.side_effects import watched
 )
 async def same_instruction_same_bytes(subject: Subject) -> None:
     """Compose the same instructions twice, an hour apart and in reverse order."""
-    first, second = subject.account(), subject.account()
-    instructions = [instruction(first, number, minor) for number in (1, 2, 3) for minor in (MINOR, MINOR + 100)]
+    account = subject.account()
+    first, second = account.sender(), subject.account().sender()
+    instructions = [instruction(account, number, minor) for number in (1, 2, 3) for minor in (MINOR, MINOR + 100)]
     at = now()
-    once = {one: first.provider.refund(one, at).body for one in instructions}
+    once = {one: first.refund(one, at).body for one in instructions}
     later = at + timedelta(hours=1, microseconds=1234)
-    again = {one: second.provider.refund(attrs.evolve(one), later).body for one in reversed(instructions)}
+    again = {one: second.refund(attrs.evolve(one), later).body for one in reversed(instructions)}
     require(
         once == again, "the same instruction gave different bytes the second time: a resend would be another request"
     )
@@ -78,7 +79,7 @@ async def reads_the_same_again(subject: Subject) -> None:
         samples = [sample for number in (1, 2, 3) for sample in await env.refund_and_inquire(number)]
         first = [sample.read() for sample in samples]
         backwards = [sample.read() for sample in reversed(samples)][::-1]
-        other = subject.account(env.control.url, notify_url=env.receiver.url).provider
+        other = subject.account(env.control.url, notify_url=env.receiver.url).sender()
         elsewhere = [_again(other, sample).read(sample.answer) for sample in samples]
     require(first == backwards, "a second reading gave another outcome")
     require(first == elsewhere, "another instance of the provider read another outcome")
