@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import attrs
@@ -194,12 +195,11 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
 
 def _plant(store: Path, refund_id: str, state: str = '{"at":"2026-11-22T12:00:00Z","hue":"blue"}') -> None:
     """Replace the newest event of a refund by one of a later version."""
-    with sqlite3.connect(store) as connection:
+    with closing(sqlite3.connect(store)) as connection, connection:
         connection.execute(
             "UPDATE stored_events SET state=? WHERE rowid=(SELECT max(rowid) FROM stored_events WHERE originator_id=?)",
             (state.encode(), refund_id),
         )
-    connection.close()
 
 
 async def test_a_refund_that_cannot_be_read_is_left_alone_and_flagged(
@@ -228,7 +228,7 @@ async def test_a_refund_that_can_be_read_again_continues(shop: Shop) -> None:
     """A later version, or a repair, processes a refund that was set aside, and ends its flag."""
     asked = await shop.request("R1", submit=False)
     (event,) = await shop.gateway.journal.load(asked.id)
-    with sqlite3.connect(shop.store) as connection:
+    with closing(sqlite3.connect(shop.store)) as connection, connection:
         (state,) = connection.execute("SELECT state FROM stored_events").fetchone()
     _plant(shop.store, asked.id)
     worker = Worker(shop.gateway)
@@ -246,7 +246,7 @@ async def test_a_refund_that_can_be_read_again_continues(shop: Shop) -> None:
 async def test_events_that_cannot_follow_each_other_are_left_alone(shop: Shop) -> None:
     """A history that makes no sense is treated like one that cannot be read."""
     broken = await shop.request("R1", submit=False)
-    with sqlite3.connect(shop.store) as connection:
+    with closing(sqlite3.connect(shop.store)) as connection, connection:
         connection.execute("UPDATE stored_events SET topic='settled', state=?", (_SETTLED,))
 
     worker = Worker(shop.gateway)
